@@ -1,0 +1,1 @@
+"""Builds a site and runs it: the only layer that knows every step."""

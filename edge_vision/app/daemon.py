@@ -1,0 +1,242 @@
+"""Runs a site from start to end: build, watch, drain, stop."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from edge_vision.app.check import Checked, check_site
+from edge_vision.app.engines import Engines, load_engines
+from edge_vision.app.outlet import Outlet
+from edge_vision.app.pipeline import open_road
+from edge_vision.app.supervisor import Supervisor
+from edge_vision.app.unit import Unit
+from edge_vision.app.warmup import warm_up
+from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
+from edge_vision.core.message import Message
+from edge_vision.core.scene import Scene
+from edge_vision.publish.table import SinkOpening
+from edge_vision.publish.wire import Wire, new_boot
+from edge_vision.runtime.clock import Clock, SystemClock
+from edge_vision.runtime.loops import every
+from edge_vision.runtime.systemd import Notifier
+
+_log = logging.getLogger(__name__)
+
+DRAIN_S: Final = 10.0
+"""How long the end may take to deliver what is left."""
+_SINKS_S: Final = 2.0
+"""How long the start waits for the sinks to open; one that fails goes on trying."""
+_TICK_S: Final = 0.25
+_SWITCH_INTERVAL_S: Final = 0.0005
+"""How long one thread may keep the interpreter: 5 ms, the default, is a frame's whole budget."""
+
+
+class Daemon:
+    """One run of one site."""
+
+    def __init__(self, checked: Checked, clock: Clock) -> None:
+        self._checked = checked
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._wire = Wire(checked.site.id, new_boot(clock), clock)
+        self._notifier = Notifier()
+        self._status: Message = self._wire.status("starting", {})
+        opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
+        self._outlets = [Outlet(options, opening) for options in checked.site.publish]
+        self._units: list[Unit] = []
+        self._abandoned = False
+
+    def stop(self) -> None:
+        """Ask the run to end: sources first, then what is under way is delivered."""
+        self._stopping.set()
+
+    def run(self, max_seconds: float | None) -> int:
+        """Run until every source has ended, `stop()` or `max_seconds`; the process's exit code.
+
+        Raises NoBackendError or ModelError when a model cannot be served, after closing what was opened.
+        """
+        self._open_sinks()
+        reason, gave_up = "done", ""
+        try:
+            supervisor = self._start()
+            gave_up = self._watch(supervisor, max_seconds)
+            self._finish_analysis()
+            reason = gave_up or "done"
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise
+        finally:
+            undelivered = self._close_sinks(reason)
+        failed = [unit.camera.id for unit in self._units if unit.state == "failed"]
+        if undelivered:
+            _log.error("gave up after %.0f s: %d messages undelivered", DRAIN_S, undelivered)
+        if gave_up:
+            _log.error("gave up: %s", gave_up)
+        return EXIT_GAVE_UP if undelivered or gave_up or failed else EXIT_DONE
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread still runs that cannot be ended: then only `os._exit` ends the process."""
+        workers = [worker for unit in self._units for worker in (unit.capture, unit.analysis)]
+        return self._abandoned or any(worker.alive for worker in workers + [out.worker for out in self._outlets])
+
+    def _open_sinks(self) -> None:
+        for outlet in self._outlets:
+            outlet.worker.start()
+        deadline_ns = self._clock.monotonic_ns() + int(_SINKS_S * 1e9)
+        for outlet in self._outlets:
+            outlet.tried.wait(max(0.0, (deadline_ns - self._clock.monotonic_ns()) / 1e9))
+
+    def _start(self) -> Supervisor:
+        """Load and warm up every model, then let the cameras in."""
+        site = self._checked.site
+        engines = load_engines(site, self._checked.bundles)
+        warm_up(site, engines, self._clock)
+        self._units = [
+            Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._clock)
+            for camera in site.cameras
+        ]
+        facts = {"models": _facts(engines)}
+        supervisor = Supervisor(
+            self._units,
+            self._outlets,
+            lambda state, more: self._publish_status(state, {**facts, **more}),
+            self._notifier,
+            self._clock,
+        )
+        for unit in self._units:
+            unit.start()
+        self._notifier.ready(supervisor.summary())
+        _log.info("site %s: %d cameras started", site.id, len(self._units))
+        return supervisor
+
+    def _watch(self, supervisor: Supervisor, max_seconds: float | None) -> str:
+        """Look after the workers until the end; why the process cannot go on, or nothing."""
+        end_ns = None if max_seconds is None else self._clock.monotonic_ns() + int(max_seconds * 1e9)
+
+        def tick() -> bool:
+            late = end_ns is not None and self._clock.monotonic_ns() >= end_ns
+            return supervisor.tick() or late
+
+        every(_TICK_S, tick, self._stopping)
+        self._abandoned = any(worker.alive for worker in supervisor.abandoned)
+        supervisor.tell_last()
+        return supervisor.gave_up
+
+    def _finish_analysis(self) -> None:
+        """Readers before writers: no more frames, then the frames at hand, all within the time to drain."""
+        self._notifier.stopping()
+        for unit in self._units:
+            unit.stop_capture()
+        deadline_ns = self._clock.monotonic_ns() + int(DRAIN_S / 2 * 1e9)
+        for unit in self._units:
+            if not unit.analysis.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
+                unit.analysis.stop()
+
+    def _close_sinks(self, reason: str) -> int:
+        """Say offline, deliver what is queued within the time to drain; how many messages could not be."""
+        self._publish_status("offline", {"reason": reason})
+        for outlet in self._outlets:
+            outlet.end()
+        deadline_ns = self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
+        undelivered = 0
+        for outlet in self._outlets:
+            if not outlet.worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
+                outlet.worker.stop()
+            undelivered += outlet.undelivered
+        return undelivered
+
+    def _deliver(self, scene: Scene) -> None:
+        message = self._wire.detections(scene)
+        for outlet in self._outlets:
+            outlet.put(message)
+
+    def _publish_status(self, state: str, facts: dict[str, Any]) -> None:
+        self._status = self._wire.status(state, facts)
+        for outlet in self._outlets:
+            outlet.put(self._status)
+
+
+def run_site(file: Path, max_seconds: float | None = None) -> int:
+    """Check a site file and run it in this process; the exit code.
+
+    Raises ConfigError, NoBackendError, ModelError or MissingLibraryError before anything is analyzed.
+    """
+    checked = check_site(file)
+    for camera in checked.site.cameras:
+        _reveal(camera.source)
+    for sink in checked.site.publish:
+        _reveal(sink)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    daemon = Daemon(checked, SystemClock())
+    with _signals(daemon.stop):
+        try:
+            code = daemon.run(max_seconds)
+        except BaseException:
+            if daemon.left_behind:
+                logging.shutdown()
+            raise
+    if daemon.left_behind:
+        _log.error("threads still hang; leaving them behind")
+        _leave(code)
+    return code
+
+
+def _reveal(options: Any) -> None:
+    """Fail at start, not at two in the morning, when a secret cannot be read. Raises ConfigError."""
+    password = getattr(options, "password", None)
+    if password is not None:
+        try:
+            password.reveal()
+        except ConfigError as error:
+            what = getattr(options, "url", None) or getattr(options, "host", options.kind)
+            msg = f"{what}: password: {error}"
+            raise ConfigError(msg) from None
+
+
+def _leave(code: int) -> None:
+    """End the process although threads hang: an orderly end would wait for them."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Take SIGTERM and SIGINT as a request to stop; a second one ends the process at once."""
+    asked = threading.Event()
+
+    def on_signal(number: int, _frame: Any) -> None:
+        if asked.is_set():
+            _leave(128 + number)
+        asked.set()
+        stop()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _facts(engines: Engines) -> list[dict[str, Any]]:
+    """What the status says of the models."""
+    return [
+        {
+            "name": served.model.name,
+            "backend": served.model.backend,
+            "device": served.model.device,
+            "precision": served.model.precision,
+            "passed_over": dict(served.passed_over),
+        }
+        for served in engines
+    ]

@@ -1,0 +1,84 @@
+"""Loads every model a site uses, once per model and way of running it, and shares it between the cameras."""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from edge_vision.config.site import Site
+from edge_vision.core.protocols import Engine, LoadOptions
+from edge_vision.core.scene import ServedModel
+from edge_vision.inference.options import DetectOptions
+from edge_vision.inference.select import select
+from edge_vision.inference.slots import Slots
+from edge_vision.models.bundle import Bundle
+
+_log = logging.getLogger(__name__)
+
+_Key: TypeAlias = tuple[Path, tuple[str, ...], str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model ready to serve: its bundle, its engine, the queue in front of its device, and what was passed over."""
+
+    bundle: Bundle
+    engine: Engine
+    model: ServedModel
+    slots: Slots
+    passed_over: tuple[tuple[str, str], ...]
+
+
+class Engines:
+    """The loaded models of a site, found by the options of the stage that uses them."""
+
+    def __init__(self, served: dict[_Key, Served]) -> None:
+        self._served = served
+
+    def __getitem__(self, options: DetectOptions) -> Served:
+        return self._served[_key(options)]
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served.values())
+
+
+def load_engines(site: Site, bundles: dict[Path, Bundle]) -> Engines:
+    """Load the models of every camera. Raises NoBackendError or ModelError."""
+    plan = plan_threads(len(os.sched_getaffinity(0)), len(site.cameras))
+    slots: dict[str, Slots] = {}
+    served: dict[_Key, Served] = {}
+    for camera in site.cameras:
+        for options in camera.stages:
+            if isinstance(options, DetectOptions) and _key(options) not in served:
+                served[_key(options)] = _load(options, bundles[options.model], plan, slots)
+    return Engines(served)
+
+
+def plan_threads(cores: int, cameras: int) -> LoadOptions:
+    """How to share the cores: threads per inference, and inferences side by side.
+
+    One core is left to capture and publish. Few threads cost the least processor time per frame; several are worth
+    it only when there are more cores than cameras.
+    """
+    spare = max(1, cores - 1)
+    threads = max(1, spare // cameras)
+    return LoadOptions(threads=threads, parallel=min(cameras, max(1, cores // threads)))
+
+
+def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots]) -> Served:
+    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel)
+    chosen = select(bundle.spec, options.backends, load)
+    device = chosen.engine.device
+    model = ServedModel(bundle.spec.name, chosen.backend, device, options.precision, bundle.spec.labels)
+    _log.info(
+        "model %s runs on %s %s (%s, %d threads, %d side by side)",
+        model.name, model.backend, device, model.precision, load.threads, load.parallel,
+    )  # fmt: skip
+    queue = slots.setdefault(device, Slots(device, plan.parallel))
+    return Served(bundle, chosen.engine, model, queue, chosen.passed_over)
+
+
+def _key(options: DetectOptions) -> _Key:
+    return options.model, options.backends, options.precision, options.threads

@@ -1,0 +1,101 @@
+"""Watches the workers: replaces a capture that hangs, gives up when nothing else helps, tells how the site is."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from edge_vision.app.outlet import Outlet
+from edge_vision.app.unit import Unit
+from edge_vision.runtime.clock import Clock
+from edge_vision.runtime.systemd import Notifier
+from edge_vision.runtime.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+_STATUS_NS: Final = 10_000_000_000
+_MOST_ABANDONED: Final = 8
+"""Threads left behind for good before the process is better started afresh."""
+
+
+class Supervisor:
+    """Looks at every worker about four times a second."""
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        outlets: Sequence[Outlet],
+        publish_status: Callable[[str, dict[str, Any]], None],
+        notifier: Notifier,
+        clock: Clock,
+    ) -> None:
+        self.gave_up = ""
+        self.abandoned: list[Worker] = []
+        self._units = units
+        self._outlets = outlets
+        self._publish_status = publish_status
+        self._notifier = notifier
+        self._clock = clock
+        self._last_states: tuple[str, ...] = ()
+        self._last_status_ns = 0
+
+    def tick(self) -> bool:
+        """One look; True when the site has nothing more to do, or this process cannot do it."""
+        self._mind_captures()
+        self._mind_the_rest()
+        if self.gave_up:
+            return True
+        self._tell()
+        self._notifier.progress(self.summary())
+        return all(unit.done for unit in self._units)
+
+    @property
+    def state(self) -> str:
+        """The site's state: online, or degraded when a camera or sink does not work."""
+        fine = {"online", "ended", "starting"}
+        parts = [*(unit.state for unit in self._units), *(outlet.state for outlet in self._outlets)]
+        return "online" if all(part in fine for part in parts) else "degraded"
+
+    def facts(self) -> dict[str, Any]:
+        """What the status message says."""
+        return {
+            "cameras": [unit.facts() for unit in self._units],
+            "publish": [outlet.facts() for outlet in self._outlets],
+        }
+
+    def summary(self) -> str:
+        """One line for systemctl status."""
+        online = sum(unit.state == "online" for unit in self._units)
+        frames = sum(unit.tally["analyzed"] for unit in self._units)
+        return f"{self.state}: {online} of {len(self._units)} cameras online, {frames} frames analyzed"
+
+    def _mind_captures(self) -> None:
+        for unit in self._units:
+            if not unit.capture.stuck:
+                continue
+            hung = unit.capture
+            _log.error("%s: silent for %.0f s, left behind at:\n%s", hung.name, hung.silent_s, hung.stack())
+            self.abandoned = [worker for worker in self.abandoned if worker.alive]
+            if len(self.abandoned) >= _MOST_ABANDONED:
+                self.gave_up = f"{len(self.abandoned)} capture threads hang"
+                return
+            self.abandoned.append(unit.replace_capture())
+
+    def _mind_the_rest(self) -> None:
+        workers = [unit.analysis for unit in self._units] + [outlet.worker for outlet in self._outlets]
+        for worker in workers:
+            if worker.stuck:  # it may hold a device or a half-written line: only a new process is clean
+                _log.error("%s: silent for %.0f s at:\n%s", worker.name, worker.silent_s, worker.stack())
+                self.gave_up = f"{worker.name} hangs"
+            elif worker.error is not None:
+                self.gave_up = f"{worker.name} ended: {worker.error}"
+
+    def tell_last(self) -> None:
+        """Publish the status once more, with the final counts."""
+        self._publish_status(self.state, self.facts())
+
+    def _tell(self) -> None:
+        states = (*(unit.state for unit in self._units), *(outlet.state for outlet in self._outlets))
+        now_ns = self._clock.monotonic_ns()
+        if states != self._last_states or now_ns - self._last_status_ns >= _STATUS_NS:
+            self._last_states, self._last_status_ns = states, now_ns
+            self._publish_status(self.state, self.facts())

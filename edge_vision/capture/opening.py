@@ -1,0 +1,19 @@
+"""What a source is told when it is opened, whatever its kind."""
+
+from dataclasses import dataclass
+
+from edge_vision.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Whose source it is, the clock, and where its numbering and its media time go on.
+
+    A camera that is opened again continues: frames are numbered from `first_index`, and media time counts from
+    `epoch_ns`, the monotonic time at which the unit first started.
+    """
+
+    source_id: str
+    clock: Clock
+    first_index: int = 0
+    epoch_ns: int = 0

@@ -1,0 +1,118 @@
+"""What a site file may say about a source."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from edge_vision.core.options import Options, RelativePath, Seconds, Secret, Url
+
+Wh: TypeAlias = tuple[Annotated[int, Field(ge=16, le=8192)], Annotated[int, Field(ge=16, le=8192)]]
+"""Width and height in pixels, 16 to 8192 each."""
+
+
+class _NetworkOptions(Options):
+    """A camera behind an address."""
+
+    url: Url = Field(description="Address of the stream, without user name and password.")
+    username: str | None = Field(None, min_length=1, description="User name the camera asks for.")
+    password: Secret | None = Field(None, description="Where the password is: {env|file|credential: NAME}.")
+    open_timeout_s: Seconds = Field(5.0, description="How long opening may take before it counts as failed.")
+    read_timeout_s: Seconds = Field(5.0, description="How long a camera may stay silent before it counts as lost.")
+    decoder_threads: int = Field(1, ge=1, le=16, description="Decoder threads; each beyond 1 delays by a frame.")
+
+    @model_validator(mode="after")
+    def _password_needs_username(self) -> "_NetworkOptions":
+        if self.password is not None and self.username is None:
+            msg = "a password needs a username beside it"
+            raise ValueError(msg)
+        return self
+
+    def address(self) -> str:
+        """The address with the credentials in it: for the library that opens it, never for a log.
+
+        Raises ConfigError when the secret cannot be read.
+        """
+        if self.username is None:
+            return self.url
+        parts = urlsplit(self.url)
+        password = f":{quote(self.password.reveal(), safe='')}" if self.password else ""
+        return urlunsplit(parts._replace(netloc=f"{quote(self.username, safe='')}{password}@{parts.netloc}"))
+
+
+def _scheme(url: str, *allowed: str) -> str:
+    scheme = urlsplit(url).scheme
+    if scheme not in allowed:
+        msg = f"must start with {' or '.join(f'{name}://' for name in allowed)}"
+        raise ValueError(msg)
+    return url
+
+
+class RtspOptions(_NetworkOptions):
+    """An RTSP camera, over TCP."""
+
+    kind: Literal["rtsp"]
+
+    @field_validator("url")
+    @classmethod
+    def _rtsp(cls, url: str) -> str:
+        return _scheme(url, "rtsp", "rtsps")
+
+
+class HttpOptions(_NetworkOptions):
+    """An HTTP camera: MJPEG, or anything else FFmpeg plays from an address."""
+
+    kind: Literal["http"]
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return _scheme(url, "http", "https")
+
+
+class V4l2Options(Options):
+    """A USB or CSI camera of this machine."""
+
+    kind: Literal["v4l2"]
+    device: Path = Field(Path("/dev/video0"), description="Device file of the camera.")
+    size: Wh | None = Field(None, description="Picture size to ask for, [width, height]; else the camera's own.")
+    fps: float | None = Field(None, gt=0, le=1000, description="Frame rate to ask for; else the camera's own.")
+    fourcc: str | None = Field(None, pattern=r"^[A-Z0-9]{4}$", description="Pixel format to ask for, such as MJPG.")
+    open_timeout_s: Seconds = Field(5.0, description="How long opening may take before it counts as failed.")
+    read_timeout_s: Seconds = Field(5.0, description="How long a camera may stay silent before it counts as lost.")
+
+
+class FileOptions(Options):
+    """A recording: every frame, in order, as fast as it is analyzed."""
+
+    kind: Literal["file"]
+    path: RelativePath = Field(description="The video file.")
+    loop: bool = Field(False, description="Start again at the end, for ever.")
+    realtime: bool = Field(False, description="Play at its own speed, like a camera: late frames are dropped.")
+    decoder_threads: int = Field(1, ge=1, le=16, description="Decoder threads; 1 costs least.")
+
+
+class ImagesOptions(Options):
+    """A folder of pictures, sorted by name; the frame's index is the picture's position."""
+
+    kind: Literal["images"]
+    path: RelativePath = Field(description="The folder; files that are not pictures are ignored.")
+    fps: float = Field(1.0, gt=0, le=1000, description="The rate at which media time runs.")
+
+
+class SyntheticOptions(Options):
+    """A rendered conveyor line with known truth: no camera needed."""
+
+    kind: Literal["synthetic"]
+    size: Wh = Field((640, 360), description="Picture size, [width, height].")
+    fps: float = Field(25.0, ge=0.2, le=1000, description="Frames per second of the line.")
+    frames: int | None = Field(None, ge=1, description="How many frames before it ends; for ever if not given.")
+    seed: int = Field(0, ge=0, description="Which parts come along; the same seed gives the same line.")
+    realtime: bool = Field(True, description="Run at `fps` like a camera; false: as fast as it is analyzed.")
+
+
+SourceOptions: TypeAlias = Annotated[
+    RtspOptions | HttpOptions | V4l2Options | FileOptions | ImagesOptions | SyntheticOptions,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,1 @@
+"""The `edge-vision` command: one module per subcommand."""

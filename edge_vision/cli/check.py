@@ -1,0 +1,28 @@
+"""`edge-vision check SITE.yaml`: every mistake at once, each with its place."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edge_vision.core.errors import EXIT_DONE
+
+
+def add_to(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("check", help="say everything that is wrong with a site file, or nothing")
+    parser.add_argument("site", type=Path, metavar="SITE.yaml")
+    parser.add_argument("--resolved", action="store_true", help="print the site with every default filled in")
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge_vision.app.check import check_site
+    from edge_vision.config.explain import resolved_yaml
+
+    checked = check_site(options.site)
+    if options.resolved:
+        print(resolved_yaml(checked.site), end="")
+    else:
+        count = len(checked.site.cameras)
+        print(f"{options.site}: ok, {count} camera{'s' if count > 1 else ''}, {len(checked.bundles)} models")
+    return EXIT_DONE

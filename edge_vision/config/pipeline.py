@@ -1,0 +1,153 @@
+"""Finds a pipeline file and fills it with what a site says: the stages in full, or the problems."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from edge_vision.config.options import PipelineFile, StageOptions
+from edge_vision.core.document import Document, DocumentError, Place, Problem, read_document
+from edge_vision.core.schema_errors import did_you_mean, explain, validate
+from edge_vision.core.shipped import shipped
+
+SYSTEM_FOLDER: Final = Path("/etc/edge-vision/pipelines")
+_STAGE: Final[TypeAdapter[Any]] = TypeAdapter(StageOptions)
+_PATHS: Final[dict[Any, frozenset[str]]] = {
+    kind: frozenset(name for name, field in member.model_fields.items() if field.annotation is Path)
+    for member in get_args(get_args(StageOptions)[0])
+    for kind in get_args(member.model_fields["kind"].annotation)
+}
+"""The options of each kind of stage that are paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a value was written: a document and the place in it."""
+
+    document: Document
+    place: Place
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths written here start from."""
+        return self.document.folder
+
+    def problem(self, text: str, *, at_key: bool = False) -> Problem:
+        """A problem with the value written here."""
+        return self.document.problem(self.place, text, at_key=at_key)
+
+
+@dataclass(frozen=True, slots=True)
+class StageDraft:
+    """One stage as written, merged with the site's settings, and where each of its options came from."""
+
+    raw: dict[str, Any]
+    spot: Spot
+    origins: dict[str, Spot]
+    options: Any = None
+    """The stage's options, validated; None when something is wrong with them."""
+
+    def origin(self, option: str) -> Spot:
+        """Where an option was written, or the stage where it was not."""
+        return self.origins.get(option, self.spot)
+
+
+def find_pipeline(name: str, site_folder: Path) -> Path | None:
+    """The first NAME.yaml: beside the site file, in its pipelines/, in /etc, then the copy that was shipped."""
+    return next(
+        (folder / f"{name}.yaml" for folder in _folders(site_folder) if (folder / f"{name}.yaml").is_file()), None
+    )
+
+
+def known_pipelines(site_folder: Path) -> list[str]:
+    """The names of all pipelines in the folders of pipelines."""
+    return sorted({file.stem for folder in _folders(site_folder)[1:] for file in folder.glob("*.yaml")})
+
+
+def _folders(site_folder: Path) -> tuple[Path, ...]:
+    return site_folder, site_folder / "pipelines", SYSTEM_FOLDER, shipped("pipelines")
+
+
+def read_pipeline(file: Path, settings: dict[str, Spot]) -> tuple[list[StageDraft], list[Problem]]:
+    """Read a pipeline file and set what a site's `with:` says; `settings` tells where each key was written."""
+    try:
+        document, problems = read_document(file)
+    except DocumentError as error:
+        return [], [error.problem]
+    pipeline, found = validate(document, PipelineFile)
+    problems += found
+    if pipeline is None:
+        return [], problems
+    drafts = [
+        StageDraft(dict(stage), Spot(document, ("stages", number)), _origins(document, number, stage))
+        for number, stage in enumerate(pipeline.stages)
+    ]
+    names, found = _names(drafts)
+    problems += found
+    targets: dict[str, tuple[StageDraft, str]] = {}
+    for key, target in pipeline.expose.items():
+        stage_name, _, option = target.partition(".")
+        if stage_name in names and option:
+            targets[key] = (names[stage_name], option)
+        else:
+            hint = did_you_mean(stage_name, names)
+            problems.append(document.problem(("expose", key), f"{target!r} is not STAGE.OPTION{hint}"))
+    for key, spot in settings.items():
+        if key not in pipeline.expose:
+            text = f"pipeline {file.stem} exposes no {key!r}{did_you_mean(key, pipeline.expose)}"
+            problems.append(spot.problem(text, at_key=True))
+        elif key in targets:
+            draft, option = targets[key]
+            draft.raw[option] = _at(spot)
+            draft.origins[option] = spot
+    return [_validated(draft, problems) for draft in drafts], problems
+
+
+def _at(spot: Spot) -> Any:
+    value = spot.document.data
+    for step in spot.place:
+        value = value[step]
+    return value
+
+
+def _origins(document: Document, number: int, stage: Iterable[str]) -> dict[str, Spot]:
+    return {option: Spot(document, ("stages", number, option)) for option in stage}
+
+
+def _names(drafts: list[StageDraft]) -> tuple[dict[str, StageDraft], list[Problem]]:
+    names: dict[str, StageDraft] = {}
+    problems = []
+    for draft in drafts:
+        name = draft.raw.get("name", draft.raw.get("kind"))
+        if not isinstance(name, str):
+            continue  # the schema says so
+        if name in names:
+            problems.append(draft.spot.problem(f"two stages are called {name!r}: give one a name"))
+        names.setdefault(name, draft)
+    return names, problems
+
+
+def _validated(draft: StageDraft, problems: list[Problem]) -> StageDraft:
+    """The draft with its options, or with its problems added to the list, each where it was written."""
+    raw = {option: _resolved(value, draft, option) for option, value in draft.raw.items()}
+    try:
+        options = _STAGE.validate_python(raw)
+    except ValidationError as error:
+        for place, text, at_key in explain(error, StageOptions, draft.raw):
+            option = str(place[0]) if place else ""
+            spot = draft.origin(option)
+            if option in draft.origins:
+                problems.append(Spot(spot.document, (*spot.place, *place[1:])).problem(text, at_key=at_key))
+            else:  # an option that is missing: named in full, placed at the stage
+                problems.append(spot.document.problem((*spot.place, *place), text, at_key=at_key))
+        return draft
+    return StageDraft(draft.raw, draft.spot, draft.origins, options)
+
+
+def _resolved(value: Any, draft: StageDraft, option: str) -> Any:
+    """A path as written, taken from the folder of the file it was written in."""
+    if isinstance(value, str) and option in _PATHS.get(draft.raw.get("kind"), ()):
+        return str(draft.origin(option).folder / value)
+    return value

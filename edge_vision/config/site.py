@@ -1,0 +1,117 @@
+"""Reads a site file and the pipelines it names, and finds everything that is wrong with them at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_vision.capture.options import SourceOptions
+from edge_vision.config.options import SiteFile
+from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
+from edge_vision.core.document import Document, DocumentError, Problem, read_document
+from edge_vision.core.schema_errors import did_you_mean, validate
+from edge_vision.publish.options import SinkOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """One camera of a site, resolved: its source and the stages of its pipeline in full."""
+
+    id: str
+    source: SourceOptions
+    pipeline: str
+    stages: tuple[Any, ...]
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site file, resolved."""
+
+    file: Path
+    id: str
+    cameras: tuple[Camera, ...]
+    publish: tuple[SinkOptions, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDraft:
+    """What could be read of a site file, with every problem; `site` is None when there is one."""
+
+    site: Site | None
+    cameras: tuple[tuple[StageDraft, ...], ...]
+    problems: tuple[Problem, ...]
+
+
+def read_site(file: Path) -> SiteDraft:
+    """Read a site file. A schema error in one place never hides what is wrong in another."""
+    try:
+        document, problems = read_document(file)
+    except DocumentError as error:
+        return SiteDraft(None, (), (error.problem,))
+    parsed, found = validate(document, SiteFile)
+    problems += found
+    problems += _double_ids(document)
+    problems += _missing_files(document)
+    drafts = []
+    for number, camera in _mappings(document.data, "cameras"):
+        stages, found = _stages(document, number, camera)
+        problems += found
+        drafts.append(tuple(stages))
+    if parsed is None or problems:
+        return SiteDraft(None, tuple(drafts), tuple(problems))
+    cameras = tuple(
+        Camera(camera.id, camera.source, camera.pipeline, tuple(draft.options for draft in stages), camera.priority)
+        for camera, stages in zip(parsed.cameras, drafts, strict=True)
+    )
+    return SiteDraft(Site(file, parsed.site, cameras, parsed.publish), tuple(drafts), ())
+
+
+def _mappings(data: Any, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The entries of a list that are mappings; the schema speaks of the others."""
+    entries = data.get(key) if isinstance(data, dict) else None
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict):
+            yield number, entry
+
+
+def _double_ids(document: Document) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for number, camera in _mappings(document.data, "cameras"):
+        name, place = camera.get("id"), ("cameras", number, "id")
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            text = f"duplicate id {name!r}; the first is on line {document.values['cameras', seen[name], 'id'][0]}"
+            yield document.problem(place, text)
+        seen.setdefault(name, number)
+
+
+def _missing_files(document: Document) -> Iterator[Problem]:
+    """Recordings and folders that are not there; cameras may come later."""
+    for number, camera in _mappings(document.data, "cameras"):
+        source = camera.get("source")
+        if not isinstance(source, dict) or not isinstance(source.get("path"), str):
+            continue
+        path = document.folder / source["path"]
+        place = ("cameras", number, "source", "path")
+        if source.get("kind") == "file" and not path.is_file():
+            yield document.problem(place, f"{path}: no such file")
+        if source.get("kind") == "images" and not path.is_dir():
+            yield document.problem(place, f"{path}: no such folder")
+
+
+def _stages(document: Document, number: int, camera: dict[str, Any]) -> tuple[list[StageDraft], list[Problem]]:
+    """The pipeline of a camera, with its settings, as far as it can be read."""
+    name, settings = camera.get("pipeline"), camera.get("with", {})
+    if not isinstance(name, str):
+        return [], []  # the schema says so
+    folder = document.folder
+    file = find_pipeline(name, folder)
+    if file is None:
+        hint = did_you_mean(name, known_pipelines(folder))
+        place = ("cameras", number, "pipeline")
+        return [], [document.problem(place, f"unknown pipeline {name!r}{hint}")]
+    keys = settings if isinstance(settings, dict) else {}
+    spots = {key: Spot(document, ("cameras", number, "with", key)) for key in keys}
+    return read_pipeline(file, spots)

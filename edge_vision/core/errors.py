@@ -1,0 +1,84 @@
+"""What can go wrong, as a tree; each class says in one sentence what the daemon does about it.
+
+EdgeVisionError
+├── ConfigError (ValueError)
+├── MissingLibraryError (ImportError)
+├── SourceError (OSError)
+│   └── SourceTimeoutError (TimeoutError)
+├── BackendError (RuntimeError)
+│   ├── BackendUnavailableError
+│   ├── ParityError
+│   ├── NoBackendError
+│   ├── ModelError
+│   └── InferenceError
+└── SinkError (OSError)
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+EXIT_DONE: Final = 0
+"""Everything asked for was done and delivered."""
+EXIT_GAVE_UP: Final = 70
+"""Something failed that a restart may mend (EX_SOFTWARE): systemd restarts."""
+EXIT_CONFIG: Final = 78
+"""The configuration or a model is wrong (EX_CONFIG): systemd does not restart."""
+
+
+class EdgeVisionError(Exception):
+    """The root of every error this package raises on purpose."""
+
+
+class ConfigError(EdgeVisionError, ValueError):
+    """The site cannot run as written: every problem is printed at once and the process ends with 78."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class MissingLibraryError(EdgeVisionError, ImportError):
+    """An optional library is absent: a backend is passed over with this reason, anything else ends with 78."""
+
+
+class SourceError(EdgeVisionError, OSError):
+    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up."""
+
+
+class SourceTimeoutError(SourceError, TimeoutError):
+    """A source stayed silent past its limit: handled like any other `SourceError`."""
+
+
+class BackendError(EdgeVisionError, RuntimeError):
+    """The root of what goes wrong between a model and a runtime."""
+
+
+class BackendUnavailableError(BackendError):
+    """A runtime cannot serve this model on this machine: the next candidate is tried, the reason kept."""
+
+
+class ParityError(BackendError):
+    """A runtime answers differently from the reference: the next candidate is tried, the figure kept."""
+
+
+class NoBackendError(BackendError):
+    """No candidate can serve the model: every reason is printed and the process ends with 78."""
+
+
+class ModelError(BackendError):
+    """The model itself is unusable (shape, labels, file): the process ends with 78."""
+
+
+class InferenceError(BackendError):
+    """One inference failed or ran out of time: the frame is counted as failed and the unit starts afresh."""
+
+
+class SinkError(EdgeVisionError, OSError):
+    """A sink did not take the messages: they are kept, and sent again after a pause.
+
+    `delivered` counts the messages, from the first of the batch, that it did take before it failed.
+    """
+
+    def __init__(self, message: str, delivered: int = 0) -> None:
+        super().__init__(message)
+        self.delivered = delivered

@@ -1,0 +1,73 @@
+"""How a picture is laid into a network's input, and how coordinates find their way back."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Anchor: TypeAlias = Literal["center", "top_left"]
+Resize: TypeAlias = Literal["letterbox", "stretch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """The placing of a source picture inside a network's input.
+
+    `resized_wh` is the size of the picture inside the input, `pad_left` and `pad_top` its offset there, all in input
+    pixels. Coordinates are continuous: (0, 0) is the outer corner of the first pixel, as `cv2.resize` has it.
+    """
+
+    source_wh: tuple[int, int]
+    model_wh: tuple[int, int]
+    resized_wh: tuple[int, int]
+    pad_left: int
+    pad_top: int
+
+    @classmethod
+    def fit(
+        cls,
+        source_wh: tuple[int, int],
+        model_wh: tuple[int, int],
+        resize: Resize = "letterbox",
+        anchor: Anchor = "center",
+    ) -> "Letterbox":
+        """Lay a picture of `source_wh` into an input of `model_wh`.
+
+        `letterbox` keeps the aspect ratio; the resized side is floor(side x scale), at least 1, as the reference
+        decoders of the YOLO family have it. `stretch` fills the input. Raises ValueError for an empty size.
+        """
+        source_w, source_h = source_wh
+        model_w, model_h = model_wh
+        if min(source_w, source_h, model_w, model_h) < 1:
+            msg = f"cannot fit {source_w}x{source_h} into {model_w}x{model_h}: every side must be at least 1"
+            raise ValueError(msg)
+        if resize == "stretch":
+            return cls(source_wh, model_wh, model_wh, 0, 0)
+        # Integer arithmetic: the tight side comes out exact, where floor(side * (model / side)) may lose one.
+        if model_w * source_h <= model_h * source_w:
+            resized = (model_w, max(1, source_h * model_w // source_w))
+        else:
+            resized = (max(1, source_w * model_h // source_h), model_h)
+        if anchor == "top_left":
+            return cls(source_wh, model_wh, resized, 0, 0)
+        return cls(source_wh, model_wh, resized, (model_w - resized[0]) // 2, (model_h - resized[1]) // 2)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Input pixels per source pixel, along x and along y."""
+        return self.resized_wh[0] / self.source_wh[0], self.resized_wh[1] / self.source_wh[1]
+
+    def to_model(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map source pixels to input pixels; (..., 2k) with x and y in turn, so points and xyxy boxes alike."""
+        scale, offset = self._vectors(xy.shape[-1])
+        return np.asarray(xy * scale + offset, np.float32)
+
+    def to_source(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map input pixels back to source pixels: the inverse of `to_model`."""
+        scale, offset = self._vectors(xy.shape[-1])
+        return np.asarray((xy - offset) / scale, np.float32)
+
+    def _vectors(self, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        pairs = width // 2
+        return np.tile(np.array(self.scale), pairs), np.tile(np.array([self.pad_left, self.pad_top], float), pairs)

@@ -1,0 +1,31 @@
+"""What a model bundle tells the steps about its model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of weights, and the format that decides which runtimes can read it."""
+
+    path: Path
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The part of `model.yaml` that a runtime needs: a name, the files in order of preference, the input's shape.
+
+    `input_shape` is what preprocessing produces, (1, 3, height, width) or (1, height, width, 3); a file whose input
+    has open dimensions is fixed to it.
+    """
+
+    name: str
+    files: tuple[ModelFile, ...]
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    labels: tuple[str, ...]
+
+    def files_in(self, formats: tuple[str, ...]) -> tuple[ModelFile, ...]:
+        """The files a runtime that reads `formats` can load."""
+        return tuple(file for file in self.files if file.format in formats)

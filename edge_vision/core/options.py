@@ -1,0 +1,90 @@
+"""The root of all options: frozen, closed to unknown keys, every field described."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from edge_vision.core.errors import ConfigError
+
+
+def _beside_its_file(path: Path, info: ValidationInfo) -> Path:
+    folder: Path | None = (info.context or {}).get("folder")
+    return path if folder is None or str(path) == "-" else folder / path
+
+
+RelativePath = Annotated[Path, AfterValidator(_beside_its_file)]
+"""A path relative to the folder of the file that names it (the validation context's `folder`); "-" stays as it is."""
+
+
+class Options(BaseModel):
+    """Settings of one thing, as written in YAML; unknown keys are errors and values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=4096, hide_input_in_errors=True
+    )
+
+
+class Secret(Options):
+    """A reference to a secret: exactly one of `env`, `file` and `credential`; the secret itself is never in YAML."""
+
+    env: str | None = Field(None, min_length=1, description="Name of the environment variable that holds it.")
+    file: RelativePath | None = Field(None, description="File whose contents, without the final newline, are it.")
+    credential: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]+$", description="Name of a systemd credential (LoadCredential=)."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Secret":
+        if sum(value is not None for value in (self.env, self.file, self.credential)) != 1:
+            msg = "a secret is exactly one of {env: NAME}, {file: PATH}, {credential: NAME}"
+            raise ValueError(msg)
+        return self
+
+    def reveal(self) -> str:
+        """The secret. Raises ConfigError that names the reference, never the value."""
+        if self.env is not None:
+            value = os.environ.get(self.env)
+            if value is None:
+                msg = f"the environment variable {self.env} is not set"
+                raise ConfigError(msg)
+            return value
+        path = self.file
+        if self.credential is not None:
+            folder = os.environ.get("CREDENTIALS_DIRECTORY")
+            if folder is None:
+                msg = f"credential {self.credential}: not started by systemd (CREDENTIALS_DIRECTORY is not set)"
+                raise ConfigError(msg)
+            path = Path(folder) / self.credential
+        assert path is not None
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+            msg = f"the secret's file {path} cannot be read: {reason}"
+            raise ConfigError(msg) from None
+
+
+_USERINFO = re.compile(r"^[a-z][a-z0-9+.-]*://[^/?#]*@", re.IGNORECASE)
+
+
+def _without_credentials(url: str) -> str:
+    if _USERINFO.match(url):
+        msg = "credentials inside a URL end up in logs: write username: NAME and password: {env: VARIABLE} beside url"
+        raise ValueError(msg)
+    return url
+
+
+Url = Annotated[str, AfterValidator(_without_credentials), Field(min_length=1, max_length=2048)]
+"""An address without credentials in it."""
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+"""A name that is safe in topics, file names and logs: [a-z0-9][a-z0-9_-]{0,31}."""
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A number from 0 to 1."""
+
+Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+"""A time-out or interval: more than 0, at most an hour."""

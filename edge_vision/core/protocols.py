@@ -1,0 +1,122 @@
+"""The sockets of the road: what each step must offer, whoever makes it. At most three members each."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_vision.core.detections import Detections
+from edge_vision.core.frame import Frame
+from edge_vision.core.geometry import Letterbox
+from edge_vision.core.message import Message
+from edge_vision.core.model import ModelSpec
+from edge_vision.core.scene import Scene
+from edge_vision.core.tensor import ModelInput, Tensors, TensorSpec
+
+
+class Source(Protocol):
+    """A camera or a recording, opened; used by one thread, which also closes it."""
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come at their own pace: then the freshest wins, else every frame counts."""
+
+    def read(self) -> Frame | None:
+        """The next frame, or None at the end of a recording.
+
+        Blocks no longer than the source's read time-out. Raises SourceError when the source fails,
+        SourceTimeoutError when it stays silent.
+        """
+
+
+class Preprocessor(Protocol):
+    """Makes a frame ready for a network; the result may live in a buffer that the next call overwrites."""
+
+    def __call__(self, frame: Frame) -> ModelInput:
+        """Lay the frame's picture into the network's input. Never blocks, never writes to the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """What a runtime says of itself on this machine; a reason always accompanies a no."""
+
+    available: bool
+    reason: str
+    version: str = ""
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How an engine is to run: the numeric precision, threads per inference, and how many run side by side."""
+
+    precision: str = "f32"
+    threads: int = 1
+    parallel: int = 1
+
+
+class Session(Protocol):
+    """One thread's handle on an engine."""
+
+    def infer(self, tensors: Tensors) -> Tensors:
+        """Run the network once; input and output arrays by name.
+
+        Outputs may live in buffers that the next call overwrites. Raises InferenceError.
+        """
+
+
+class Engine(Protocol):
+    """Loaded weights, shared between threads; each thread opens its own session."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The network's inputs."""
+
+    @property
+    def device(self) -> str:
+        """The device the weights really are on, in the runtime's own words."""
+
+    def open_session(self) -> AbstractContextManager[Session]:
+        """A handle for the calling thread."""
+
+
+class Backend(Protocol):
+    """A runtime on this machine."""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The file formats it reads, best first."""
+
+    def probe(self) -> Availability:
+        """Whether it works here, and why if not; imports the runtime, never raises."""
+
+    def load(self, model: ModelSpec, options: LoadOptions) -> Engine:
+        """Load the model. Raises BackendUnavailableError when this runtime cannot serve it as asked."""
+
+
+class Postprocessor(Protocol):
+    """Turns raw outputs into detections; knows one output format and no runtime. Pure."""
+
+    def __call__(self, tensors: Tensors, letterbox: Letterbox) -> Detections:
+        """Decode, keep what passes the thresholds, suppress doubles, and map boxes to source pixels.
+
+        Raises ModelError when the outputs do not have the shape the format demands.
+        """
+
+
+class Stage(Protocol):
+    """One analysis step; state is per camera and time comes from the frame."""
+
+    def __call__(self, scene: Scene) -> Scene:
+        """Return a richer scene. Synchronous; never blocks."""
+
+
+class Sink(Protocol):
+    """Somewhere messages go, opened; used by one thread, which also closes it."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Deliver every message or raise SinkError; nothing is dropped silently.
+
+        Called with nothing every second or so, for the sink to keep its connection alive. Blocks no longer than
+        the sink's time-out.
+        """

@@ -1,0 +1,37 @@
+"""What a pipeline may say about running a model."""
+
+from typing import Literal, TypeAlias
+
+from pydantic import Field, field_validator
+
+from edge_vision.core.options import Fraction, Options, RelativePath
+
+BackendName: TypeAlias = Literal["openvino", "onnxruntime", "opencv_dnn"]
+Precision: TypeAlias = Literal["f32", "f16", "bf16"]
+
+
+class DetectOptions(Options):
+    """Runs a model on every frame: preprocess, inference, postprocess."""
+
+    kind: Literal["detect"]
+    name: str | None = Field(None, description="What `expose` calls this stage; its kind if not given.")
+    model: RelativePath = Field(description="Folder of the model bundle (holds model.yaml).")
+    confidence: Fraction | None = Field(None, description="Replaces the bundle's confidence threshold.")
+    iou: Fraction | None = Field(None, description="Replaces the bundle's overlap threshold.")
+    backends: tuple[BackendName, ...] = Field(
+        ("openvino", "onnxruntime", "opencv_dnn"), min_length=1, description="Runtimes to try, in this order."
+    )
+    precision: Precision = Field("f32", description="Arithmetic of the network; what is asked for or nothing.")
+    threads: int | None = Field(
+        None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
+    )
+    timeout_s: float = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
+
+    @field_validator("backends")
+    @classmethod
+    def _no_doubles(cls, backends: tuple[str, ...]) -> tuple[str, ...]:
+        double = next((name for name in backends if backends.count(name) > 1), None)
+        if double is not None:
+            msg = f"{double} is listed twice"
+            raise ValueError(msg)
+        return backends

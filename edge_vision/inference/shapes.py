@@ -1,0 +1,29 @@
+"""Checks that a loaded network takes what the bundle says it takes."""
+
+from edge_vision.core.errors import ModelError
+from edge_vision.core.model import ModelSpec
+from edge_vision.core.tensor import TensorSpec
+
+_LONGEST = 300
+
+
+def check_input(inputs: tuple[TensorSpec, ...], model: ModelSpec) -> None:
+    """Raise ModelError unless the network has one input, of the bundle's shape and type; -1 takes any size."""
+    if len(inputs) != 1:
+        msg = f"model {model.name}: has {len(inputs)} inputs ({'; '.join(map(str, inputs))}); one picture is supported"
+        raise ModelError(msg)
+    (spec,) = inputs
+    fits = len(spec.shape) == len(model.input_shape) and all(
+        have in (-1, want) for have, want in zip(spec.shape, model.input_shape, strict=True)
+    )
+    if not fits or spec.dtype != model.input_dtype:
+        wanted = f"{list(model.input_shape)} {model.input_dtype}"
+        msg = f"model {model.name}: its input is {spec}, model.yaml says {wanted} (size, color, layout, dtype)"
+        raise ModelError(msg)
+
+
+def short(error: BaseException) -> str:
+    """A library's error in one line: its first sentence with something in it, cut at 300 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines) or type(error).__name__
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

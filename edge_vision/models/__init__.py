@@ -1,0 +1,1 @@
+"""What a model is: bundles, and the proof that they are whole."""

@@ -1,0 +1,31 @@
+"""Finds the tensor a format reads, and checks its shape before anyone trusts its numbers."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edge_vision.core.errors import ModelError
+from edge_vision.core.tensor import Tensors
+
+
+def pick(tensors: Tensors, name: str | None) -> NDArray[Any]:
+    """The output called `name`, or the only one. Raises ModelError that lists what there is."""
+    if name is not None and name in tensors:
+        return tensors[name]
+    if name is None and len(tensors) == 1:
+        return next(iter(tensors.values()))
+    there = ", ".join(f"{key} {list(value.shape)}" for key, value in tensors.items())
+    wanted = f"the model has no output {name!r}" if name else "the model has several outputs: name one with output:"
+    msg = f"{wanted}; there are: {there}"
+    raise ModelError(msg)
+
+
+def check_shape(format_name: str, actual: NDArray[Any], expected: tuple[int | None, ...], why: str) -> None:
+    """Raise ModelError unless the shape fits; None stands for any size. `why` says what the numbers follow from."""
+    fits = actual.ndim == len(expected) and all(
+        want is None or have == want for have, want in zip(actual.shape, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("N" if size is None else str(size) for size in expected)
+        msg = f"format {format_name} expects an output of [{wanted}] ({why}), the model gives {list(actual.shape)}"
+        raise ModelError(msg)

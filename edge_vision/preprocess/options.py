@@ -1,0 +1,58 @@
+"""The `input:` section of `model.yaml`: how a picture becomes a network's input."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from edge_vision.core.geometry import Anchor, Resize
+from edge_vision.core.options import Options
+
+Side: TypeAlias = Annotated[int, Field(ge=8, le=8192)]
+
+
+class InputOptions(Options):
+    """Size, colors, value range and layout of the input; `value = (pixel * scale - mean) / std`."""
+
+    size: tuple[Side, Side] = Field(description="[width, height] of the input, in pixels.")
+    color: Literal["bgr", "rgb", "gray"] = Field("rgb", description="Order of the channels.")
+    resize: Resize = Field("letterbox", description="letterbox keeps the aspect ratio, stretch fills the input.")
+    anchor: Anchor = Field("center", description="Where a letterboxed picture lies.")
+    pad_value: int = Field(114, ge=0, le=255, description="Gray level of the rim of a letterboxed picture.")
+    scale: float = Field(1.0, gt=0, description="Factor on the pixel, before mean and std; 0.00392157 is 1/255.")
+    mean: tuple[float, ...] = Field((0.0, 0.0, 0.0), description="Subtracted per channel, in the order of `color`.")
+    std: tuple[float, ...] = Field((1.0, 1.0, 1.0), description="Divided by per channel, in the order of `color`.")
+    layout: Literal["nchw", "nhwc"] = Field("nchw", description="Order of the axes.")
+    dtype: Literal["float32", "uint8"] = Field("float32", description="Element type.")
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> "InputOptions":
+        for name in ("mean", "std"):
+            count = len(getattr(self, name))
+            if count != self.channels and name in self.model_fields_set:
+                msg = f"{name} has {count} values, color {self.color} has {self.channels} channels"
+                raise ValueError(msg)
+        if 0 in self.std:
+            msg = "std must not contain 0"
+            raise ValueError(msg)
+        if self.dtype == "uint8" and not self.is_identity:
+            msg = "a uint8 input takes pixels as they are: scale, mean and std must be left out"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input: 3, or 1 for gray."""
+        return 1 if self.color == "gray" else 3
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether pixels go in with the values they have."""
+        return self.scale == 1.0 and not any(self.mean) and all(value == 1.0 for value in self.std)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The input's shape: (1, channels, height, width) or (1, height, width, channels)."""
+        width, height = self.size
+        if self.layout == "nchw":
+            return 1, self.channels, height, width
+        return 1, height, width, self.channels

@@ -1,0 +1,65 @@
+"""What a site file may say about where its messages go."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from edge_vision.core.options import Options, RelativePath, Seconds, Secret
+
+
+class _SinkOptions(Options):
+    queue_mb: float = Field(
+        32.0, gt=0, le=4096, description="Memory for messages that wait, in MB; when full, the oldest are dropped."
+    )
+
+
+class JsonlOptions(_SinkOptions):
+    """JSON lines: one message per line, appended to a file. Status is not written: it is about now."""
+
+    kind: Literal["jsonl"]
+    path: RelativePath = Field(description='The file, or "-" for standard output.')
+
+
+class ZeromqOptions(_SinkOptions):
+    """A ZeroMQ PUB socket; each message has two frames, topic and body."""
+
+    kind: Literal["zeromq"]
+    bind: str = Field(
+        pattern=r"^(tcp://[^\s@]+:(\d{1,5}|\*)|ipc://\S+)$",
+        description="Where to listen: tcp://ADDRESS:PORT or ipc://PATH.",
+    )
+    high_water_mark: int = Field(
+        10_000, ge=1, le=1_000_000, description="Messages kept for a slow subscriber; it loses what is beyond."
+    )
+
+
+class MqttOptions(_SinkOptions):
+    """An MQTT 5 broker, with QoS 1, a last will and a retained status."""
+
+    kind: Literal["mqtt"]
+    host: str = Field(pattern=r"^[^\s/@]+$", description="Name or address of the broker.")
+    port: int = Field(1883, ge=1, le=65535, description="Its port.")
+    client_id: str | None = Field(None, min_length=1, max_length=128, description="edge-vision-SITE if not given.")
+    username: str | None = Field(None, min_length=1, description="User name the broker asks for.")
+    password: Secret | None = Field(None, description="Where the password is: {env|file|credential: NAME}.")
+    keepalive_s: int = Field(15, ge=5, le=3600, description="After 1.5 times this silence the last will is sent.")
+    timeout_s: Seconds = Field(10.0, description="How long the broker may take to accept or acknowledge.")
+    inflight: int = Field(64, ge=1, le=1000, description="Messages sent before the first must be acknowledged.")
+
+    @model_validator(mode="after")
+    def _password_needs_username(self) -> "MqttOptions":
+        if self.password is not None and self.username is None:
+            msg = "a password needs a username beside it"
+            raise ValueError(msg)
+        return self
+
+
+class TerminalOptions(_SinkOptions):
+    """A live view in the terminal: rate, latency and the last detections of each source."""
+
+    kind: Literal["terminal"]
+
+
+SinkOptions: TypeAlias = Annotated[
+    JsonlOptions | ZeromqOptions | MqttOptions | TerminalOptions, Field(discriminator="kind")
+]

@@ -1,0 +1,48 @@
+"""Which code opens which kind of sink: the whole list."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+
+from edge_vision.core.message import Message
+from edge_vision.core.plugin import resolve
+from edge_vision.core.protocols import Sink
+from edge_vision.publish.options import SinkOptions
+from edge_vision.runtime.clock import Clock
+
+SINKS: Final = {
+    "jsonl": "edge_vision.publish.jsonl:open_jsonl",
+    "zeromq": "edge_vision.publish.zeromq:open_zeromq",
+    "mqtt": "edge_vision.publish.mqtt:open_mqtt",
+    "terminal": "edge_vision.publish.terminal:open_terminal",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOpening:
+    """What a sink is told when it is opened: the site's name, the clock, and what a broker should retain.
+
+    `will` is the message a broker publishes when it loses the connection; `status` gives the site's newest status.
+    """
+
+    site: str
+    clock: Clock
+    will: Message
+    status: Callable[[], Message]
+
+
+def open_sink(options: SinkOptions, opening: SinkOpening) -> AbstractContextManager[Sink]:
+    """Open a sink of any kind. Raises SinkError on entering."""
+    sink: AbstractContextManager[Sink] = resolve(SINKS[options.kind])(options, opening)
+    return sink
+
+
+def name_of(options: SinkOptions) -> str:
+    """What logs and status call a sink: its kind and address."""
+    address = {
+        "jsonl": lambda: str(getattr(options, "path", "")),
+        "zeromq": lambda: str(getattr(options, "bind", "")),
+        "mqtt": lambda: f"{getattr(options, 'host', '')}:{getattr(options, 'port', '')}",
+    }.get(options.kind, str)()
+    return f"{options.kind} {address}".rstrip()

@@ -1,0 +1,110 @@
+"""A live view in the terminal, drawn from the same messages that everybody else receives."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from edge_vision.core.message import Message
+from edge_vision.publish.options import TerminalOptions
+from edge_vision.publish.table import SinkOpening
+from edge_vision.runtime.clock import Clock
+from edge_vision.runtime.tally import Window
+
+_REDRAW_NS: Final = 200_000_000
+_LINE_NS: Final = 1_000_000_000
+_MOST_OBJECTS: Final = 6
+_CLEAR_TO_END: Final = "\x1b[J"
+_UP: Final = "\x1b[{}A"
+
+
+class _SourceView:
+    """What is shown of one source."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.times_s = Window(128)
+        self.latency_ms = Window(512)
+        self.last: dict[str, Any] = {}
+
+    def add(self, body: dict[str, Any], arrived_ns: int) -> None:
+        """Take in one detections message."""
+        self.frames += 1
+        self.times_s.add(arrived_ns / 1e9)
+        self.latency_ms.add(body["latency_ms"]["total"])
+        self.last = body
+
+    def lines(self, name: str) -> list[str]:
+        """Two lines of at most 110 characters or so."""
+        model = self.last["model"] or {}
+        counts = Counter(seen["class"] for seen in self.last["objects"])
+        shown = "  ".join(
+            f"{seen['class']} {seen['confidence']:.2f} at {seen['xyxy'][0]:.0f},{seen['xyxy'][1]:.0f}"
+            for seen in self.last["objects"][:_MOST_OBJECTS]
+        )
+        more = len(self.last["objects"]) - _MOST_OBJECTS
+        frame, model_name = self.last["frame"]["index"], model.get("name", "no model")
+        speed = f"latency p50 {self.latency_ms.percentile(50):.1f} ms, p95 {self.latency_ms.percentile(95):.1f} ms"
+        engine = f"{model_name} on {model.get('backend', '-')} {model.get('precision', '')}"
+        totals = ", ".join(f"{count} {label}" for label, count in sorted(counts.items())) or "nothing"
+        rest = f"  and {more} more" if more > 0 else ""
+        return [
+            f"{name}: {self.times_s.rate():.1f} fps   {speed}   frame {frame}   {engine}",
+            f"  sees {totals}   {shown}{rest}",
+        ]
+
+
+class TerminalSink:
+    """Redraws a few lines in place on a terminal; prints a line per source and second elsewhere."""
+
+    def __init__(self, out: TextIO, site: str, clock: Clock) -> None:
+        self._out = out
+        self._site = site
+        self._clock = clock
+        self._in_place = out.isatty()
+        self._decode = msgspec.json.Decoder().decode
+        self._sources: dict[str, _SourceView] = {}
+        self._drawn_ns = 0
+        self._height = 0
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Take in the messages and redraw when it is time."""
+        now_ns = self._clock.monotonic_ns()
+        for message in messages:
+            if message.kind == "detections":
+                view = self._sources.setdefault(message.source, _SourceView())
+                view.add(self._decode(message.body), now_ns)
+        if self._sources and now_ns - self._drawn_ns >= (_REDRAW_NS if self._in_place else _LINE_NS):
+            self._drawn_ns = now_ns
+            self.draw()
+
+    def draw(self) -> None:
+        """Show what is known now."""
+        lines = [line for name, view in sorted(self._sources.items()) for line in view.lines(name)]
+        if not self._in_place:
+            lines = [f"{lines[place]}  |{lines[place + 1]}" for place in range(0, len(lines), 2)]
+        back = _UP.format(self._height) + "\r" + _CLEAR_TO_END if self._height else ""
+        self._out.write(back + "".join(f"{line}\n" for line in lines))
+        self._out.flush()
+        self._height = len(lines) if self._in_place else 0
+
+    def finish(self) -> None:
+        """Draw once more, and a line about the whole run."""
+        self.draw()
+        frames = sum(view.frames for view in self._sources.values())
+        self._out.write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen\n")
+        self._out.flush()
+
+
+@contextmanager
+def open_terminal(options: TerminalOptions, opening: SinkOpening) -> Iterator[TerminalSink]:
+    """Draw on standard output."""
+    del options
+    sink = TerminalSink(sys.stdout, opening.site, opening.clock)
+    try:
+        yield sink
+    finally:
+        sink.finish()

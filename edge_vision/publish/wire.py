@@ -1,0 +1,149 @@
+"""The format of messages on the wire, "edge-vision/1", and the numbers that make a loss visible."""
+
+import secrets
+from collections import Counter
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from edge_vision.core.message import Message
+from edge_vision.core.scene import Scene
+from edge_vision.runtime.clock import Clock
+
+SCHEMA: Final = "edge-vision/1"
+_NS_PER_MS: Final = 1e6
+
+
+class _Object(msgspec.Struct, rename={"label": "class"}):
+    label: str
+    class_id: int
+    confidence: float
+    xyxy: list[float]
+
+
+class _Frame(msgspec.Struct):
+    index: int
+    timestamp: str
+    media_ms: float
+    width: int
+    height: int
+
+
+class _Latency(msgspec.Struct):
+    capture: float
+    preprocess: float
+    inference: float
+    postprocess: float
+    total: float
+
+
+class _Model(msgspec.Struct):
+    name: str
+    backend: str
+    device: str
+    precision: str
+
+
+class _Detections(msgspec.Struct):
+    schema: str
+    kind: str
+    id: str
+    boot: str
+    seq: int
+    site: str
+    source: str
+    frame: _Frame
+    objects: list[_Object]
+    latency_ms: _Latency
+    model: _Model | None
+
+
+def new_boot(clock: Clock) -> str:
+    """A name for this run of the process: sorts by time (milliseconds in hex), and is never used twice."""
+    return f"{int(clock.now().timestamp() * 1000):012x}{secrets.token_hex(3)}"
+
+
+def utc(timestamp: datetime) -> str:
+    """UTC as 2026-11-22T05:00:00.123456Z, always with microseconds."""
+    return timestamp.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Wire:
+    """Encodes and numbers the messages of one site.
+
+    `seq` counts per source and kind from 1, without a gap: a gap that a consumer sees is a loss, and equals what
+    the sink counted as dropped. One thread encodes for a source.
+    """
+
+    def __init__(self, site: str, boot: str, clock: Clock) -> None:
+        self.site = site
+        self.boot = boot
+        self._clock = clock
+        self._last: Counter[tuple[str, str]] = Counter()
+        self._encode = msgspec.json.Encoder().encode
+
+    def detections(self, scene: Scene) -> Message:
+        """The message about one frame, also when nothing was seen."""
+        frame, seen, model, spent = scene.frame, scene.detections, scene.model, scene.timings
+        labels = model.labels if model else ()
+        rows = zip(
+            seen.class_id.tolist(),
+            np.round(seen.confidence.astype(np.float64), 4).tolist(),
+            np.round(seen.xyxy.astype(np.float64), 2).tolist(),
+            strict=True,
+        )
+        objects = [_Object(labels[class_id], class_id, confidence, xyxy) for class_id, confidence, xyxy in rows]
+        served = _Model(model.name, model.backend, model.device, model.precision) if model else None
+        width, height = frame.wh
+        media_ms = round(frame.media_ns / _NS_PER_MS, 3)
+        about = _Frame(frame.index, utc(frame.timestamp), media_ms, width, height)
+        latency = _Latency(
+            _ms(spent.capture_ns),
+            _ms(spent.preprocess_ns),
+            _ms(spent.inference_ns),
+            _ms(spent.postprocess_ns),
+            _ms(self._clock.monotonic_ns() - frame.captured_ns),
+        )
+        name, seq = self._next(frame.source_id, "detections")
+        body = _Detections(
+            SCHEMA, "detections", name, self.boot, seq, self.site, frame.source_id, about, objects, latency, served
+        )
+        return self._message(name, seq, "detections", frame.source_id, self._encode(body))
+
+    def status(self, state: str, facts: dict[str, Any]) -> Message:
+        """The site's status: `state` is starting, online, degraded or offline; brokers retain it."""
+        name, seq = self._next("", "status")
+        return self._status(name, seq, state, facts)
+
+    def will(self) -> Message:
+        """What a broker publishes when it loses this process without a goodbye."""
+        return self._status(f"{self.boot}-{self.site}-status-0", 0, "offline", {"reason": "connection lost"})
+
+    def _status(self, name: str, seq: int, state: str, facts: dict[str, Any]) -> Message:
+        body = {
+            "schema": SCHEMA,
+            "kind": "status",
+            "id": name,
+            "boot": self.boot,
+            "seq": seq,
+            "site": self.site,
+            "timestamp": utc(self._clock.now()),
+            "state": state,
+            **facts,
+        }
+        return self._message(name, seq, "status", "", self._encode(body))
+
+    def _next(self, source: str, kind: str) -> tuple[str, int]:
+        self._last[source, kind] += 1
+        seq = self._last[source, kind]
+        return f"{self.boot}-{source or self.site}-{kind}-{seq}", seq
+
+    def _message(self, name: str, seq: int, kind: str, source: str, body: bytes) -> Message:
+        topic = f"edge-vision/v1/{self.site}/{source}/{kind}" if source else f"edge-vision/v1/{self.site}/{kind}"
+        return Message(name, self.boot, seq, kind, source, topic, body, retain=kind == "status")
+
+
+def _ms(nanoseconds: int) -> float:
+    return round(nanoseconds / _NS_PER_MS, 3)

@@ -1,0 +1,48 @@
+"""Messages on a ZeroMQ PUB socket."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import zmq
+
+from edge_vision.core.errors import SinkError
+from edge_vision.core.message import Message
+from edge_vision.publish.options import ZeromqOptions
+from edge_vision.publish.table import SinkOpening
+
+_LINGER_MS: Final = 2000
+"""How long the end of the process waits for subscribers to take what is queued for them."""
+
+
+class ZeromqSink:
+    """Publishes to whoever listens; a subscriber slower than its high-water mark sees gaps in `seq`."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", name: str) -> None:
+        self._socket = socket
+        self._name = name
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Hand every message to ZeroMQ. Never blocks: a PUB socket drops for the slow instead."""
+        try:
+            for message in messages:
+                self._socket.send_multipart((message.topic.encode(), message.body), zmq.DONTWAIT, copy=True)
+        except zmq.ZMQError as error:
+            msg = f"{self._name}: {error.strerror}"
+            raise SinkError(msg) from error
+
+
+@contextmanager
+def open_zeromq(options: ZeromqOptions, opening: SinkOpening) -> Iterator[ZeromqSink]:
+    """Bind the socket. Raises SinkError, such as for an address in use."""
+    del opening
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    with context.socket(zmq.PUB) as socket:
+        socket.set(zmq.LINGER, _LINGER_MS)
+        socket.set(zmq.SNDHWM, options.high_water_mark)
+        try:
+            socket.bind(options.bind)
+        except zmq.ZMQError as error:
+            msg = f"{options.bind}: {error.strerror}"
+            raise SinkError(msg) from error
+        yield ZeromqSink(socket, options.bind)

@@ -1,0 +1,150 @@
+"""What every test may use: the real data, a free port, processes that always end, and no thread left alive."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from servers import Broker
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("EDGE_VISION_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real models, clips and pictures; skips the test where it is absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: this test needs its real models and clips")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coco_labels(data: Path) -> list[str]:
+    """The 80 names of COCO, in the order of their ids."""
+    annotations = yaml.safe_load((data / "images/coco_det_ccby/annotations.json").read_text())
+    return [category["name"] for category in sorted(annotations["categories"], key=lambda one: one["id"])]
+
+
+@pytest.fixture(scope="session")
+def yolox(data: Path, coco_labels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model bundle around the real YOLOX-nano, in ONNX."""
+    folder = tmp_path_factory.mktemp("models") / "yolox_nano"
+    folder.mkdir()
+    (folder / "yolox_nano.onnx").symlink_to(data / "models/yolox_nano/yolox_nano.onnx")
+    (folder / "model.yaml").write_text(yaml.safe_dump(yolox_bundle(coco_labels), sort_keys=False))
+    return folder
+
+
+def yolox_bundle(labels: list[str]) -> dict[str, Any]:
+    """What model.yaml says of YOLOX-nano."""
+    return {
+        "version": 1,
+        "name": "yolox_nano",
+        "task": "detection",
+        "files": [{"path": "yolox_nano.onnx", "format": "onnx"}],
+        "input": {"size": [416, 416], "color": "bgr", "resize": "letterbox", "anchor": "top_left", "pad_value": 114},
+        "output": {"format": "yolox", "strides": [8, 16, 32]},
+        "labels": labels,
+        "thresholds": {"confidence": 0.3, "iou": 0.45},
+    }
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    return find_free_port()
+
+
+def find_free_port() -> int:
+    """The same, as a function."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def write_site(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a site file into the test's folder: write_site(cameras=[...], publish=[...])."""
+
+    def write(**content: Any) -> Path:
+        file = tmp_path / "site.yaml"
+        file.write_text(yaml.safe_dump({"version": 1, "site": "test", **content}, sort_keys=False))
+        return file
+
+    return write
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts processes that are killed, with all their children, when the test ends."""
+    running: list[subprocess.Popen[str]] = []
+
+    def run(*command: str | Path, **options: Any) -> "subprocess.Popen[str]":
+        settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        process = subprocess.Popen([str(word) for word in command], start_new_session=True, **settings)
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait(10)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def edge_vision(start: Start) -> Start:
+    """Starts the real command: edge_vision("run", site)."""
+
+    def run(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
+        return start(sys.executable, "-m", "edge_vision", *arguments, **options)
+
+    return run
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Wait for something to become true; fails the test when it does not in time."""
+    end = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > end:
+            pytest.fail(f"not within {timeout_s:g} s: {what}")
+        time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left_alive() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    end = time.monotonic() + 5.0
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    while left and time.monotonic() < end:
+        time.sleep(0.02)
+        left = [thread for thread in left if thread.is_alive()]
+    assert not left, f"threads left alive: {[thread.name for thread in left]}"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running mosquitto on a port of its own."""
+    server = Broker(find_free_port(), tmp_path)
+    server.start()
+    yield server
+    server.kill()
