@@ -1,11 +1,15 @@
 """Everything that can be known to be wrong with a site before anything is started."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from edge_vision.config.pipeline import StageDraft
+import yaml
+
+from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
 from edge_vision.config.site import Site, read_site
-from edge_vision.core.document import Problem
+from edge_vision.core.document import Document, Problem
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.schema_errors import did_you_mean
 from edge_vision.models.bundle import Bundle, read_bundle
@@ -22,10 +26,20 @@ class Checked:
 def check_site(file: Path) -> Checked:
     """Read a site, its pipelines and its models. Raises ConfigError with every problem, in the order of the files."""
     draft = read_site(file)
+    bundles, found = _models_of(draft.cameras)
+    problems = [*draft.problems, *found]
+    if problems:
+        raise ConfigError([str(problem) for problem in sorted(set(problems))])
+    assert draft.site is not None  # without problems there is a site
+    return Checked(draft.site, bundles)
+
+
+def _models_of(cameras: Iterable[tuple[StageDraft, ...]]) -> tuple[dict[Path, Bundle], list[Problem]]:
+    """Every bundle that can be read, by folder, and what is wrong with the models and with what refers to them."""
     bundles: dict[Path, Bundle] = {}
-    problems: list[Problem] = list(draft.problems)
+    problems: list[Problem] = []
     unreadable: dict[Path, list[Problem]] = {}
-    for stages in draft.cameras:
+    for stages in cameras:
         labels: tuple[str, ...] | None = None
         for stage in stages:
             folder = _model_folder(stage)
@@ -36,10 +50,7 @@ def check_site(file: Path) -> Checked:
                 problems += _unknown_classes(stage, labels)
     for found in unreadable.values():
         problems += found
-    if problems:
-        raise ConfigError([str(problem) for problem in sorted(set(problems))])
-    assert draft.site is not None  # without problems there is a site
-    return Checked(draft.site, bundles)
+    return bundles, problems
 
 
 def _model_folder(stage: StageDraft) -> Path | None:
@@ -72,3 +83,33 @@ def _unknown_classes(stage: StageDraft, labels: tuple[str, ...]) -> list[Problem
         for name in (classes if isinstance(classes, list) else ())
         if isinstance(name, str) and name not in labels
     ]
+
+
+def check_pipeline(pipeline: str, model: Path, settings: Sequence[str]) -> tuple[tuple[Any, ...], dict[Path, Bundle]]:
+    """The stages of a pipeline, named or given as a file, set from the command line; and its bundles.
+
+    `settings` are "KEY=VALUE" with the value in YAML. Raises ConfigError with every problem.
+    """
+    given: dict[str, Any] = {"model": str(model)}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            msg = f"--with {setting}: write KEY=VALUE"
+            raise ConfigError(msg)
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            msg = f"--with {setting}: the value is not valid YAML"
+            raise ConfigError(msg) from None
+    line = Document(Path("command line"), given, {}, {})
+    as_file = Path(pipeline)
+    file = as_file if as_file.suffix == ".yaml" else find_pipeline(pipeline, Path())
+    if file is None:
+        msg = f"unknown pipeline {pipeline!r}{did_you_mean(pipeline, known_pipelines(Path()))}"
+        raise ConfigError(msg)
+    stages, problems = read_pipeline(file, {key: Spot(line, (key,)) for key in given})
+    bundles, found = _models_of((tuple(stages),))
+    problems += found
+    if problems:
+        raise ConfigError([str(problem) for problem in sorted(set(problems))])
+    return tuple(stage.options for stage in stages), bundles

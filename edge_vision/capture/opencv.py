@@ -97,6 +97,12 @@ class FileSource:
         self._lap_ns = 0
         self._media_ns = -self._frame_ns
 
+    @property
+    def length(self) -> tuple[int, float]:
+        """How many frames the container claims to hold (0 when it does not say), and its frame rate."""
+        count = self._reader.capture.get(self._cv2.CAP_PROP_FRAME_COUNT)
+        return (int(count) if count > 0 else 0), 1e9 / self._frame_ns
+
     def read(self) -> Frame | None:
         """The next frame or None; raises SourceError when the recording is damaged or holds no picture."""
         reader = self._reader

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge_vision import __version__
 from edge_vision.app.logs import set_up_logging
-from edge_vision.cli import check, demo, run, schema, tail
+from edge_vision.cli import check, demo, probe, run, schema, tail, try_out
 from edge_vision.core.errors import (
     EXIT_CONFIG,
     EXIT_GAVE_UP,
@@ -17,7 +17,7 @@ from edge_vision.core.errors import (
     NoBackendError,
 )
 
-_SUBCOMMANDS = (run, check, schema, demo, tail)
+_SUBCOMMANDS = (run, check, probe, try_out, schema, demo, tail)
 
 
 def build_parser() -> argparse.ArgumentParser:
