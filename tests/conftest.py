@@ -145,6 +145,8 @@ def _no_thread_left_alive() -> Iterator[None]:
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A running mosquitto on a port of its own."""
     server = Broker(find_free_port(), tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()

@@ -80,7 +80,7 @@ class RtspServer(_Server):
     def __init__(self, port: int, clip: Path, user: str = "", password: str = "") -> None:
         super().__init__(port)
         self._clip = clip
-        self._login = (user, password)
+        self._login = [user, password] if user else []
 
     @property
     def url(self) -> str:

@@ -61,11 +61,14 @@ class CameraSource:
         """The next frame; raises SourceTimeoutError when none came in time, SourceError when the stream ended."""
         reader = self._reader
         asked_ns = reader.clock.monotonic_ns()
-        if not reader.capture.grab():
-            waited_s = (reader.clock.monotonic_ns() - asked_ns) / 1e9
-            if waited_s >= 0.9 * self._read_timeout_s:
-                msg = f"{reader.name}: no picture for {waited_s:.1f} s (read_timeout_s is {self._read_timeout_s:g})"
-                raise SourceTimeoutError(msg)
+        grabbed = reader.capture.grab()
+        waited_s = (reader.clock.monotonic_ns() - asked_ns) / 1e9
+        # After a time-out FFmpeg hands out the pictures left in the decoder one by one, each after another time-out:
+        # a picture that took the whole limit is as stale as none.
+        if waited_s >= self._read_timeout_s:
+            msg = f"{reader.name}: no picture for {waited_s:.1f} s (read_timeout_s is {self._read_timeout_s:g})"
+            raise SourceTimeoutError(msg)
+        if not grabbed:
             msg = f"{reader.name}: the stream ended"
             raise SourceError(msg)
         self._media_ns = self._media_time_ns()

@@ -13,7 +13,7 @@ class Backoff:
 
     first_s: float = 0.5
     factor: float = 2.0
-    most_s: float = 1.5
+    most_s: float = 1.0
     jitter: float = 0.2
 
     def delay_s(self, failures: int) -> float:

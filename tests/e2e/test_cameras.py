@@ -1,0 +1,186 @@
+"""Cameras that come, go, hang and lie: a real RTSP server, killed, stopped and started again."""
+
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Start, find_free_port, wait_until
+from listeners import Heard, zeromq_listener
+from servers import RtspServer
+
+GATE = "edge-vision/v1/test/gate/detections"
+LINE = "edge-vision/v1/test/line/detections"
+STATUS = "edge-vision/v1/test/status"
+
+
+@pytest.fixture
+def rtsp(data: Path) -> Iterator[RtspServer]:
+    """A running RTSP server with the clip of people walking by one by one."""
+    server = RtspServer(find_free_port(), data / "video/one-by-one-person-detection.mp4")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+def gate(url: str, model: Path, **source: Any) -> dict[str, Any]:
+    """A camera at an RTSP address."""
+    return {
+        "id": "gate",
+        "source": {"kind": "rtsp", "url": url, "read_timeout_s": 2.0, "open_timeout_s": 4.0, **source},
+        "pipeline": "object_detection",
+        "with": {"model": str(model), "backends": ["onnxruntime"]},
+    }
+
+
+def line(model: Path) -> dict[str, Any]:
+    """A second camera that never fails: a rendered line at 10 frames per second."""
+    return {
+        "id": "line",
+        "source": {"kind": "synthetic", "fps": 10},
+        "pipeline": "object_detection",
+        "with": {"model": str(model), "backends": ["onnxruntime"]},
+    }
+
+
+def state_of(heard: Heard, camera: str) -> str:
+    """The state of a camera in the newest status."""
+    statuses = [status for status in heard.on(STATUS) if "cameras" in status]
+    if not statuses:
+        return "unknown"
+    return next(str(item["state"]) for item in statuses[-1]["cameras"] if item["id"] == camera)
+
+
+def largest_pause_s(messages: list[Any]) -> float:
+    """The longest time between two frames of a source."""
+    times = [message["frame"]["timestamp"] for message in messages]
+    seconds = [60 * int(text[14:16]) + float(text[17:26]) for text in times]
+    return max((b - a) % 3600 for a, b in zip(seconds, seconds[1:], strict=False))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_a_lost_camera_comes_back_and_disturbs_nobody(
+    rtsp: RtspServer, yolox: Path, edge_vision: Start, write_site: Callable[..., Path], free_port: int
+) -> None:
+    """Server killed for 20 s: frames again within 5 s of its return; the other camera never pauses."""
+    address = f"tcp://127.0.0.1:{free_port}"
+    site = write_site(cameras=[gate(rtsp.url, yolox), line(yolox)], publish=[{"kind": "zeromq", "bind": address}])
+    with zeromq_listener(address) as heard:
+        process = edge_vision("run", site)
+        heard.wait_for(GATE, 20, timeout_s=30)
+        rtsp.kill()
+        wait_until(lambda: state_of(heard, "gate") == "lost", 15, "the lost camera is reported")
+        time.sleep(20)
+        before = heard.count(GATE)
+        rtsp.start()
+        returned = time.monotonic()
+        heard.wait_for(GATE, before + 5, timeout_s=5)
+        print(f"frames again {time.monotonic() - returned:.1f} s after the server's return")
+        wait_until(lambda: state_of(heard, "gate") == "online", 5, "the camera is reported online again")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    messages = heard.on(GATE)
+    assert [message["seq"] for message in messages] == list(range(1, len(messages) + 1))
+    indices = [message["frame"]["index"] for message in messages]
+    assert indices == sorted(set(indices))
+    media = [message["frame"]["media_ms"] for message in messages]
+    assert media == sorted(media)
+    assert media[-1] - media[0] > 20_000, "media time goes on while the camera is away"
+    pause = largest_pause_s(heard.on(LINE))
+    print(f"longest pause of the other camera: {pause:.2f} s")
+    assert pause < 1.0
+    assert any(message["objects"] for message in messages)
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_talking_is_noticed_in_time(
+    rtsp: RtspServer, yolox: Path, edge_vision: Start, write_site: Callable[..., Path], free_port: int
+) -> None:
+    """SIGSTOP: the connection stands and nothing comes; the camera is lost within its read_timeout_s."""
+    address = f"tcp://127.0.0.1:{free_port}"
+    site = write_site(cameras=[gate(rtsp.url, yolox)], publish=[{"kind": "zeromq", "bind": address}])
+    with zeromq_listener(address) as heard:
+        edge_vision("run", site)
+        heard.wait_for(GATE, 10, timeout_s=30)
+        rtsp.send(signal.SIGSTOP)
+        wait_until(lambda: state_of(heard, "gate") == "lost", 2.0 + 2.5, "the silent camera is reported")
+        rtsp.send(signal.SIGCONT)
+        heard.wait_for(GATE, heard.count(GATE) + 5, timeout_s=15)
+
+
+@contextmanager
+def _mute_server() -> Iterator[tuple[int, list[float]]]:
+    """Accepts connections and never says a word; notes when they came."""
+    accepted: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        done = threading.Event()
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            while not done.is_set():
+                try:
+                    held.append(listener.accept()[0])
+                except TimeoutError:
+                    continue
+                accepted.append(time.monotonic())
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener.getsockname()[1], accepted
+        finally:
+            done.set()
+            thread.join()
+            for connection in held:
+                connection.close()
+
+
+def test_a_server_that_accepts_and_says_nothing_is_noticed_in_time(
+    yolox: Path, edge_vision: Start, write_site: Callable[..., Path], free_port: int
+) -> None:
+    """The open time-out holds: the camera is reported lost, and tried again, each within its limits."""
+    address = f"tcp://127.0.0.1:{free_port}"
+    with _mute_server() as (port, accepted), zeromq_listener(address) as heard:
+        camera = gate(f"rtsp://127.0.0.1:{port}/x", yolox, open_timeout_s=2.0)
+        edge_vision("run", write_site(cameras=[camera], publish=[{"kind": "zeromq", "bind": address}]))
+        wait_until(lambda: len(accepted) >= 1, 30, "the first connection")
+        wait_until(lambda: state_of(heard, "gate") == "lost", 2.0 + 2.0, "the mute camera is reported")
+        wait_until(lambda: len(accepted) >= 3, 12, "the camera is tried again")
+    pauses = [b - a for a, b in zip(accepted, accepted[1:], strict=False)]
+    assert all(2.0 <= pause <= 2.0 + 1.8 + 1.0 for pause in pauses), pauses
+
+
+def test_digest_login_and_no_password_in_any_output(
+    data: Path, yolox: Path, edge_vision: Start, write_site: Callable[..., Path], free_port: int, tmp_path: Path
+) -> None:
+    """The camera's password comes from a file, works, and appears nowhere, wrong ones neither."""
+    server = RtspServer(find_free_port(), data / "video/one-by-one-person-detection.mp4", "op", "s3cr:t@/pw")
+    server.start()
+    (tmp_path / "password").write_text("s3cr:t@/pw\n")
+    address = f"tcp://127.0.0.1:{free_port}"
+    login = {"username": "op", "password": {"file": "password"}}
+    site = write_site(cameras=[gate(server.url, yolox, **login)], publish=[{"kind": "zeromq", "bind": address}])
+    try:
+        with zeromq_listener(address) as heard:
+            process = edge_vision("run", site)
+            heard.wait_for(GATE, 5, timeout_s=30)
+            server.kill()
+            wait_until(lambda: state_of(heard, "gate") == "lost", 15, "the lost camera is reported")
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=20)
+            everything = output + errors + json.dumps(heard.on(STATUS))
+        assert "s3cr" not in everything
+        assert "cannot be opened" in errors or "stream ended" in errors
+    finally:
+        server.kill()
