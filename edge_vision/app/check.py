@@ -78,9 +78,12 @@ def _read_model(
 
 def _unknown_classes(stage: StageDraft, labels: tuple[str, ...]) -> list[Problem]:
     classes = stage.raw.get("classes")
+    spot = stage.origin("classes")
     return [
-        stage.origin("classes").problem(f"the model has no label {name!r}{did_you_mean(name, labels)}")
-        for name in (classes if isinstance(classes, list) else ())
+        Spot(spot.document, (*spot.place, number)).problem(
+            f"the model has no label {name!r}{did_you_mean(name, labels)}"
+        )
+        for number, name in enumerate(classes if isinstance(classes, list) else ())
         if isinstance(name, str) and name not in labels
     ]
 

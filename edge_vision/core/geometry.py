@@ -14,12 +14,17 @@ Resize: TypeAlias = Literal["letterbox", "stretch"]
 class Letterbox:
     """The placing of a source picture inside a network's input.
 
-    `resized_wh` is the size of the picture inside the input, `pad_left` and `pad_top` its offset there, all in input
-    pixels. Coordinates are continuous: (0, 0) is the outer corner of the first pixel, as `cv2.resize` has it.
+    `scale` is input pixels per source pixel along x and y, `resized_wh` the size of the picture inside the input,
+    `pad_left` and `pad_top` its offset there, all in input pixels. Coordinates are continuous: (0, 0) is the outer
+    corner of the first pixel, as `cv2.resize` has it.
+
+    A letterbox maps back by its one nominal scale, as the reference decoders do, although the resized side was
+    rounded down to whole pixels (docs/adr/004).
     """
 
     source_wh: tuple[int, int]
     model_wh: tuple[int, int]
+    scale: tuple[float, float]
     resized_wh: tuple[int, int]
     pad_left: int
     pad_top: int
@@ -43,20 +48,17 @@ class Letterbox:
             msg = f"cannot fit {source_w}x{source_h} into {model_w}x{model_h}: every side must be at least 1"
             raise ValueError(msg)
         if resize == "stretch":
-            return cls(source_wh, model_wh, model_wh, 0, 0)
+            return cls(source_wh, model_wh, (model_w / source_w, model_h / source_h), model_wh, 0, 0)
+        scale = min(model_w / source_w, model_h / source_h)
         # Integer arithmetic: the tight side comes out exact, where floor(side * (model / side)) may lose one.
         if model_w * source_h <= model_h * source_w:
             resized = (model_w, max(1, source_h * model_w // source_w))
         else:
             resized = (max(1, source_w * model_h // source_h), model_h)
         if anchor == "top_left":
-            return cls(source_wh, model_wh, resized, 0, 0)
-        return cls(source_wh, model_wh, resized, (model_w - resized[0]) // 2, (model_h - resized[1]) // 2)
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Input pixels per source pixel, along x and along y."""
-        return self.resized_wh[0] / self.source_wh[0], self.resized_wh[1] / self.source_wh[1]
+            return cls(source_wh, model_wh, (scale, scale), resized, 0, 0)
+        left, top = (model_w - resized[0]) // 2, (model_h - resized[1]) // 2
+        return cls(source_wh, model_wh, (scale, scale), resized, left, top)
 
     def to_model(self, xy: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map source pixels to input pixels; (..., 2k) with x and y in turn, so points and xyxy boxes alike."""

@@ -56,6 +56,8 @@ def explain(error: ValidationError, model: Any, data: Any) -> Iterator[tuple[Pla
     for detail in error.errors(include_url=False, include_input=False):
         place = _place(detail["loc"], data, missing=detail["type"] == "missing")
         value = _value(data, place)
+        if detail["type"] == "too_short" and len(value) >= detail["ctx"]["min_length"]:
+            continue  # pydantic counts only the items that are right; the others have errors of their own
         if detail["type"] == "extra_forbidden":
             allowed = _allowed_keys(model, detail["loc"][:-1])
             yield place, f"unknown key{did_you_mean(str(place[-1]), allowed)}", True

@@ -100,9 +100,7 @@ def check_visits(messages: list[dict[str, Any]], truth: dict[str, Any]) -> None:
     )
 
 
-def test_lines_on_standard_output(
-    data: Path, yolox: Path, edge_vision: Start, write_site: Callable[..., Path]
-) -> None:
+def test_lines_on_standard_output(data: Path, yolox: Path, edge_vision: Start, write_site: Callable[..., Path]) -> None:
     """`path: "-"` gives one JSON line per frame and nothing else on standard output."""
     site = write_site(
         cameras=[
