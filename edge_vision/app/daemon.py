@@ -18,6 +18,7 @@ from edge_vision.app.pipeline import open_road
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
+from edge_vision.capture.table import SOURCES
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
@@ -33,6 +34,7 @@ DRAIN_S: Final = 10.0
 """How long the end may take to deliver what is left."""
 _SINKS_S: Final = 2.0
 """How long the start waits for the sinks to open; one that fails goes on trying."""
+_JOIN_S: Final = 0.5
 _TICK_S: Final = 0.25
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long one thread may keep the interpreter: 5 ms, the default, is a frame's whole budget."""
@@ -51,6 +53,7 @@ class Daemon:
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
         self._outlets = [Outlet(options, opening) for options in checked.site.publish]
         self._units: list[Unit] = []
+        self._opened_ns = 0
         self._abandoned = False
 
     def stop(self) -> None:
@@ -93,6 +96,7 @@ class Daemon:
         deadline_ns = self._clock.monotonic_ns() + int(_SINKS_S * 1e9)
         for outlet in self._outlets:
             outlet.tried.wait(max(0.0, (deadline_ns - self._clock.monotonic_ns()) / 1e9))
+        self._opened_ns = self._clock.monotonic_ns()
 
     def _start(self) -> Supervisor:
         """Load and warm up every model, then let the cameras in."""
@@ -111,11 +115,23 @@ class Daemon:
             self._notifier,
             self._clock,
         )
+        self._let_subscribers_join()
         for unit in self._units:
             unit.start()
         self._notifier.ready(supervisor.summary())
         _log.info("site %s: %d cameras started", site.id, len(self._units))
         return supervisor
+
+    def _let_subscribers_join(self) -> None:
+        """Hold a recording back until half a second after the sockets were bound: its first frames count, too.
+
+        A ZeroMQ subscriber that waited for the address looks for it again every 0.1 to 0.2 s.
+        """
+        listening = any(options.kind == "zeromq" for options in self._checked.site.publish)
+        recorded = any(not SOURCES[camera.source.kind].reopens for camera in self._checked.site.cameras)
+        if listening and recorded:
+            waited_s = (self._clock.monotonic_ns() - self._opened_ns) / 1e9
+            self._stopping.wait(max(0.0, _JOIN_S - waited_s))
 
     def _watch(self, supervisor: Supervisor, max_seconds: float | None) -> str:
         """Look after the workers until the end; why the process cannot go on, or nothing."""
