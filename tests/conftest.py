@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def find_free_port() -> int:
 
 @pytest.fixture
 def write_site(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a site file into the test's folder: write_site(cameras=[...], publish=[...])."""
+    """Writes a site file into the test's folder, from cameras=[...] and publish=[...]."""
 
     def write(**content: Any) -> Path:
         file = tmp_path / "site.yaml"
@@ -100,10 +101,8 @@ def start() -> Iterator[Start]:
 
     yield run
     for process in running:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait(10)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
@@ -112,7 +111,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def edge_vision(start: Start) -> Start:
-    """Starts the real command: edge_vision("run", site)."""
+    """Starts the real command, such as "run", site."""
 
     def run(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
         return start(sys.executable, "-m", "edge_vision", *arguments, **options)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def largest_pause_s(messages: list[Any]) -> float:
     """The longest time between two frames of a source."""
     times = [message["frame"]["timestamp"] for message in messages]
     seconds = [60 * int(text[14:16]) + float(text[17:26]) for text in times]
-    return max((b - a) % 3600 for a, b in zip(seconds, seconds[1:], strict=False))
+    return max((b - a) % 3600 for a, b in pairwise(seconds))
 
 
 @pytest.mark.slow
@@ -157,7 +158,7 @@ def test_a_server_that_accepts_and_says_nothing_is_noticed_in_time(
         wait_until(lambda: len(accepted) >= 1, 30, "the first connection")
         wait_until(lambda: state_of(heard, "gate") == "lost", 2.0 + 2.0, "the mute camera is reported")
         wait_until(lambda: len(accepted) >= 3, 12, "the camera is tried again")
-    pauses = [b - a for a, b in zip(accepted, accepted[1:], strict=False)]
+    pauses = [b - a for a, b in pairwise(accepted)]
     assert all(2.0 <= pause <= 2.0 + 1.8 + 1.0 for pause in pauses), pauses
 
 

@@ -1,0 +1,49 @@
+# Everything a developer runs; each target makes its own .venv on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_READY := $(VENV)/.demo-ready
+
+.PHONY: help demo test test-full check format bench clean
+
+help:  ## Say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: $(DEMO_READY)  ## Watch a rendered conveyor line being analyzed (20 s; needs no camera, broker or GPU)
+	$(BIN)/edge-vision demo
+
+test: $(READY)  ## Run the tests (at most 10 minutes)
+	$(BIN)/python -m pytest -m "not full"
+
+test-full: $(READY)  ## Run the tests, the long and heavy ones too
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, types, and the rule that imports point down
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(READY)  ## Measure the road beside bare decoding and inference
+	$(BIN)/python benchmarks/stage.py
+	$(BIN)/python benchmarks/road.py
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV):
+	$(PYTHON) -m venv $(VENV)
+
+# The demo needs far less than the tests: a stranger should not wait for a type checker.
+$(DEMO_READY): pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,openvino]'
+	touch $@
+
+$(READY): pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(DEMO_READY)

@@ -1,0 +1,123 @@
+"""What single steps cost, each beside the way people usually write it, in one run: trust the ratios.
+
+usage: python benchmarks/stage.py
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+import cv2
+import numpy as np
+
+from edge_vision.capture.conveyor import Conveyor
+from edge_vision.core.detections import Detections
+from edge_vision.core.frame import Frame
+from edge_vision.core.geometry import Letterbox
+from edge_vision.core.scene import Scene, ServedModel
+from edge_vision.postprocess.options import Thresholds, YoloxOutput
+from edge_vision.postprocess.yolox import Yolox
+from edge_vision.preprocess.letterbox import LetterboxPreprocessor
+from edge_vision.preprocess.options import InputOptions
+from edge_vision.publish.wire import Wire
+from edge_vision.runtime.channel import Channel, Overflow
+from edge_vision.runtime.clock import SystemClock
+
+
+def milliseconds(call: Callable[[], object], seconds: float = 0.5) -> float:
+    """Processor time per call: the best of five rounds."""
+    call()
+    rounds = []
+    for _ in range(5):
+        count, started = 0, time.process_time()
+        while time.process_time() - started < seconds / 5:
+            call()
+            count += 1
+        rounds.append((time.process_time() - started) / count * 1e3)
+    return min(rounds)
+
+
+def report(name: str, ours: float, usual: float | None = None, usual_name: str = "") -> None:
+    """One line: our figure, the usual way's, and the ratio."""
+    beside = f"   {usual_name} {usual:.3f} ms   ratio {ours / usual:.2f}" if usual else ""
+    print(f"{name:<44} {ours:8.4f} ms{beside}")
+
+
+def preprocessing() -> None:
+    """1080p to a 640 letterbox, RGB, mean and std, planar float."""
+    image = np.empty((1080, 1920, 3), np.uint8)
+    Conveyor((1920, 1080), 25).draw(0, image)
+    frame = Frame("bench", 0, datetime.now(timezone.utc), 0, 0, image)
+    plain = LetterboxPreprocessor(InputOptions(size=(640, 640), color="rgb", scale=1 / 255), "images")
+    report(
+        "preprocess 1080p to 640, letterbox, 1/255",
+        milliseconds(lambda: plain(frame)),
+        milliseconds(lambda: blob(image)),
+        "resize + blobFromImage",
+    )
+    report(
+        "the same, beside numpy",
+        milliseconds(lambda: plain(frame)),
+        milliseconds(lambda: by_numpy(image)),
+        "numpy",
+    )
+
+
+def blob(image: np.ndarray) -> object:
+    """Letterbox by copyMakeBorder, then cv2.dnn.blobFromImage."""
+    resized = cv2.resize(image, (640, 360))
+    padded = cv2.copyMakeBorder(resized, 140, 140, 0, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114))
+    return cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True)
+
+
+def by_numpy(image: np.ndarray) -> object:
+    """Letterbox into a fresh array, then transpose and scale."""
+    padded = np.full((640, 640, 3), 114, np.uint8)
+    padded[140:500] = cv2.resize(image, (640, 360))
+    return np.ascontiguousarray(padded[:, :, ::-1].transpose(2, 0, 1)[None]).astype(np.float32) / 255
+
+
+def postprocessing() -> None:
+    """A raw YOLOX head of 416x416 with 80 classes and a handful of objects."""
+    rng = np.random.default_rng(0)
+    raw = rng.normal(0, 0.5, (1, 3549, 85)).astype(np.float32)
+    raw[..., 4:] = rng.uniform(0, 0.01, raw[..., 4:].shape)
+    for place in rng.integers(0, 3549, 40):
+        raw[0, place, 4], raw[0, place, 5 + place % 80] = 0.9, 0.9
+    letterbox = Letterbox.fit((768, 432), (416, 416), "letterbox", "top_left")
+    decode = Yolox(YoloxOutput(format="yolox"), Thresholds(), 80, (416, 416))
+    report("postprocess yolox 416, 40 objects", milliseconds(lambda: decode({"output": raw}, letterbox)))
+
+
+def publishing() -> None:
+    """One message of 20 detections, and one hop through a channel."""
+    clock = SystemClock()
+    labels = tuple(f"class{number}" for number in range(80))
+    seen = Detections(
+        np.random.default_rng(0).uniform(0, 700, (20, 4)).astype(np.float32),
+        np.linspace(0.9, 0.3, 20, dtype=np.float32),
+        np.arange(20, dtype=np.int32),
+    )
+    frame = Frame("bench", 0, clock.now(), clock.monotonic_ns(), 0, np.zeros((432, 768, 3), np.uint8))
+    scene = Scene(frame, seen, model=ServedModel("m", "onnxruntime", "CPU", "f32", labels))
+    wire = Wire("bench", "boot", clock)
+    report("encode a message of 20 detections", milliseconds(lambda: wire.detections(scene)))
+    channel: Channel[Frame] = Channel(1, Overflow.DROP_OLDEST)
+
+    def hop() -> None:
+        channel.put(frame, 0.0)
+        channel.get(0.0)
+
+    report("one hop through a channel", milliseconds(hop))
+
+
+def main() -> None:
+    """Everything, one line each."""
+    cv2.setNumThreads(1)
+    preprocessing()
+    postprocessing()
+    publishing()
+
+
+if __name__ == "__main__":
+    main()
