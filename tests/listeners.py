@@ -78,9 +78,13 @@ def mqtt_listener(port: int, topic: str = "edge-vision/#") -> Iterator[Heard]:
     """Subscribe at a broker with QoS 1; yields when the subscription stands."""
     heard, subscribed = Heard(), threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+
+    def on_connect(*_: Any) -> None:
+        client.subscribe(topic, qos=1)
+
+    client.on_connect = on_connect
     client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = lambda _client, _data, message: heard.add(message.topic, message.payload)
+    client.on_message = lambda _client, _data, message: heard.add(message.topic, bytes(message.payload))
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:

@@ -34,6 +34,7 @@ DRAIN_S: Final = 10.0
 """How long the end may take to deliver what is left."""
 _SINKS_S: Final = 2.0
 """How long the start waits for the sinks to open; one that fails goes on trying."""
+_FAREWELL_S: Final = 1.0
 _JOIN_S: Final = 0.5
 _TICK_S: Final = 0.25
 _SWITCH_INTERVAL_S: Final = 0.0005
@@ -162,11 +163,14 @@ class Daemon:
         for outlet in self._outlets:
             outlet.end()
         deadline_ns = self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
-        undelivered = 0
         for outlet in self._outlets:
             if not outlet.worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
                 outlet.worker.stop()
-            undelivered += outlet.undelivered
+        undelivered = sum(outlet.undelivered for outlet in self._outlets)
+        workers = [unit.capture for unit in self._units] + [outlet.worker for outlet in self._outlets]
+        deadline_ns = self._clock.monotonic_ns() + int(_FAREWELL_S * 1e9)
+        for worker in workers:  # healthy ones are through within a frame; the others are left behind
+            worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9)
         return undelivered
 
     def _deliver(self, scene: Scene) -> None:
@@ -193,14 +197,9 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     daemon = Daemon(checked, SystemClock())
     with _signals(daemon.stop):
-        try:
-            code = daemon.run(max_seconds)
-        except BaseException:
-            if daemon.left_behind:
-                logging.shutdown()
-            raise
+        code = daemon.run(max_seconds)
     if daemon.left_behind:
-        _log.error("threads still hang; leaving them behind")
+        _log.info("ending beside a thread that still waits for its camera or broker")
         _leave(code)
     return code
 

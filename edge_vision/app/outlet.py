@@ -77,7 +77,7 @@ class Outlet:
                 self.tried.set()
                 deliver(self._queue, self._pending, lambda batch: self._send(sink, batch), worker, most=_BATCH)
 
-        keep_trying(attempt, worker, Backoff(), on_failure=self._failed)
+        keep_trying(attempt, worker, Backoff(most_s=5.0), on_failure=self._failed)
 
     def _send(self, sink: Sink, batch: list[Message]) -> None:
         """Deliver a batch; what was delivered is taken off the list, also when the rest was not."""

@@ -36,9 +36,9 @@ class ZeromqSink:
 def open_zeromq(options: ZeromqOptions, opening: SinkOpening) -> Iterator[ZeromqSink]:
     """Bind the socket. Raises SinkError, such as for an address in use."""
     del opening
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-    with context.socket(zmq.PUB) as socket:
-        socket.set(zmq.LINGER, _LINGER_MS)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.PUB)
+    try:
         socket.set(zmq.SNDHWM, options.high_water_mark)
         try:
             socket.bind(options.bind)
@@ -46,3 +46,6 @@ def open_zeromq(options: ZeromqOptions, opening: SinkOpening) -> Iterator[Zeromq
             msg = f"{options.bind}: {error.strerror}"
             raise SinkError(msg) from error
         yield ZeromqSink(socket, options.bind)
+    finally:
+        socket.close(linger=_LINGER_MS)
+        context.term()  # returns when the subscribers have everything, or the linger time is over

@@ -261,7 +261,8 @@ def test_an_address_in_use_is_reported_and_taken_when_free(edge_vision: Start, w
     with socket.create_server(("127.0.0.1", port)):
         process = edge_vision("run", site)
         assert process.stderr is not None
-        wait_until(lambda: "in use" in process.stderr.readline(), 20, "the address in use is reported")
+        errors = process.stderr
+        wait_until(lambda: "in use" in errors.readline(), 20, "the address in use is reported")
     with zeromq_listener(address) as heard:
         heard.wait_for(TOPIC, 20)
     process.send_signal(signal.SIGTERM)
@@ -325,7 +326,8 @@ def test_thirty_two_cameras_share_the_slots(edge_vision: Start, write_site: Call
     process = edge_vision("run", write_site(cameras=cameras, publish=[]), stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
-        wait_until(lambda: "cameras started" in process.stderr.readline(), 30, "the site starts")
+        errors = process.stderr
+        wait_until(lambda: "cameras started" in errors.readline(), 30, "the site starts")
         time.sleep(2)
         threads = len(list(Path(f"/proc/{process.pid}/task").iterdir()))
         assert threads <= 2 * 32 + 16
