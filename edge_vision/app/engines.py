@@ -59,8 +59,8 @@ def load_engines(site: Site, bundles: dict[Path, Bundle]) -> Engines:
 def plan_threads(cores: int, cameras: int) -> LoadOptions:
     """How to share the cores: threads per inference, and inferences side by side.
 
-    One core is left to capture and publish. Few threads cost the least processor time per frame; several are worth
-    it only when there are more cores than cameras.
+    While there are fewer cameras than cores, one core is left to capture and publish; past that every core infers.
+    Few threads cost the least processor time per frame; several are worth it only when there are cores to spare.
     """
     spare = max(1, cores - 1)
     threads = max(1, spare // cameras)

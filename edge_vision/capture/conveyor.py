@@ -163,7 +163,7 @@ class Conveyor:
                 self._slots[slot] = self._fill(slot)
             self._slots.move_to_end(slot)
             parts.extend(self._slots[slot])
-        while len(self._slots) > last - first + 1 + _CACHED_SLOTS:
+        for _ in range(len(self._slots) - (last - first + 1 + _CACHED_SLOTS)):
             self._slots.popitem(last=False)
         return parts
 

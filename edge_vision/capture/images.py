@@ -27,21 +27,34 @@ class ImagesSource:
 
     def __init__(self, files: list[Path], options: ImagesOptions, opening: Opening, cv2: Any) -> None:
         self._files = iter(enumerate(files, opening.first_index))
+        self._options = options
+        self._empty = True
         self._frame_ns = 1e9 / options.fps
         self._opening = opening
         self._cv2 = cv2
 
     def read(self) -> Frame | None:
-        """The next picture that can be decoded, or None after the last."""
+        """The next picture that can be decoded, or None after the last; SourceError when there was not a single one."""
         for index, file in self._files:
-            image: NDArray[np.uint8] | None = self._cv2.imread(str(file), self._cv2.IMREAD_COLOR)
+            image = self._decode(file)
             if image is None:
                 _log.warning("%s: %s cannot be decoded and is left out", self._opening.source_id, file)
                 continue
+            self._empty = False
             clock = self._opening.clock
             media_ns = int(index * self._frame_ns)
             return Frame(self._opening.source_id, index, clock.now(), clock.monotonic_ns(), media_ns, read_only(image))
+        if self._empty:
+            msg = f"{self._options.path}: no picture in it can be decoded"
+            raise SourceError(msg)
         return None
+
+    def _decode(self, file: Path) -> NDArray[np.uint8] | None:
+        try:
+            image: NDArray[np.uint8] | None = self._cv2.imread(str(file), self._cv2.IMREAD_COLOR)
+        except self._cv2.error:  # larger than OpenCV's limit of pixels
+            return None
+        return image
 
 
 @contextmanager

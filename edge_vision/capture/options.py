@@ -11,6 +11,8 @@ from edge_vision.core.options import Options, RelativePath, Seconds, Secret, Url
 Wh: TypeAlias = tuple[Annotated[int, Field(ge=16, le=8192)], Annotated[int, Field(ge=16, le=8192)]]
 """Width and height in pixels, 16 to 8192 each."""
 
+_LineSide: TypeAlias = Annotated[int, Field(ge=64, le=8192)]  # below that, parts are a few pixels
+
 
 class _NetworkOptions(Options):
     """A camera behind an address."""
@@ -105,7 +107,7 @@ class SyntheticOptions(Options):
     """A rendered conveyor line with known truth: no camera needed."""
 
     kind: Literal["synthetic"]
-    size: Wh = Field((640, 360), description="Picture size, [width, height].")
+    size: tuple[_LineSide, _LineSide] = Field((640, 360), description="Picture size, [width, height].")
     fps: float = Field(25.0, ge=0.2, le=1000, description="Frames per second of the line.")
     frames: int | None = Field(None, ge=1, description="How many frames before it ends; for ever if not given.")
     seed: int = Field(0, ge=0, description="Which parts come along; the same seed gives the same line.")

@@ -14,6 +14,12 @@ from edge_vision.core.shipped import shipped
 
 SYSTEM_FOLDER: Final = Path("/etc/edge-vision/pipelines")
 _STAGE: Final[TypeAdapter[Any]] = TypeAdapter(StageOptions)
+_OPTIONS: Final[dict[Any, set[str]]] = {
+    kind: set(member.model_fields)
+    for member in get_args(get_args(StageOptions)[0])
+    for kind in get_args(member.model_fields["kind"].annotation)
+}
+"""The options of each kind of stage."""
 _PATHS: Final[dict[Any, frozenset[str]]] = {
     kind: frozenset(name for name, field in member.model_fields.items() if field.annotation is Path)
     for member in get_args(get_args(StageOptions)[0])
@@ -89,11 +95,16 @@ def read_pipeline(file: Path, settings: dict[str, Spot]) -> tuple[list[StageDraf
     targets: dict[str, tuple[StageDraft, str]] = {}
     for key, target in pipeline.expose.items():
         stage_name, _, option = target.partition(".")
-        if stage_name in names and option:
-            targets[key] = (names[stage_name], option)
-        else:
+        if stage_name not in names or not option:
             hint = did_you_mean(stage_name, names)
             problems.append(document.problem(("expose", key), f"{target!r} is not STAGE.OPTION{hint}"))
+            continue
+        known = _OPTIONS.get(names[stage_name].raw.get("kind"), {option})  # an unknown kind has its own problem
+        if option not in known:
+            text = f"stage {stage_name} has no option {option!r}{did_you_mean(option, known)}"
+            problems.append(document.problem(("expose", key), text))
+            continue
+        targets[key] = (names[stage_name], option)
     for key, spot in settings.items():
         if key not in pipeline.expose:
             text = f"pipeline {file.stem} exposes no {key!r}{did_you_mean(key, pipeline.expose)}"

@@ -88,6 +88,8 @@ def read_document(file: Path) -> tuple[Document, list[Problem]]:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = error.problem or error.context or "cannot be parsed"
         raise DocumentError(Problem(file, line, column, "", f"not valid YAML: {what}")) from error
+    except RecursionError:  # PyYAML's own, long before the depth is looked at
+        raise DocumentError(Problem(file, 1, 1, "", f"nested deeper than {_MAX_DEPTH} levels")) from None
     except yaml.YAMLError as error:
         what = str(error).splitlines()[0]
         raise DocumentError(Problem(file, 1, 1, "", f"not valid YAML: {what}")) from error

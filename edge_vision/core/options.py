@@ -67,14 +67,20 @@ class Secret(Options):
             raise ConfigError(msg) from None
 
 
-_USERINFO = re.compile(r"^[a-z][a-z0-9+.-]*://[^/?#]*@", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#:@\[\]]+)(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE
+)
+"""SCHEME://HOST[:PORT] and a path; an @ behind the host is not a credential."""
 
 
 def _without_credentials(url: str) -> str:
-    if _USERINFO.match(url):
+    if _ADDRESS.fullmatch(url):
+        return url
+    if "@" in url:
         msg = "credentials inside a URL end up in logs: write username: NAME and password: {env: VARIABLE} beside url"
         raise ValueError(msg)
-    return url
+    msg = "must start with a scheme and a host, such as rtsp://10.0.0.20/stream, and have no spaces in it"
+    raise ValueError(msg)
 
 
 Url = Annotated[str, AfterValidator(_without_credentials), Field(min_length=1, max_length=2048)]

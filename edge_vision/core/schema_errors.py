@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge_vision.core.document import Document, Place, Problem
+from edge_vision.core.options import Secret
 
 _MESSAGES = {
     "string_type": "must be text",
@@ -35,6 +36,9 @@ _BOUNDS = {
     "greater_than": "more than",
 }
 
+_SECRETS = frozenset({"username", "password"})
+"""What stands under these keys is not repeated in an error, however wrong it is."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -54,17 +58,22 @@ def explain(error: ValidationError, model: Any, data: Any) -> Iterator[tuple[Pla
     `model` is the type that was validated, `data` the plain data given to it.
     """
     for detail in error.errors(include_url=False, include_input=False):
-        place = _place(detail["loc"], data, missing=detail["type"] == "missing")
+        place, annotation = _place(detail["loc"], model)
         value = _value(data, place)
-        if detail["type"] == "too_short" and len(value) >= detail["ctx"]["min_length"]:
+        kind = detail["type"]
+        if kind == "too_short" and len(value) >= detail["ctx"]["min_length"]:
             continue  # pydantic counts only the items that are right; the others have errors of their own
-        if detail["type"] == "extra_forbidden":
-            allowed = _allowed_keys(model, detail["loc"][:-1])
-            yield place, f"unknown key{did_you_mean(str(place[-1]), allowed)}", True
-        elif detail["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-            yield _tag_problem(detail, place, value)
+        if kind == "extra_forbidden":
+            _, parent = _place(detail["loc"][:-1], model)
+            yield place, f"unknown key{did_you_mean(str(place[-1]), _keys(parent))}", True
+        elif kind in {"union_tag_invalid", "union_tag_not_found"}:
+            known = [tag for member in _members(annotation) for tag in _tags(member)]
+            yield _tag_problem(detail, place, value, known)
+        elif kind == "missing" and place and isinstance(place[-1], int):
+            yield from _too_few_items(place, data, model)
         else:
-            yield place, _message(detail, value), False
+            secret = bool(_SECRETS.intersection(place)) or annotation is Secret
+            yield place, _message(detail, value, "a hidden value" if secret else _shown(value)), False
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -76,30 +85,40 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if 0 < len(names) <= 24 else ""  # noqa: PLR2004
 
 
-def _tag_problem(detail: ErrorDetails, place: Place, value: Any) -> tuple[Place, str, bool]:
-    expected = [tag.strip("' ") for tag in str(detail.get("ctx", {}).get("expected_tags", "")).split(",")]
+def _tag_problem(detail: ErrorDetails, place: Place, value: Any, known: list[str]) -> tuple[Place, str, bool]:
+    """A union whose member cannot be told: the tag is missing or unknown."""
+    tag = str(detail["ctx"]["discriminator"]).strip("'")
     if not isinstance(value, Mapping):
         return place, f"must be a mapping of keys to values, not {_shown(value)}", False
-    tag = "format" if "format" in value else "kind"
-    kind = value.get(tag)
-    if isinstance(kind, str):
-        return (*place, tag), f"unknown {tag} {kind!r}{did_you_mean(kind, expected)}", False
-    names = ", ".join(tag for tag in expected if tag)
-    return place, f"needs a {tag}" + (f", one of {names}" if names else ""), False
+    if tag not in value:
+        return place, f"needs a {tag}, one of {', '.join(known)}", False
+    given = value[tag]
+    hint = did_you_mean(given, known) if isinstance(given, str) else ""
+    return (*place, tag), f"unknown {tag} {_shown(given)}{hint}", False
 
 
-def _message(detail: ErrorDetails, value: Any) -> str:
+def _too_few_items(place: Place, data: Any, model: Any) -> Iterator[tuple[Place, str, bool]]:
+    """A list of fixed length that ends too early: said once, of the list."""
+    *front, index = place
+    have = len(_value(data, tuple(front)) or ())
+    if index == have:
+        _, annotation = _place(tuple(front), model)
+        need = max((len(get_args(member)) for member in _members(annotation)), default=have + 1)
+        yield tuple(front), f"has {have} items, must have at least {need}", False
+
+
+def _message(detail: ErrorDetails, value: Any, shown: str) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing":
         return "this key is required"
     if kind == "value_error":  # raised by a validator of ours: a whole sentence
         return str(context.get("error", detail["msg"]))
     if kind == "string_pattern_mismatch":
-        return f"{_shown(value)} does not match {context['pattern']}"
+        return f"{shown} does not match {context['pattern']}"
     if kind in {"too_long", "too_short"}:
         word, name = ("at most", "max_length") if kind == "too_long" else ("at least", "min_length")
         return f"has {context['actual_length']} items, must have {word} {context[name]}"
-    return f"{_expected(detail, value)}, not {_shown(value)}"
+    return f"{_expected(detail, value)}, not {shown}"
 
 
 def _expected(detail: ErrorDetails, value: Any) -> str:
@@ -130,16 +149,17 @@ def _shown(value: Any) -> str:
     return "a list" if isinstance(value, list) else str(value)[:60]
 
 
-def _place(loc: tuple[int | str, ...], data: Any, *, missing: bool) -> Place:
-    """Pydantic's location without the names of union members that it mixes in."""
+def _place(loc: tuple[int | str, ...], model: Any) -> tuple[Place, Any]:
+    """Pydantic's location without the names of union members that it mixes in, and the type that stands there."""
     place: list[str | int] = []
-    for number, step in enumerate(loc):
-        absent = missing and number == len(loc) - 1
-        if isinstance(step, str) and not absent and (not isinstance(data, Mapping) or step not in data):
+    for step in loc:
+        tagged = [member for member in _members(model) if step in _tags(member)]
+        if len(tagged) == 1 and len(list(_members(model))) > 1:
+            model = tagged[0]
             continue
         place.append(step)
-        data = _value(data, (step,))
-    return tuple(place)
+        model = _descend(model, step)
+    return tuple(place), model
 
 
 def _value(data: Any, place: Place) -> Any:
@@ -151,15 +171,14 @@ def _value(data: Any, place: Place) -> Any:
     return data
 
 
-def _allowed_keys(model: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """The keys the schema allows at a location, found by walking the annotations."""
-    for step in loc:
-        model = _descend(model, step)
-    found: list[str] = []
-    for member in _members(model):
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            found += [field.alias or name for name, field in member.model_fields.items()]
-    return found
+def _keys(annotation: Any) -> list[str]:
+    """The keys that a mapping of this type may have."""
+    return [
+        field.alias or name
+        for member in _members(annotation)
+        if _is_model(member)
+        for name, field in member.model_fields.items()
+    ]
 
 
 def _members(annotation: Any) -> Iterator[Any]:
@@ -174,25 +193,28 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 
 def _descend(annotation: Any, step: int | str) -> Any:
-    """The annotation one step of pydantic's location further in."""
+    """The type one step further in: of an item, of a value, or of a field."""
     for member in _members(annotation):
         origin, arguments = get_origin(member), get_args(member)
         if origin in {tuple, list} and isinstance(step, int):
             return arguments[0]
-        if origin in {dict, Mapping} and not (isinstance(member, type) and issubclass(member, BaseModel)):
+        if origin is dict:
             return arguments[1]
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            if step in member.model_fields:
-                return member.model_fields[str(step)].annotation
-            if step == member.__name__ or step in _tags(member):
-                return member
+        if _is_model(member):
+            for name, field in member.model_fields.items():
+                if step == (field.alias or name):
+                    return field.annotation
     return None
 
 
-def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+def _is_model(member: Any) -> bool:
+    return isinstance(member, type) and issubclass(member, BaseModel)
+
+
+def _tags(member: Any) -> tuple[Any, ...]:
     """The `kind` or `format` values by which a union knows this member."""
     for name in ("kind", "format"):
-        field = model.model_fields.get(name)
+        field = member.model_fields.get(name) if _is_model(member) else None
         if field is not None and get_origin(field.annotation) is Literal:
             return get_args(field.annotation)
     return ()

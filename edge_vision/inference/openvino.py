@@ -1,5 +1,6 @@
 """OpenVINO on Intel (and other x86) processors."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -22,7 +23,7 @@ class OpenVino:
     def probe(self) -> Availability:
         """Whether the library imports and sees a CPU; lists the devices it sees."""
         try:
-            openvino = require("openvino", "openvino")
+            openvino = _library()
         except MissingLibraryError as error:
             return Availability(available=False, reason=str(error))
         try:
@@ -36,7 +37,7 @@ class OpenVino:
 
     def load(self, model: ModelSpec, options: LoadOptions) -> "OpenVinoEngine":
         """Read and compile the model. Raises BackendUnavailableError, with the library's own sentence."""
-        openvino = require("openvino", "openvino")
+        openvino = _library()
         core = openvino.Core()
         (file, *_) = model.files_in(self.formats)
         try:
@@ -91,7 +92,7 @@ class OpenVinoSession:
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
-        self._openvino = require("openvino", "openvino")
+        self._openvino = _library()
         self._outputs = [(_name(port, number), number) for number, port in enumerate(compiled.outputs)]
         self._bound: Any = None
         self._tensor: Any = None
@@ -109,6 +110,12 @@ class OpenVinoSession:
         except Exception as error:
             msg = f"openvino: {short(error)}"
             raise InferenceError(msg) from error
+
+
+def _library() -> Any:
+    """The openvino package, without the module that reports each import to its maker (docs/adr/007)."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return require("openvino", "openvino")
 
 
 def _name(port: Any, number: int) -> str:

@@ -9,6 +9,8 @@ from edge_vision.postprocess.options import Thresholds
 
 _MOST_CANDIDATES = 30_000
 """As many boxes as are compared at most; more than any usable threshold lets through."""
+_BLOCK = 256
+"""Boxes compared at once, each with each."""
 
 
 def finish(
@@ -20,8 +22,12 @@ def finish(
 ) -> Detections:
     """The common end of all box formats: suppress doubles, map to the source, clip to the picture.
 
+    A box that is not finite (an overflow in half precision, say) is no object, and must not disturb the others.
     `xyxy` is (n, 4) in input pixels, already above the confidence threshold. The result is sorted by confidence.
     """
+    finite = np.isfinite(xyxy).all(axis=1)
+    if not finite.all():
+        xyxy, confidence, class_id = xyxy[finite], confidence[finite], class_id[finite]
     if len(confidence) == 0:
         return Detections.empty()
     keep = suppress(xyxy, confidence, class_id, thresholds.iou, thresholds.max_detections)
@@ -44,29 +50,37 @@ def suppress(
     keep their order.
     """
     order = np.argsort(-confidence, kind="stable")[:_MOST_CANDIDATES]
-    boxes = xyxy[order].astype(np.float32)
     # Boxes of different classes are moved apart, so that one pass serves all classes. float64: the shift must not
     # cost the small differences by which overlaps are judged.
-    span = float(np.abs(boxes).max(initial=0.0)) * 2.0 + 1.0
-    shifted = boxes.astype(np.float64) + (class_id[order] * span)[:, None]
-    left, top, right, bottom = shifted.T
-    area = np.maximum(0.0, right - left) * np.maximum(0.0, bottom - top)
-    alive = np.ones(len(order), bool)
-    kept: list[int] = []
-    for place in range(len(order)):  # one turn per box that stays; everything inside is vectorized
-        if not alive[place]:
-            continue
-        kept.append(place)
-        if len(kept) == most:
+    boxes = xyxy[order].astype(np.float64)
+    boxes += (class_id[order] * (np.abs(boxes).max(initial=0.0) * 2.0 + 1.0))[:, None]
+    kept = np.empty(0, np.intp)
+    for start in range(0, len(order), _BLOCK):  # one block is enough for any usual frame
+        block = np.arange(start, min(start + _BLOCK, len(order)))
+        if len(kept):
+            block = block[~_overlap(boxes[block], boxes[kept], iou).any(axis=1)]
+        covers = np.triu(_overlap(boxes[block], boxes[block], iou), 1)  # [i, j]: the better box i covers j
+        alive = np.ones(len(block), bool)
+        for place in np.flatnonzero(covers.any(axis=1)):
+            if alive[place]:
+                alive &= ~covers[place]
+        kept = np.concatenate([kept, block[alive]])
+        if len(kept) >= most:
             break
-        rest = place + 1 + np.flatnonzero(alive[place + 1 :])
-        if not len(rest):
-            break
-        inside_w = np.minimum(right[place], right[rest]) - np.maximum(left[place], left[rest])
-        inside_h = np.minimum(bottom[place], bottom[rest]) - np.maximum(top[place], top[rest])
-        common = np.maximum(0.0, inside_w) * np.maximum(0.0, inside_h)
-        alive[rest[common > iou * (area[place] + area[rest] - common)]] = False
-    return order[np.array(kept, np.intp)]
+    return order[kept[:most]]
+
+
+def _overlap(one: NDArray[np.float64], other: NDArray[np.float64], iou: float) -> NDArray[np.bool_]:
+    """(n, m): whether boxes (n, 4) and (m, 4) overlap by more than `iou`."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    common = np.prod(np.maximum(high - low, 0.0), axis=2)
+    areas = _area(one)[:, None] + _area(other)[None, :]
+    return np.asarray(common > iou * (areas - common))
+
+
+def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1))
 
 
 def xyxy_from_center(cxcywh: NDArray[np.float32]) -> NDArray[np.float32]:

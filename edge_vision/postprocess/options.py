@@ -23,7 +23,9 @@ class YoloxOutput(_Format):
     """A raw YOLOX head: [1, N, 5 + classes], offsets and log sizes on a grid per stride (arXiv:2107.08430)."""
 
     format: Literal["yolox"]
-    strides: tuple[int, ...] = Field((8, 16, 32), min_length=1, description="Strides of the heads, in their order.")
+    strides: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (8, 16, 32), min_length=1, description="Strides of the heads, in their order."
+    )
 
 
 class Yolov5Output(_Format):

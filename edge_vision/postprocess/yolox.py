@@ -45,5 +45,7 @@ class Yolox:
         hopeful, rows, class_id, score = hopeful[seen], rows[seen], class_id[seen], score[seen]
         stride = self._stride[hopeful, None]
         center = (rows[:, :2] + self._grid[hopeful]) * stride
-        boxes = xyxy_from_center(np.concatenate([center, np.exp(rows[:, 2:4]) * stride], axis=1))
+        with np.errstate(over="ignore"):  # an infinite side is dealt with in finish()
+            size = np.exp(rows[:, 2:4]) * stride
+        boxes = xyxy_from_center(np.concatenate([center, size], axis=1))
         return finish(boxes, score, class_id.astype(np.int32), letterbox, self._thresholds)

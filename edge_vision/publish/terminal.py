@@ -8,6 +8,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
+from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.options import TerminalOptions
 from edge_vision.publish.table import SinkOpening
@@ -87,16 +88,22 @@ class TerminalSink:
         if not self._in_place:
             lines = [f"{lines[place]}  |{lines[place + 1]}" for place in range(0, len(lines), 2)]
         back = _UP.format(self._height) + "\r" + _CLEAR_TO_END if self._height else ""
-        self._out.write(back + "".join(f"{line}\n" for line in lines))
-        self._out.flush()
+        self._write(back + "".join(f"{line}\n" for line in lines))
         self._height = len(lines) if self._in_place else 0
 
     def finish(self) -> None:
         """Draw once more, and a line about the whole run."""
         self.draw()
         frames = sum(view.frames for view in self._sources.values())
-        self._out.write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen\n")
-        self._out.flush()
+        self._write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError as error:
+            msg = f"terminal: {error.strerror}"
+            raise SinkError(msg) from error
 
 
 @contextmanager
@@ -104,7 +111,5 @@ def open_terminal(options: TerminalOptions, opening: SinkOpening) -> Iterator[Te
     """Draw on standard output."""
     del options
     sink = TerminalSink(sys.stdout, opening.site, opening.clock)
-    try:
-        yield sink
-    finally:
-        sink.finish()
+    yield sink
+    sink.finish()
