@@ -100,6 +100,7 @@ def test_an_error_of_the_package_is_told_and_a_bug_is_logged_with_its_traceback(
 ) -> None:
     """Both are retried; only the unforeseen one leaves a traceback in the log."""
     monkeypatch.setattr(logging.getLogger("edge_vision"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("edge_vision"), "handlers", [])
     clock = FakeClock()
     errors: list[Exception] = [SourceError("gone"), ZeroDivisionError("a bug")]
 

@@ -139,6 +139,20 @@ def test_who_gave_up_does_not_keep_the_others_from_their_turn() -> None:
     assert slots._free == 1
 
 
+def test_the_order_holds_when_the_first_in_line_gives_up() -> None:
+    """Whoever leaves the head of a long queue leaves the others in their order."""
+    slots = Slots("CPU", 1)
+    crowd = _Crowd(slots)
+    with slots.turn(1.0):
+        crowd.enter("impatient", 0, timeout_s=2.0)
+        wait_until(lambda: len(slots._waiting) == 1, SOON, "the impatient one stands in line")
+        for priority in (5, 1, 6, 7, 2, 3):
+            crowd.enter_in_line(priority, priority)
+        wait_until(lambda: len(crowd.errors) == 1, SOON, "the impatient one gives up")
+    crowd.join()
+    assert crowd.order == [1, 2, 3, 5, 6, 7]
+
+
 def test_an_error_inside_a_turn_gives_the_slot_back() -> None:
     """A failed inference does not cost the device a slot."""
     slots = Slots("CPU", 1)

@@ -26,6 +26,7 @@ def _gate() -> Iterator[threading.Event]:
 @pytest.fixture(autouse=True)
 def _log_propagates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("edge_vision"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("edge_vision"), "handlers", [])
 
 
 def _hang_here(gate: threading.Event) -> None:
