@@ -155,7 +155,7 @@ class Daemon:
         deadline_ns = self._clock.monotonic_ns() + int(DRAIN_S / 2 * 1e9)
         for unit in self._units:
             if not unit.analysis.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
-                unit.analysis.stop()
+                unit.stop_analysis()
 
     def _close_sinks(self, reason: str) -> int:
         """Say offline, deliver what is queued within the time to drain; how many messages could not be."""
@@ -211,7 +211,7 @@ def _reveal(options: Any) -> None:
         try:
             password.reveal()
         except ConfigError as error:
-            what = getattr(options, "url", None) or getattr(options, "host", options.kind)
+            what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
             msg = f"{what}: password: {error}"
             raise ConfigError(msg) from None
 

@@ -42,8 +42,7 @@ class Outlet:
 
     def put(self, message: Message) -> None:
         """Queue a message; the oldest make room when the queue is full, counted by source and kind."""
-        if not self._queue.put(message, 0.0):
-            self._count_drop(message)
+        self._queue.put(message, 0.0)
 
     def end(self) -> None:
         """No more messages; those queued are still delivered."""

@@ -58,6 +58,11 @@ class Unit:
         self.capture.stop()
         self._frames.end()
 
+    def stop_analysis(self) -> None:
+        """Leave what is not analyzed yet, counted."""
+        self.analysis.stop()
+        self._frames.cancel()
+
     def replace_capture(self) -> Worker:
         """Leave a capture thread that hangs to itself and start another; returns the one left behind."""
         hung, self.capture = self.capture, self._capture_worker()
@@ -105,7 +110,9 @@ class Unit:
 
     def _read_all(self, worker: Worker) -> None:
         """Open the source and read it to its end, or until it fails."""
-        opening = Opening(self.camera.id, self._clock, self._next_index, self._epoch_ns)
+        opening = Opening(
+            self.camera.id, self._clock, self._next_index, self._epoch_ns, lambda count: self.tally.add("lost", count)
+        )
         with open_source(self.camera.source, opening) as source:
             if worker.stopping.is_set():
                 return
@@ -122,8 +129,6 @@ class Unit:
             _log.info("%s: frames come in, %dx%d", self.camera.id, *frame.wh)
             self.state, self.error = "online", ""
         self.tally.add("captured")
-        if frame.index > self._next_index:
-            self.tally.add("lost", frame.index - self._next_index)
         self._next_index = frame.index + 1
         return frame
 

@@ -39,6 +39,7 @@ class ImagesSource:
             image = self._decode(file)
             if image is None:
                 _log.warning("%s: %s cannot be decoded and is left out", self._opening.source_id, file)
+                self._opening.on_lost(1)
                 continue
             self._empty = False
             clock = self._opening.clock

@@ -155,7 +155,7 @@ def open_network(options: RtspOptions | HttpOptions, opening: Opening) -> Iterat
         int(options.read_timeout_s * 1000),
         *_threads(cv2, options.decoder_threads),
     ]
-    with _open(cv2, options.address(), cv2.CAP_FFMPEG, settings, options.url, opening) as reader:
+    with _open(cv2, options.address(), cv2.CAP_FFMPEG, settings, options.shown_url, opening) as reader:
         yield CameraSource(reader, cv2.CAP_PROP_POS_MSEC, options.read_timeout_s, opening.epoch_ns)
 
 

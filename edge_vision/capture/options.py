@@ -1,10 +1,11 @@
 """What a site file may say about a source."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from edge_vision.core.options import Options, RelativePath, Seconds, Secret, Url
 
@@ -12,6 +13,8 @@ Wh: TypeAlias = tuple[Annotated[int, Field(ge=16, le=8192)], Annotated[int, Fiel
 """Width and height in pixels, 16 to 8192 each."""
 
 _LineSide: TypeAlias = Annotated[int, Field(ge=64, le=8192)]  # below that, parts are a few pixels
+
+_QUERY_SECRET = re.compile(r"((?:pass|pwd|token|secret|auth|key)[a-z_]*=)[^&;/?#]+", re.IGNORECASE)
 
 
 class _NetworkOptions(Options):
@@ -23,6 +26,15 @@ class _NetworkOptions(Options):
     open_timeout_s: Seconds = Field(5.0, description="How long opening may take before it counts as failed.")
     read_timeout_s: Seconds = Field(5.0, description="How long a camera may stay silent before it counts as lost.")
     decoder_threads: int = Field(1, ge=1, le=16, description="Decoder threads; each beyond 1 delays by a frame.")
+
+    @property
+    def shown_url(self) -> str:
+        """The address as logs may have it: what cheap cameras want in the query (password=...) is blotted out."""
+        return _QUERY_SECRET.sub(r"\1***", self.url)
+
+    @field_serializer("url", when_used="json")
+    def _dump_url(self, _url: str) -> str:
+        return self.shown_url
 
     @model_validator(mode="after")
     def _password_needs_username(self) -> "_NetworkOptions":

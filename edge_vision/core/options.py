@@ -11,6 +11,9 @@ from edge_vision.core.errors import ConfigError
 
 
 def _beside_its_file(path: Path, info: ValidationInfo) -> Path:
+    if "\0" in str(path):
+        msg = "a path cannot contain the character 0"
+        raise ValueError(msg)
     folder: Path | None = (info.context or {}).get("folder")
     return path if folder is None or str(path) == "-" else folder / path
 

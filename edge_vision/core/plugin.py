@@ -17,10 +17,10 @@ def require(module: str, extra: str) -> ModuleType:
     """Import an optional library; raises MissingLibraryError that names the extra which brings it."""
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:
         top = module.partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == top:
             reason = f"{top} is not installed: pip install 'edge-vision[{extra}]'"
-        else:  # installed but broken, such as a wheel that lacks a system library
-            reason = f"{top} is installed but cannot be imported: {error}"
+        else:  # broken: a wheel that lacks a system library, or was built for another NumPy
+            reason = f"{top} is installed but cannot be imported: {type(error).__name__}: {error}"
         raise MissingLibraryError(reason) from error

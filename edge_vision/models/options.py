@@ -13,6 +13,9 @@ FORMATS = ("onnx", "openvino")
 
 
 def _inside(path: str) -> str:
+    if "\0" in path:
+        msg = "a path cannot contain the character 0"
+        raise ValueError(msg)
     parts = PurePosixPath(path).parts
     if PurePosixPath(path).is_absolute() or ".." in parts:
         msg = "must lie inside the bundle: a relative path without .."

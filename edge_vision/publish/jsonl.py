@@ -33,7 +33,8 @@ class JsonlFile:
         try:
             _write_all(self._descriptor, lines)
         except OSError as error:
-            os.ftruncate(self._descriptor, start)
+            with suppress(OSError):  # append-only files cannot be cut
+                os.ftruncate(self._descriptor, start)
             msg = f"{self._name}: {error.strerror}"
             raise SinkError(msg) from error
 

@@ -43,7 +43,7 @@ def open_zeromq(options: ZeromqOptions, opening: SinkOpening) -> Iterator[Zeromq
         try:
             socket.bind(options.bind)
         except zmq.ZMQError as error:
-            msg = f"{options.bind}: {error.strerror}"
+            msg = f"{options.bind}: {zmq.strerror(error.errno or 0)}"
             raise SinkError(msg) from error
         yield ZeromqSink(socket, options.bind)
     finally:

@@ -55,14 +55,18 @@ class Channel(Generic[Item]):
         self._freed = threading.Condition(self._lock)
 
     def put(self, item: Item, timeout_s: float) -> bool:
-        """Queue an item. False when a full BLOCK channel did not free up within `timeout_s`, or when it has ended."""
+        """Queue an item. False when a full BLOCK channel did not free up within `timeout_s`: try again.
+
+        False, too, when the channel has ended: then the item is dropped, counted.
+        """
         weight = self._weigh(item)
         with self._lock:
             if self.overflow is Overflow.BLOCK:
                 self._freed.wait_for(lambda: self._ended or self._fits(weight), timeout_s)
-                if not self._fits(weight):
+                if not self._ended and not self._fits(weight):
                     return False
             if self._ended:
+                self._count(item)
                 return False
             self._make_room(weight)
             self._items.append(item)
@@ -92,6 +96,11 @@ class Channel(Generic[Item]):
             self._load -= sum(map(self._weigh, rest))
             self._freed.notify_all()
         return [first, *rest]
+
+    def discard(self, item: Item) -> None:
+        """Drop an item that could not be put, counted."""
+        with self._lock:
+            self._count(item)
 
     def end(self) -> None:
         """No more items will come; what is queued can still be taken."""
@@ -143,5 +152,8 @@ class Channel(Generic[Item]):
         for _ in range(count):
             item = self._items.popleft()
             self._load -= self._weigh(item)
-            self._dropped += 1
-            self._on_drop(item)
+            self._count(item)
+
+    def _count(self, item: Item) -> None:
+        self._dropped += 1
+        self._on_drop(item)

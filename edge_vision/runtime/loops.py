@@ -71,7 +71,10 @@ def pump(read: Callable[[], Item | None], channel: Channel[Item], worker: Worker
             return True
         while not channel.put(item, POLL_S):
             worker.beat()
-            if worker.stopping.is_set() or channel.ended:
+            if channel.ended:
+                return False
+            if worker.stopping.is_set():
+                channel.discard(item)
                 return False
     return False
 

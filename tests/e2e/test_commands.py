@@ -1,0 +1,111 @@
+"""The commands that look: probe, try, schema, and what they say when they cannot."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, Start
+
+PARTS = ROOT / "configs/demo/parts"
+CLIP = ROOT / "configs/demo/conveyor.mp4"
+
+
+def test_probe_tells_machine_runtimes_and_reasons(edge_vision: Start) -> None:
+    """As JSON and as text: every runtime of the table, with version and devices, or the reason why not."""
+    output, errors = edge_vision("probe", "--json").communicate(timeout=40)
+    facts = json.loads(output)
+    assert facts["machine"]["cores"] >= 1, errors
+    assert facts["machine"]["memory_mb"] > 100
+    names = [backend["name"] for backend in facts["backends"]]
+    assert names == ["openvino", "onnxruntime", "opencv_dnn"]
+    for backend in facts["backends"]:
+        assert backend["available"] is True
+        assert "CPU" in backend["devices"]
+    text, _ = edge_vision("probe").communicate(timeout=40)
+    assert all(name in text for name in names)
+
+
+def test_try_draws_the_known_dog(data: Path, yolox: Path, edge_vision: Start, tmp_path: Path) -> None:
+    """The picture has boxes where the dog and the bicycle are, and is unchanged elsewhere."""
+    picture, drawn = data / "images/misc/dog.jpg", tmp_path / "out.png"
+    process = edge_vision("try", picture, "--model", yolox, "-o", drawn)
+    output, errors = process.communicate(timeout=40)
+    assert process.returncode == 0, errors
+    assert "1 dog" in output
+    assert "1 bicycle" in output
+    before, after = cv2.imread(str(picture)), cv2.imread(str(drawn))
+    assert before is not None
+    assert after is not None
+    changed = np.abs(before.astype(int) - after.astype(int)).max(axis=2) > 40
+    expected = json.loads((data / "expected/dog_detections.json").read_text())["yolox_nano.onnx"]
+    for item in expected[:3]:
+        left, top, right, bottom = (round(value) for value in item["xyxy"])
+        assert changed[top - 2 : top + 3, left:right].any(axis=0).mean() > 0.9, item["label"]
+        assert changed[bottom - 2 : bottom + 3, left:right].any(axis=0).mean() > 0.9, item["label"]
+    assert 0.005 < changed.mean() < 0.1
+
+
+def test_try_draws_every_frame_of_a_clip(edge_vision: Start, tmp_path: Path) -> None:
+    """As many frames out as in, of the same size, with settings from the command line."""
+    drawn = tmp_path / "out.mp4"
+    process = edge_vision("try", CLIP, "--model", PARTS, "--with", "classes=[washer]", "-o", drawn)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "500 frames" in output
+    assert "washer" in output
+    assert "bolt" not in output
+    capture = cv2.VideoCapture(str(drawn), cv2.CAP_FFMPEG)
+    size = (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    assert (*size, capture.get(cv2.CAP_PROP_FRAME_COUNT)) == (640, 360, 500)
+    capture.release()
+
+
+@pytest.mark.parametrize(
+    "arguments,code,words",
+    [
+        (["absent.png", "-o", "out.png"], 70, "absent.png: no such file"),
+        ([str(CLIP), "-o", "out.png"], 2, "a clip goes to a clip"),
+        ([str(CLIP), "-o", "out.xyz"], 2, "write to a picture"),
+        ([str(CLIP), "-o", "nowhere/out.mp4"], 78, "cannot be written"),
+        ([str(CLIP), "-o", "out.mp4", "--pipeline", "object_detektion"], 78, "did you mean object_detection?"),
+        ([str(CLIP), "-o", "out.mp4", "--with", "confidence=2"], 78, "must be at most 1, not 2"),
+        ([str(CLIP), "-o", "out.mp4", "--with", "confidence"], 78, "write KEY=VALUE"),
+        ([str(CLIP), "-o", "out.mp4", "--with", "classes=[nut]"], 78, "the model has no label 'nut'"),
+    ],
+)
+def test_try_says_what_is_wrong(
+    arguments: list[str], code: int, words: str, edge_vision: Start, tmp_path: Path
+) -> None:
+    """A sentence with the thing and the limit, the right exit code, and no traceback."""
+    process = edge_vision("try", *arguments, "--model", PARTS, cwd=tmp_path)
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == code, errors
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+def test_check_needs_no_runtime_and_is_quick(edge_vision: Start, tmp_path: Path) -> None:
+    """`check` works where neither OpenCV nor a runtime can be imported: on anybody's laptop."""
+    for name in ("cv2", "onnxruntime", "openvino"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not on this machine')\n")
+    process = edge_vision("check", ROOT / "configs/demo.yaml", env={"PYTHONPATH": str(tmp_path), "PATH": "/bin"})
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "ok, 1 camera, 1 models" in output
+
+
+def test_a_missing_library_names_the_extra(edge_vision: Start, tmp_path: Path) -> None:
+    """Without any runtime `run` ends with 78 and says for each what would bring it."""
+    for name in ("cv2", "onnxruntime", "openvino"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no such module', name={name!r})\n")
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": "/bin"}
+    process = edge_vision("demo", env=environment)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 78
+    assert "openvino is not installed: pip install 'edge-vision[openvino]'" in errors
+    assert "onnxruntime is not installed: pip install 'edge-vision[cpu]'" in errors
+    assert "cv2 is not installed: pip install 'edge-vision[cpu]'" in errors
+    output, _ = edge_vision("probe", env=environment).communicate(timeout=20)
+    assert "edge-vision[openvino]" in output
