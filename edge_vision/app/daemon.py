@@ -67,17 +67,17 @@ class Daemon:
         Raises NoBackendError or ModelError when a model cannot be served, after closing what was opened.
         """
         self._open_sinks()
-        reason, gave_up = "done", ""
+        reason, gave_up, counts = "done", "", dict[str, Any]()
         try:
             supervisor = self._start()
             gave_up = self._watch(supervisor, max_seconds)
             self._finish_analysis()
-            reason = gave_up or "done"
+            reason, counts = gave_up or "done", supervisor.facts()
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise
         finally:
-            undelivered = self._close_sinks(reason)
+            undelivered = self._close_sinks({"reason": reason, **counts})
         failed = [unit.camera.id for unit in self._units if unit.state == "failed"]
         if undelivered:
             _log.error("gave up after %.0f s: %d messages undelivered", DRAIN_S, undelivered)
@@ -144,7 +144,6 @@ class Daemon:
 
         every(_TICK_S, tick, self._stopping)
         self._abandoned = any(worker.alive for worker in supervisor.abandoned)
-        supervisor.tell_last()
         return supervisor.gave_up
 
     def _finish_analysis(self) -> None:
@@ -157,9 +156,9 @@ class Daemon:
             if not unit.analysis.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
                 unit.stop_analysis()
 
-    def _close_sinks(self, reason: str) -> int:
+    def _close_sinks(self, facts: dict[str, Any]) -> int:
         """Say offline, deliver what is queued within the time to drain; how many messages could not be."""
-        self._publish_status("offline", {"reason": reason})
+        self._publish_status("offline", facts)
         for outlet in self._outlets:
             outlet.end()
         deadline_ns = self._clock.monotonic_ns() + int(DRAIN_S * 1e9)

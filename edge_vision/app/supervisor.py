@@ -89,10 +89,6 @@ class Supervisor:
             elif worker.error is not None:
                 self.gave_up = f"{worker.name} ended: {worker.error}"
 
-    def tell_last(self) -> None:
-        """Publish the status once more, with the final counts."""
-        self._publish_status(self.state, self.facts())
-
     def _tell(self) -> None:
         states = (*(unit.state for unit in self._units), *(outlet.state for outlet in self._outlets))
         now_ns = self._clock.monotonic_ns()
