@@ -147,14 +147,7 @@ class FileSource:
 def open_network(options: RtspOptions | HttpOptions, opening: Opening) -> Iterator[CameraSource]:
     """Open an RTSP or HTTP camera. Raises SourceError; OpenCV cannot tell a wrong password from a closed port."""
     cv2 = _opencv()
-    # Time-outs count only when given at open, with the back end named (opencv#23207).
-    settings = [
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-        int(options.open_timeout_s * 1000),
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        int(options.read_timeout_s * 1000),
-        *_threads(cv2, options.decoder_threads),
-    ]
+    settings = _timeouts(cv2, options) + _threads(cv2, options.decoder_threads)
     with _open(cv2, options.address(), cv2.CAP_FFMPEG, settings, options.shown_url, opening) as reader:
         yield CameraSource(reader, cv2.CAP_PROP_POS_MSEC, options.read_timeout_s, opening.epoch_ns)
 
@@ -166,12 +159,7 @@ def open_v4l2(options: V4l2Options, opening: Opening) -> Iterator[CameraSource]:
     if not options.device.exists():
         msg = f"{options.device}: no such device"
         raise SourceError(msg)
-    settings = [
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-        int(options.open_timeout_s * 1000),
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        int(options.read_timeout_s * 1000),
-    ]
+    settings = _timeouts(cv2, options)
     if options.fourcc is not None:
         settings += [cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*options.fourcc)]
     if options.size is not None:
@@ -215,6 +203,12 @@ def _open(cv2: Any, address: str, backend: int, settings: list[int], name: str, 
 def _what(error: Any) -> str:
     """The sentence inside a cv2.error."""
     return str(getattr(error, "err", "") or "OpenCV failed").strip()
+
+
+def _timeouts(cv2: Any, options: RtspOptions | HttpOptions | V4l2Options) -> list[int]:
+    """Time-outs count only when given at open, with the back end named (opencv#23207)."""
+    opening_ms, reading_ms = int(options.open_timeout_s * 1000), int(options.read_timeout_s * 1000)
+    return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, opening_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, reading_ms]
 
 
 def _threads(cv2: Any, count: int) -> list[int]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator
 
-from edge_vision.core.options import Options, RelativePath, Seconds, Secret, Url
+from edge_vision.core.options import Login, Options, RelativePath, Seconds, Url
 
 Wh: TypeAlias = tuple[Annotated[int, Field(ge=16, le=8192)], Annotated[int, Field(ge=16, le=8192)]]
 """Width and height in pixels, 16 to 8192 each."""
@@ -17,12 +17,10 @@ _LineSide: TypeAlias = Annotated[int, Field(ge=64, le=8192)]  # below that, part
 _QUERY_SECRET = re.compile(r"((?:pass|pwd|token|secret|auth|key)[a-z_]*=)[^&;/?#]+", re.IGNORECASE)
 
 
-class _NetworkOptions(Options):
+class _NetworkOptions(Login):
     """A camera behind an address."""
 
     url: Url = Field(description="Address of the stream, without user name and password.")
-    username: str | None = Field(None, min_length=1, description="User name the camera asks for.")
-    password: Secret | None = Field(None, description="Where the password is: {env|file|credential: NAME}.")
     open_timeout_s: Seconds = Field(5.0, description="How long opening may take before it counts as failed.")
     read_timeout_s: Seconds = Field(5.0, description="How long a camera may stay silent before it counts as lost.")
     decoder_threads: int = Field(1, ge=1, le=16, description="Decoder threads; each beyond 1 delays by a frame.")
@@ -35,13 +33,6 @@ class _NetworkOptions(Options):
     @field_serializer("url", when_used="json")
     def _dump_url(self, _url: str) -> str:
         return self.shown_url
-
-    @model_validator(mode="after")
-    def _password_needs_username(self) -> "_NetworkOptions":
-        if self.password is not None and self.username is None:
-            msg = "a password needs a username beside it"
-            raise ValueError(msg)
-        return self
 
     def address(self) -> str:
         """The address with the credentials in it: for the library that opens it, never for a log.

@@ -70,6 +70,20 @@ class Secret(Options):
             raise ConfigError(msg) from None
 
 
+class Login(Options):
+    """A user name, and where the password is."""
+
+    username: str | None = Field(None, min_length=1, description="User name that is asked for.")
+    password: Secret | None = Field(None, description="Where the password is: {env|file|credential: NAME}.")
+
+    @model_validator(mode="after")
+    def _password_needs_username(self) -> "Login":
+        if self.password is not None and self.username is None:
+            msg = "a password needs a username beside it"
+            raise ValueError(msg)
+        return self
+
+
 _ADDRESS = re.compile(
     r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#:@\[\]]+)(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE
 )

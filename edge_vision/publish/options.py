@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from edge_vision.core.options import Options, RelativePath, Seconds, Secret
+from edge_vision.core.options import Login, Options, RelativePath, Seconds
 
 
 class _SinkOptions(Options):
@@ -33,25 +33,16 @@ class ZeromqOptions(_SinkOptions):
     )
 
 
-class MqttOptions(_SinkOptions):
+class MqttOptions(_SinkOptions, Login):
     """An MQTT 5 broker, with QoS 1, a last will and a retained status."""
 
     kind: Literal["mqtt"]
     host: str = Field(pattern=r"^[^\s/@]+$", description="Name or address of the broker.")
     port: int = Field(1883, ge=1, le=65535, description="Its port.")
     client_id: str | None = Field(None, min_length=1, max_length=128, description="edge-vision-SITE if not given.")
-    username: str | None = Field(None, min_length=1, description="User name the broker asks for.")
-    password: Secret | None = Field(None, description="Where the password is: {env|file|credential: NAME}.")
     keepalive_s: int = Field(15, ge=5, le=3600, description="After 1.5 times this silence the last will is sent.")
     timeout_s: Seconds = Field(10.0, description="How long the broker may take to accept or acknowledge.")
     inflight: int = Field(64, ge=1, le=1000, description="Messages sent before the first must be acknowledged.")
-
-    @model_validator(mode="after")
-    def _password_needs_username(self) -> "MqttOptions":
-        if self.password is not None and self.username is None:
-            msg = "a password needs a username beside it"
-            raise ValueError(msg)
-        return self
 
 
 class TerminalOptions(_SinkOptions):
