@@ -1,0 +1,262 @@
+"""A camera at work, and the one who watches it: hangs, failures, replacement, giving up."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from conftest import wait_until
+
+from edge_vision.app import supervisor as supervisor_module
+from edge_vision.app import unit as unit_module
+from edge_vision.app.supervisor import Supervisor
+from edge_vision.app.unit import Unit
+from edge_vision.capture.opening import Opening
+from edge_vision.capture.options import SyntheticOptions
+from edge_vision.capture.table import SOURCES, Row
+from edge_vision.config.site import Camera
+from edge_vision.core.errors import InferenceError, SourceError
+from edge_vision.core.frame import Frame
+from edge_vision.core.scene import Scene
+from edge_vision.runtime.clock import SystemClock
+from edge_vision.runtime.systemd import Notifier
+from edge_vision.testing.fakes import FakeSource, make_frame
+
+Script = Callable[[Opening], "FakeSource | HangingSource"]
+
+
+class HangingSource:
+    """A live source whose library hangs in `read` until it is let go."""
+
+    live = True
+
+    def __init__(self, opening: Opening, release: threading.Event) -> None:
+        self._opening = opening
+        self._release = release
+        self.woke = threading.Event()
+
+    def read(self) -> Frame | None:
+        """Hang; afterwards bring a frame that nobody must see."""
+        self._release.wait(30)
+        self.woke.set()
+        return make_frame(index=9_999)
+
+
+@pytest.fixture
+def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
+    """Makes units whose source follows a script, and ends their threads."""
+    units: list[Unit] = []
+    script: dict[str, Script] = {}
+
+    @contextmanager
+    def open_scripted(_options: Any, opening: Opening) -> Iterator[Any]:
+        yield script["open"](opening)
+
+    monkeypatch.setattr(unit_module, "open_source", open_scripted)
+    monkeypatch.setattr(unit_module, "silence_limit_s", lambda _: 0.3)
+
+    def make(
+        source: Script, road: Callable[[Frame], Scene] = Scene, deliver: Callable[[Scene], None] = lambda _: None, *,
+        reopens: bool = True,
+    ) -> Unit:  # fmt: skip
+        script["open"] = source
+        monkeypatch.setitem(SOURCES, "synthetic", Row("unused", reopens=reopens))
+
+        @contextmanager
+        def open_road() -> Iterator[Callable[[Frame], Scene]]:
+            yield road
+
+        camera = Camera("cam", SyntheticOptions(kind="synthetic"), "p", (), 0)
+        units.append(Unit(camera, open_road, deliver, SystemClock()))
+        return units[-1]
+
+    yield make
+    for unit in units:
+        unit.stop_capture()
+        unit.stop_analysis()
+        unit.capture.join(5)
+        unit.analysis.join(5)
+
+
+def watch(*units: Unit) -> tuple[Supervisor, list[dict[str, Any]]]:
+    """A supervisor of units, and the statuses it publishes."""
+    told: list[dict[str, Any]] = []
+    publish = lambda state, facts: told.append({"state": state, **facts})  # noqa: E731 - shorter than a function
+    return Supervisor(units, [], publish, Notifier(), SystemClock()), told
+
+
+def test_a_capture_that_hangs_is_left_behind_and_replaced(
+    make_unit: Callable[..., Unit], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its stack is logged, frames come from a new thread, and what the old one brings later is not seen."""
+    caplog.set_level(logging.INFO, "edge_vision")
+    release, seen = threading.Event(), list[int]()
+    hanging: list[HangingSource] = []
+
+    def source(opening: Opening) -> FakeSource | HangingSource:
+        if not hanging:
+            hanging.append(HangingSource(opening, release))
+            return hanging[0]
+        return FakeSource([make_frame(index=number) for number in range(5)])
+
+    unit = make_unit(source, deliver=lambda scene: seen.append(scene.frame.index))
+    supervisor, told = watch(unit)
+    logging.getLogger("edge_vision").addHandler(caplog.handler)
+    first = unit.capture
+    unit.start()
+    wait_until(lambda: supervisor.tick() or unit.capture is not first, 10, "the hanging capture is replaced")
+    wait_until(supervisor.tick, 10, "the site is done")
+    assert seen == [0, 1, 2, 3, 4]
+    assert unit.tally["abandoned"] == 1
+    assert supervisor.abandoned == [first]
+    assert "self._release.wait(30)" in caplog.text
+    assert [status["state"] for status in told][-1] == "online"
+    release.set()
+    assert hanging[0].woke.wait(5)
+    assert first.join(5)
+    assert 9_999 not in seen
+    assert supervisor.gave_up == ""
+
+
+def test_too_many_hanging_captures_end_the_process(
+    make_unit: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bounded number of threads is left behind; then only a new process helps."""
+    monkeypatch.setattr(supervisor_module, "_MOST_ABANDONED", 2)
+    release = threading.Event()
+    unit = make_unit(lambda opening: HangingSource(opening, release))
+    supervisor, _ = watch(unit)
+    unit.start()
+    wait_until(supervisor.tick, 15, "the supervisor gives up")
+    assert "2 capture threads hang" in supervisor.gave_up
+    assert unit.tally["abandoned"] == 2
+    release.set()
+    for worker in supervisor.abandoned:
+        assert worker.join(5)
+
+
+def test_an_analysis_that_hangs_ends_the_process(
+    make_unit: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the device: it is not replaced."""
+    monkeypatch.setattr(unit_module, "_ANALYSIS_LIMIT_S", 0.3)
+    release = threading.Event()
+
+    def road(frame: Frame) -> Scene:
+        release.wait(30)
+        return Scene(frame)
+
+    unit = make_unit(lambda _: FakeSource([make_frame()]), road, reopens=False)
+    supervisor, _ = watch(unit)
+    unit.start()
+    wait_until(supervisor.tick, 10, "the supervisor gives up")
+    assert supervisor.gave_up == "analyze cam hangs"
+    release.set()
+
+
+def test_a_frame_that_fails_is_counted_and_the_next_one_is_analyzed(make_unit: Callable[..., Unit]) -> None:
+    """One failed inference costs one frame: the unit starts afresh."""
+    seen: list[int] = []
+
+    def road(frame: Frame) -> Scene:
+        if frame.index == 2:
+            msg = "device lost"
+            raise InferenceError(msg)
+        return Scene(frame)
+
+    frames = [make_frame(index=number) for number in range(5)]
+    unit = make_unit(lambda _: FakeSource(frames), road, lambda scene: seen.append(scene.frame.index), reopens=False)
+    unit.start()
+    wait_until(lambda: unit.done, 10, "everything is analyzed")
+    assert seen == [0, 1, 3, 4]
+    counts = unit.facts()["frames"]
+    assert (counts["captured"], counts["analyzed"], counts["failed"], counts["dropped"]) == (5, 4, 1, 0)
+
+
+def test_a_camera_is_opened_again_and_numbers_go_on(make_unit: Callable[..., Unit]) -> None:
+    """Frames after a loss continue the numbering; the loss and its reason are in the status until frames come."""
+    states: list[tuple[str, str]] = []
+    opened = 0
+
+    def source(opening: Opening) -> FakeSource:
+        nonlocal opened
+        opened += 1
+        states.append((unit.state, unit.error))
+        first = opening.first_index
+        if opened == 3:
+            return FakeSource([make_frame(index=first + number) for number in range(3)])
+        return FakeSource([make_frame(index=first), make_frame(index=first + 1), SourceError("cable cut")])
+
+    seen: list[int] = []
+    unit = make_unit(source, deliver=lambda scene: seen.append(scene.frame.index))
+    unit.start()
+    wait_until(lambda: unit.done, 10, "the source ends")
+    assert seen == [0, 1, 2, 3, 4, 5, 6]
+    assert states == [("starting", ""), ("lost", "cable cut"), ("lost", "cable cut")]
+    assert (unit.state, unit.error) == ("ended", "")
+    assert unit.facts()["reopened"] == 2
+
+
+def test_a_recording_that_fails_is_given_up(make_unit: Callable[..., Unit]) -> None:
+    """It is not opened again; what it brought is analyzed, the unit says failed and why."""
+    seen: list[int] = []
+    script: list[Frame | Exception] = [make_frame(index=0), SourceError("file.mp4: damaged")]
+    unit = make_unit(lambda _: FakeSource(script), deliver=lambda scene: seen.append(scene.frame.index), reopens=False)
+    supervisor, told = watch(unit)
+    unit.start()
+    wait_until(supervisor.tick, 10, "the site is done")
+    assert seen == [0]
+    assert (unit.state, unit.error) == ("failed", "file.mp4: damaged")
+    assert supervisor.gave_up == ""
+    assert supervisor.state == "degraded"
+    assert told
+
+
+def test_the_freshest_frame_wins_on_a_live_source(make_unit: Callable[..., Unit]) -> None:
+    """A slow road sees the newest frame, the ones before it are counted as dropped, and the sum is right."""
+    started, release = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def road(frame: Frame) -> Scene:
+        started.set()
+        release.wait(30)
+        return Scene(frame)
+
+    class Live(FakeSource):
+        def read(self) -> Frame | None:
+            frame = super().read()
+            if frame is not None and frame.index == 1:
+                started.wait(10)  # the road has taken frame 0
+            return frame
+
+    frames = [make_frame(index=number) for number in range(10)]
+    unit = make_unit(lambda _: Live(frames, live=True), road, lambda scene: seen.append(scene.frame.index))
+    unit.start()
+    wait_until(lambda: unit.state == "ended", 10, "the source ends")
+    release.set()
+    wait_until(lambda: unit.done, 10, "the rest is analyzed")
+    assert seen == [0, 9]
+    counts = unit.facts()["frames"]
+    assert (counts["captured"], counts["analyzed"], counts["dropped"]) == (10, 2, 8)
+
+
+def test_stopping_counts_what_is_left(make_unit: Callable[..., Unit]) -> None:
+    """Frames queued or just read when the unit is stopped are dropped, and none is unaccounted for."""
+    release = threading.Event()
+
+    def road(frame: Frame) -> Scene:
+        release.wait(30)
+        return Scene(frame)
+
+    unit = make_unit(lambda _: FakeSource(make_frame(index=number) for number in range(1000)), road, reopens=False)
+    unit.start()
+    wait_until(lambda: unit.tally["captured"] >= 3, 10, "one is analyzed, one queued, one waits")
+    unit.stop_capture()
+    unit.stop_analysis()
+    release.set()
+    assert unit.capture.join(5)
+    assert unit.analysis.join(5)
+    counts = unit.facts()["frames"]
+    assert counts["captured"] == counts["analyzed"] + counts["dropped"] + counts["failed"]
