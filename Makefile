@@ -31,7 +31,7 @@ format: $(READY)  ## Format the code
 
 bench: $(READY)  ## Measure the road beside bare decoding and inference
 	$(BIN)/python benchmarks/stage.py
-	$(BIN)/python benchmarks/road.py
+	$(BIN)/python benchmarks/road.py --limit 1.25
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

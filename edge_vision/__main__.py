@@ -2,12 +2,16 @@
 
 import sys
 
-from edge_vision.cli.command import run_command
-
 
 def main() -> None:
     """Run the command line and end with its exit code."""
-    sys.exit(run_command(sys.argv[1:]))
+    try:
+        from edge_vision.cli.command import run_command
+
+        code = run_command(sys.argv[1:])
+    except KeyboardInterrupt:  # also while everything is being imported
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

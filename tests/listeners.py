@@ -52,7 +52,6 @@ def zeromq_listener(address: str) -> Iterator[Heard]:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.RCVHWM, 100_000)
         socket.set(zmq.RCVTIMEO, 100)
-        socket.set(zmq.RECONNECT_IVL, 20)
         socket.subscribe(b"")
         socket.connect(address)
 

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from edge_vision.core.options import Fraction, Options
+from edge_vision.core.options import Fraction, Number, Options
 
 
 class FilterOptions(Options):
@@ -14,8 +14,8 @@ class FilterOptions(Options):
     name: str | None = Field(None, description="What `expose` calls this stage; its kind if not given.")
     classes: tuple[str, ...] | None = Field(None, min_length=1, description="Labels to keep.")
     min_confidence: Fraction | None = Field(None, description="Lowest score to keep.")
-    min_area_px: float | None = Field(None, ge=0, description="Smallest box to keep, in square pixels.")
-    max_area_px: float | None = Field(None, gt=0, description="Largest box to keep, in square pixels.")
+    min_area_px: Number | None = Field(None, ge=0, description="Smallest box to keep, in square pixels.")
+    max_area_px: Number | None = Field(None, gt=0, description="Largest box to keep, in square pixels.")
 
     @model_validator(mode="after")
     def _areas_in_order(self) -> "FilterOptions":

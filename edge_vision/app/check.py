@@ -11,6 +11,7 @@ from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_p
 from edge_vision.config.site import Site, read_site
 from edge_vision.core.document import Document, Problem
 from edge_vision.core.errors import ConfigError
+from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.schema_errors import did_you_mean
 from edge_vision.models.bundle import Bundle, read_bundle
 
@@ -65,9 +66,9 @@ def _read_model(
 ) -> list[Problem]:
     if folder in bundles or folder in unreadable:
         return []
-    if not (folder / "model.yaml").is_file():
-        what = "holds no model.yaml" if folder.is_dir() else "no such model folder"
-        return [stage.origin("model").problem(f"{folder}: {what}")]
+    if why_not_file(folder / "model.yaml"):
+        what = "no such model folder" if (why := why_not_folder(folder)).startswith("no such") else why
+        return [stage.origin("model").problem(f"{folder}: {what or 'holds no model.yaml'}")]
     bundle, problems = read_bundle(folder)
     if bundle is None:
         unreadable[folder] = problems

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -34,11 +33,17 @@ DRAIN_S: Final = 10.0
 """How long the end may take to deliver what is left."""
 _SINKS_S: Final = 2.0
 """How long the start waits for the sinks to open; one that fails goes on trying."""
+_MODEL_S: Final = 180.0
+"""How long systemd may have to wait for one model; some runtimes build for minutes."""
 _FAREWELL_S: Final = 1.0
 _JOIN_S: Final = 0.5
 _TICK_S: Final = 0.25
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long one thread may keep the interpreter: 5 ms, the default, is a frame's whole budget."""
+
+
+class _StoppedEarlyError(Exception):
+    """The start was called off."""
 
 
 class Daemon:
@@ -47,7 +52,9 @@ class Daemon:
     def __init__(self, checked: Checked, clock: Clock) -> None:
         self._checked = checked
         self._clock = clock
-        self._stopping = threading.Event()
+        # A plain flag: a signal handler runs between two steps of the main thread, and would wait for ever for the
+        # lock of an Event that this thread holds.
+        self._asked_to_stop = False
         self._wire = Wire(checked.site.id, new_boot(clock), clock)
         self._notifier = Notifier()
         self._status: Message = self._wire.status("starting", {})
@@ -55,11 +62,12 @@ class Daemon:
         self._outlets = [Outlet(options, opening) for options in checked.site.publish]
         self._units: list[Unit] = []
         self._opened_ns = 0
+        self._drained_ns = 0
         self._abandoned = False
 
     def stop(self) -> None:
         """Ask the run to end: sources first, then what is under way is delivered."""
-        self._stopping.set()
+        self._asked_to_stop = True
 
     def run(self, max_seconds: float | None) -> int:
         """Run until every source has ended, `stop()` or `max_seconds`; the process's exit code.
@@ -67,23 +75,30 @@ class Daemon:
         Raises NoBackendError or ModelError when a model cannot be served, after closing what was opened.
         """
         self._open_sinks()
+        self._publish_status("starting", {})
         reason, gave_up, counts = "done", "", dict[str, Any]()
         try:
             supervisor = self._start()
             gave_up = self._watch(supervisor, max_seconds)
             self._finish_analysis()
             reason, counts = gave_up or "done", supervisor.facts()
+        except _StoppedEarlyError:
+            _log.info("asked to stop before the first frame")
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise
         finally:
             undelivered = self._close_sinks({"reason": reason, **counts})
-        failed = [unit.camera.id for unit in self._units if unit.state == "failed"]
+        flawless = all(unit.flawless for unit in self._units)
+        lost = sum(outlet.lost for outlet in self._outlets)
         if undelivered:
             _log.error("gave up after %.0f s: %d messages undelivered", DRAIN_S, undelivered)
+        if lost:
+            _log.warning("%d messages were dropped on the way out; the last status says where", lost)
         if gave_up:
             _log.error("gave up: %s", gave_up)
-        return EXIT_GAVE_UP if undelivered or gave_up or failed else EXIT_DONE
+        gone = any(outlet.gone for outlet in self._outlets)
+        return EXIT_DONE if flawless and not (undelivered or gave_up or gone) else EXIT_GAVE_UP
 
     @property
     def left_behind(self) -> bool:
@@ -102,8 +117,8 @@ class Daemon:
     def _start(self) -> Supervisor:
         """Load and warm up every model, then let the cameras in."""
         site = self._checked.site
-        engines = load_engines(site, self._checked.bundles)
-        warm_up(site, engines, self._clock)
+        engines = load_engines(site, self._checked.bundles, self._go_on)
+        warm_up(site, engines, self._clock, self._go_on)
         self._units = [
             Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._clock)
             for camera in site.cameras
@@ -120,8 +135,14 @@ class Daemon:
         for unit in self._units:
             unit.start()
         self._notifier.ready(supervisor.summary())
-        _log.info("site %s: %d cameras started", site.id, len(self._units))
+        _log.info("site %s: started, cameras: %d", site.id, len(self._units))
         return supervisor
+
+    def _go_on(self) -> None:
+        """Between two models: more time from systemd, and an end to the start when one was asked for."""
+        self._notifier.extend_timeout(_MODEL_S)
+        if self._asked_to_stop:
+            raise _StoppedEarlyError
 
     def _let_subscribers_join(self) -> None:
         """Hold a recording back until half a second after the sockets were bound: its first frames count, too.
@@ -132,7 +153,7 @@ class Daemon:
         recorded = any(not SOURCES[camera.source.kind].reopens for camera in self._checked.site.cameras)
         if listening and recorded:
             waited_s = (self._clock.monotonic_ns() - self._opened_ns) / 1e9
-            self._stopping.wait(max(0.0, _JOIN_S - waited_s))
+            self._clock.sleep(max(0.0, _JOIN_S - waited_s))
 
     def _watch(self, supervisor: Supervisor, max_seconds: float | None) -> str:
         """Look after the workers until the end; why the process cannot go on, or nothing."""
@@ -140,9 +161,9 @@ class Daemon:
 
         def tick() -> bool:
             late = end_ns is not None and self._clock.monotonic_ns() >= end_ns
-            return supervisor.tick() or late
+            return supervisor.tick() or late or self._asked_to_stop
 
-        every(_TICK_S, tick, self._stopping)
+        every(_TICK_S, tick, self._clock)
         self._abandoned = any(worker.alive for worker in supervisor.abandoned)
         return supervisor.gave_up
 
@@ -151,7 +172,8 @@ class Daemon:
         self._notifier.stopping()
         for unit in self._units:
             unit.stop_capture()
-        deadline_ns = self._clock.monotonic_ns() + int(DRAIN_S / 2 * 1e9)
+        self._drained_ns = self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
+        deadline_ns = self._drained_ns - int(DRAIN_S / 2 * 1e9)
         for unit in self._units:
             if not unit.analysis.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
                 unit.stop_analysis()
@@ -161,7 +183,7 @@ class Daemon:
         self._publish_status("offline", facts)
         for outlet in self._outlets:
             outlet.end()
-        deadline_ns = self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
+        deadline_ns = self._drained_ns or self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
         for outlet in self._outlets:
             if not outlet.worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
                 outlet.worker.stop()
@@ -226,12 +248,12 @@ def _leave(code: int) -> None:
 @contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
     """Take SIGTERM and SIGINT as a request to stop; a second one ends the process at once."""
-    asked = threading.Event()
+    asked: list[int] = []
 
     def on_signal(number: int, _frame: Any) -> None:
-        if asked.is_set():
-            _leave(128 + number)
-        asked.set()
+        if asked:
+            os._exit(128 + number)
+        asked.append(number)
         stop()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -44,14 +44,15 @@ class Engines:
         return iter(self._served.values())
 
 
-def load_engines(site: Site, bundles: dict[Path, Bundle]) -> Engines:
-    """Load the models of every camera. Raises NoBackendError or ModelError."""
+def load_engines(site: Site, bundles: dict[Path, Bundle], go_on: Callable[[], None] = lambda: None) -> Engines:
+    """Load the models of every camera; `go_on` is called before each. Raises NoBackendError or ModelError."""
     plan = plan_threads(len(os.sched_getaffinity(0)), len(site.cameras))
     slots: dict[str, Slots] = {}
     served: dict[_Key, Served] = {}
     for camera in site.cameras:
         for options in camera.stages:
             if isinstance(options, DetectOptions) and _key(options) not in served:
+                go_on()
                 served[_key(options)] = _load(options, bundles[options.model], plan, slots)
     return Engines(served)
 

@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Final
 
-from edge_vision.core.errors import SinkError
+from edge_vision.core.errors import SinkError, SinkGoneError
 from edge_vision.core.message import Message
 from edge_vision.core.protocols import Sink
 from edge_vision.publish.options import SinkOptions
@@ -13,12 +14,17 @@ from edge_vision.publish.table import SinkOpening, name_of, open_sink
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.loops import deliver, keep_trying
+from edge_vision.runtime.trouble import Trouble, traceback_of
 from edge_vision.runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
 
-_LIMIT_S: Final = 120.0
+_LIMIT_S: Final = 60.0
 _BATCH: Final = 256
+_SUSPICIOUS: Final = 2
+"""After so many failures with the same message first in line, messages go one by one, to find the one at fault."""
+_HOPELESS: Final = 4
+"""After so many the message is dropped, counted: the others must not wait behind it for ever."""
 
 
 class Outlet:
@@ -28,17 +34,22 @@ class Outlet:
         self.name = name_of(options)
         self.tried = threading.Event()
         self.state = "starting"
-        self.error = ""
         self.delivered = 0
+        self._trouble = Trouble()
+        self._drop_trouble = Trouble()
         self._options = options
-        self._opening = opening
         self._dropped: Counter[str] = Counter()
         capacity = int(options.queue_mb * 1_000_000)
         self._queue: Channel[Message] = Channel(
             capacity, Overflow.DROP_OLDEST, weigh=lambda message: message.weight, on_drop=self._count_drop
         )
         self._pending: list[Message] = []
-        self.worker = Worker(f"publish {self.name}", self._publish, _LIMIT_S, opening.clock)
+        self._first_in_line = ""
+        self._failures = 0
+        self._careful = 0
+        limit_s = _LIMIT_S + 2 * getattr(options, "timeout_s", 0.0)
+        self.worker = Worker(f"publish {self.name}", self._publish, limit_s, opening.clock)
+        self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._dropped_by_sink)
 
     def put(self, message: Message) -> None:
         """Queue a message; the oldest make room when the queue is full, counted by source and kind."""
@@ -49,9 +60,19 @@ class Outlet:
         self._queue.end()
 
     @property
+    def gone(self) -> bool:
+        """Whether nobody will ever read from this sink again."""
+        return self.state == "gone"
+
+    @property
     def undelivered(self) -> int:
         """Messages queued or under way."""
         return len(self._queue) + len(self._pending)
+
+    @property
+    def lost(self) -> int:
+        """Messages dropped, but for statuses that a newer one replaced."""
+        return sum(count for name, count in self._dropped.items() if name != "status")
 
     def facts(self) -> dict[str, Any]:
         """What the site's status says of this sink. `dropped` counts by "source/kind"."""
@@ -61,41 +82,77 @@ class Outlet:
             "delivered": self.delivered,
             "queued": self.undelivered,
             "dropped": dict(self._dropped),
-            **({"error": self.error} if self.error else {}),
+            **({"error": self._trouble.text} if self._trouble.text else {}),
         }
 
     def _count_drop(self, message: Message) -> None:
         self._dropped[f"{message.source}/{message.kind}" if message.source else message.kind] += 1
 
+    def _dropped_by_sink(self, message: Message, reason: str) -> None:
+        self._count_drop(message)
+        error = SinkError(f"{message.topic} dropped: {reason}")
+        if message.kind != "status" and self._drop_trouble.is_news(error):
+            _log.warning("%s: %s; more of the kind are counted in the status", self.name, error)
+
     def _publish(self, worker: Worker) -> None:
         def attempt() -> None:
-            with open_sink(self._options, self._opening) as sink:
-                if self.error:
-                    _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered)
-                self.state, self.error = "online", ""
-                self.tried.set()
-                deliver(self._queue, self._pending, lambda batch: self._send(sink, batch), worker, most=_BATCH)
+            try:
+                with open_sink(self._options, self._opening) as sink:
+                    if not self._trouble.text:
+                        self.state = "online"
+                    self.tried.set()
+                    deliver(self._queue, self._pending, lambda batch: self._send(sink, batch), worker, most=_BATCH)
+            except SinkGoneError as error:
+                self._give_up(error)
 
         keep_trying(attempt, worker, Backoff(most_s=5.0), on_failure=self._failed)
 
     def _send(self, sink: Sink, batch: list[Message]) -> None:
         """Deliver a batch; what was delivered is taken off the list, also when the rest was not."""
-        done = len(batch)
+        now = batch[:1] if self._careful else batch
+        done = 0
         try:
-            sink.send(batch)
+            sink.send(now)
+            done = len(now)
         except SinkError as error:
             done = error.delivered
             raise
-        except Exception:
-            done = 0
-            raise
         finally:
-            self.delivered += done
-            del batch[:done]
+            self._settle(batch, done)
+        if now:
+            self.state = "online"
+            if self._trouble.clear():
+                _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered)
+
+    def _settle(self, batch: list[Message], done: int) -> None:
+        """Take delivered messages off the list, and one that failed too often."""
+        self.delivered += done
+        del batch[:done]
+        if done:
+            self._failures = 0
+            self._careful = max(0, self._careful - done)
+        elif batch:
+            self._failures = self._failures + 1 if batch[0].id == self._first_in_line else 1
+            self._first_in_line = batch[0].id
+            if self._failures >= _SUSPICIOUS:
+                self._careful = _BATCH
+            if self._failures >= _HOPELESS:
+                self._dropped_by_sink(batch.pop(0), f"the connection failed {self._failures} times while it was sent")
+
+    def _give_up(self, error: SinkGoneError) -> None:
+        """Nobody reads any more: say so once, and count what is left."""
+        self._trouble.is_news(error)
+        self.state = "gone"
+        self.tried.set()
+        for message in self._pending:
+            self._count_drop(message)
+        self._pending.clear()
+        self._queue.cancel()
+        _log.warning("%s: %s; closed for good", self.name, error)
 
     def _failed(self, error: Exception, delay_s: float) -> None:
         self.state = "lost"
         self.tried.set()
-        if self.error != str(error):  # the same trouble again is not news
-            _log.warning("%s: %s; trying again, next in %.1f s", self.name, error, delay_s)
-        self.error = str(error)
+        if self._trouble.is_news(error):
+            text = "%s: %s; trying again, next in %.1f s"
+            _log.warning(text, self.name, error, delay_s, exc_info=traceback_of(error))

@@ -13,6 +13,8 @@ from edge_vision.runtime.worker import Worker
 _log = logging.getLogger(__name__)
 
 _STATUS_NS: Final = 10_000_000_000
+_PAUSE_NS: Final = 3_000_000_000
+"""A look this late means that the process itself was held: a snapshot, SIGSTOP, a machine without a second to spare."""
 _MOST_ABANDONED: Final = 8
 """Threads left behind for good before the process is better started afresh."""
 
@@ -37,16 +39,24 @@ class Supervisor:
         self._clock = clock
         self._last_states: tuple[str, ...] = ()
         self._last_status_ns = 0
+        self._last_tick_ns = clock.monotonic_ns()
 
     def tick(self) -> bool:
         """One look; True when the site has nothing more to do, or this process cannot do it."""
+        last_ns, self._last_tick_ns = self._last_tick_ns, self._clock.monotonic_ns()
+        if self._last_tick_ns - last_ns > _PAUSE_NS:  # the whole process stood still, and so did every worker
+            _log.warning("the process was stopped for %.1f s", (self._last_tick_ns - last_ns) / 1e9)
+            for worker in self._workers():
+                worker.beat()
+            return False
         self._mind_captures()
         self._mind_the_rest()
         if self.gave_up:
             return True
         self._tell()
         self._notifier.progress(self.summary())
-        return all(unit.done for unit in self._units)
+        nobody_listens = bool(self._outlets) and all(outlet.gone for outlet in self._outlets)
+        return nobody_listens or all(unit.done for unit in self._units)
 
     @property
     def state(self) -> str:
@@ -68,9 +78,13 @@ class Supervisor:
         frames = sum(unit.tally["analyzed"] for unit in self._units)
         return f"{self.state}: {online} of {len(self._units)} cameras online, {frames} frames analyzed"
 
+    def _workers(self, *, captures: bool = True) -> list[Worker]:
+        own = [unit.analysis for unit in self._units] + [outlet.worker for outlet in self._outlets]
+        return own + [unit.capture for unit in self._units] if captures else own
+
     def _mind_captures(self) -> None:
         for unit in self._units:
-            if not unit.capture.stuck:
+            if not unit.capture.stuck or unit.capture.stopping.is_set():
                 continue
             hung = unit.capture
             _log.error("%s: silent for %.0f s, left behind at:\n%s", hung.name, hung.silent_s, hung.stack())
@@ -81,8 +95,7 @@ class Supervisor:
             self.abandoned.append(unit.replace_capture())
 
     def _mind_the_rest(self) -> None:
-        workers = [unit.analysis for unit in self._units] + [outlet.worker for outlet in self._outlets]
-        for worker in workers:
+        for worker in self._workers(captures=False):
             if worker.stuck:  # it may hold a device or a half-written line: only a new process is clean
                 _log.error("%s: silent for %.0f s at:\n%s", worker.name, worker.silent_s, worker.stack())
                 self.gave_up = f"{worker.name} hangs"

@@ -125,3 +125,9 @@ def _open_output(file: Path, fps: float) -> Iterator[Callable[[NDArray[np.uint8]
         yield write_frame
     finally:
         writer.release()
+    written = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG)
+    whole = written.isOpened() and written.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+    written.release()
+    if not whole:
+        msg = f"{file}: was not written whole; is the disk full?"
+        raise ConfigError(msg)

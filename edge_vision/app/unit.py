@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final
 
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.table import SOURCES, open_source, silence_limit_s
 from edge_vision.config.site import Camera
+from edge_vision.core.errors import SourceTimeoutError
 from edge_vision.core.frame import Frame
 from edge_vision.core.protocols import Source
 from edge_vision.core.scene import Scene
@@ -16,6 +18,7 @@ from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.loops import consume, keep_trying, pump
 from edge_vision.runtime.tally import Tally, Window
+from edge_vision.runtime.trouble import Trouble, traceback_of
 from edge_vision.runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -36,8 +39,9 @@ class Unit:
         self.camera = camera
         self.tally = Tally()
         self.latency_ms = Window()
-        self.state = "starting"
-        self.error = ""
+        self._source_state = "starting"
+        self._source_trouble = Trouble()
+        self._analysis_trouble = Trouble()
         self._open_road = open_road
         self._deliver = deliver
         self._clock = clock
@@ -45,7 +49,25 @@ class Unit:
         self._next_index = 0
         self._frames: Channel[Frame] = Channel(1, Overflow.BLOCK)
         self.capture = self._capture_worker()
-        self.analysis = Worker(f"analyze {camera.id}", self._analyze, _ANALYSIS_LIMIT_S, clock)
+        waits_s = sum(getattr(stage, "timeout_s", 0.0) for stage in camera.stages)
+        self.analysis = Worker(f"analyze {camera.id}", self._analyze, _ANALYSIS_LIMIT_S + waits_s, clock)
+
+    @property
+    def state(self) -> str:
+        """How the camera is: starting, online, lost (no frames), failing (no analysis), ended, or failed for good."""
+        if self._analysis_trouble.text and self._source_state != "failed":
+            return "failing"
+        return self._source_state
+
+    @property
+    def error(self) -> str:
+        """What is wrong, or nothing."""
+        return self._analysis_trouble.text or self._source_trouble.text
+
+    @property
+    def flawless(self) -> bool:
+        """Whether the source did not fail for good, and no frame failed."""
+        return self._source_state != "failed" and self.tally["failed"] == 0
 
     def start(self) -> None:
         """Start both threads."""
@@ -64,12 +86,22 @@ class Unit:
         self._frames.cancel()
 
     def replace_capture(self) -> Worker:
-        """Leave a capture thread that hangs to itself and start another; returns the one left behind."""
-        hung, self.capture = self.capture, self._capture_worker()
+        """Leave a capture thread that hangs to itself and open a camera anew; returns the thread left behind.
+
+        A recording is given up: opened again, it would begin from its start.
+        """
+        hung = self.capture
         hung.stop()
         self.tally.add("abandoned")
-        self._lost("abandoned after a hang")
-        self.capture.start()
+        error = SourceTimeoutError(f"{self.camera.id}: the source hangs; its thread was left behind")
+        self._source_trouble.is_news(error)
+        if SOURCES[self.camera.source.kind].reopens:
+            self._source_state = "lost"
+            self.capture = self._capture_worker()
+            self.capture.start()
+        else:
+            self._source_state = "failed"
+            self._frames.end()
         return hung
 
     @property
@@ -99,13 +131,16 @@ class Unit:
 
     def _capture(self, worker: Worker) -> None:
         if SOURCES[self.camera.source.kind].reopens:
-            keep_trying(lambda: self._read_all(worker), worker, Backoff(), on_failure=self._source_failed)
+            failed = partial(self._source_failed, worker)
+            keep_trying(lambda: self._read_all(worker), worker, Backoff(), on_failure=failed)
             return
         try:
             self._read_all(worker)
         except Exception as error:
-            self.state, self.error = "failed", str(error)
-            self._frames.end()
+            if not worker.stopping.is_set():  # else it was left behind, and this is no news
+                self._source_state = "failed"
+                self._source_trouble.is_news(error)
+                self._frames.end()
             raise
 
     def _read_all(self, worker: Worker) -> None:
@@ -118,28 +153,29 @@ class Unit:
                 return
             self._frames.overflow = Overflow.DROP_OLDEST if source.live else Overflow.BLOCK
             if pump(lambda: self._read(source, worker), self._frames, worker):
-                self.state = "ended"
+                self._source_state = "ended"
                 self._frames.end()
 
     def _read(self, source: Source, worker: Worker) -> Frame | None:
         frame = source.read()
         if frame is None or worker.stopping.is_set():
             return frame
-        if self.state != "online":
+        if self._source_state != "online":
             _log.info("%s: frames come in, %dx%d", self.camera.id, *frame.wh)
-            self.state, self.error = "online", ""
+            self._source_state = "online"
+            self._source_trouble.clear()
         self.tally.add("captured")
         self._next_index = frame.index + 1
         return frame
 
-    def _source_failed(self, error: Exception, delay_s: float) -> None:
+    def _source_failed(self, worker: Worker, error: Exception, delay_s: float) -> None:
+        if worker.stopping.is_set():
+            return  # left behind, or asked to stop
         self.tally.add("reopened")
-        if self.error != str(error):  # the same trouble again is counted, not logged
-            _log.warning("%s: %s; trying again, next in %.1f s", self.camera.id, error, delay_s)
-        self._lost(str(error))
-
-    def _lost(self, why: str) -> None:
-        self.state, self.error = "lost", why
+        if self._source_trouble.is_news(error):
+            text = "%s: %s; trying again, next in %.1f s"
+            _log.warning(text, self.camera.id, error, delay_s, exc_info=traceback_of(error))
+        self._source_state = "lost"
 
     def _analyze(self, worker: Worker) -> None:
         def attempt() -> None:
@@ -152,8 +188,12 @@ class Unit:
         scene = road(frame)
         self._deliver(scene)
         self.tally.add("analyzed")
+        if self._analysis_trouble.clear():
+            _log.info("%s: analysis works again", self.camera.id)
         self.latency_ms.add((self._clock.monotonic_ns() - frame.captured_ns) / 1e6)
 
     def _analysis_failed(self, error: Exception, delay_s: float) -> None:
         self.tally.add("failed")
-        _log.warning("%s: analysis failed: %s; starting afresh in %.1f s", self.camera.id, error, delay_s)
+        if self._analysis_trouble.is_news(error):
+            text = "%s: analysis failed: %s; starting afresh, next in %.1f s"
+            _log.error(text, self.camera.id, error, delay_s, exc_info=traceback_of(error))

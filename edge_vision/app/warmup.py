@@ -1,5 +1,7 @@
 """Takes a blank picture down every road before the first real one: what does not fit shows at start, not at night."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edge_vision.app.engines import Engines
@@ -11,13 +13,17 @@ from edge_vision.runtime.clock import Clock
 _GRAY = 114
 
 
-def warm_up(site: Site, engines: Engines, clock: Clock) -> None:
-    """Walk every distinct pipeline once. Raises ModelError when outputs do not have the shape the bundle says."""
+def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None]) -> None:
+    """Walk every distinct pipeline once; `go_on` is called before each.
+
+    Raises ModelError when outputs do not have the shape the bundle says.
+    """
     seen = set()
     for camera in site.cameras:
         if camera.stages in seen:
             continue
         seen.add(camera.stages)
+        go_on()
         image = np.full((360, 640, 3), _GRAY, np.uint8)
         with open_road(camera, engines, clock) as road:
             road(Frame(camera.id, 0, clock.now(), clock.monotonic_ns(), 0, image))

@@ -9,6 +9,7 @@ from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import FileOptions, HttpOptions, RtspOptions, V4l2Options
 from edge_vision.capture.pace import Pace
 from edge_vision.core.errors import SourceError, SourceTimeoutError
+from edge_vision.core.files import why_not_file
 from edge_vision.core.frame import Frame, FramePool, read_only
 from edge_vision.core.plugin import require
 
@@ -18,6 +19,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 # people put there for cameras make files lose frames (docs/adr/003). Unset, OpenCV takes RTSP over TCP.
 
 _HIGHEST_FPS: Final = 1000.0
+_COUNTED: Final = frozenset({".mp4", ".mov", ".m4v", ".avi"})
+"""Containers that hold the number of their frames; of others FFmpeg makes a guess from their duration."""
 
 
 class _Reader:
@@ -128,6 +131,8 @@ class FileSource:
         if reached_ns <= 0:
             msg = f"{reader.name}: holds no picture that can be decoded"
             raise SourceError(msg)
+        if self._options.path.suffix.lower() not in _COUNTED:
+            return
         whole_ns = reader.capture.get(self._cv2.CAP_PROP_FRAME_COUNT) * self._frame_ns
         if reached_ns < 0.95 * whole_ns - 2 * self._frame_ns:
             msg = f"{reader.name}: damaged: ends after {reached_ns / 1e9:.1f} of {whole_ns / 1e9:.1f} s"
@@ -174,8 +179,8 @@ def open_v4l2(options: V4l2Options, opening: Opening) -> Iterator[CameraSource]:
 def open_file(options: FileOptions, opening: Opening) -> Iterator[FileSource]:
     """Open a recording. Raises SourceError when it is absent or not a video."""
     cv2 = _opencv()
-    if not options.path.is_file():
-        msg = f"{options.path}: no such file"
+    if why := why_not_file(options.path):
+        msg = f"{options.path}: {why}"
         raise SourceError(msg)
     settings = _threads(cv2, options.decoder_threads)
     with _open(cv2, str(options.path), cv2.CAP_FFMPEG, settings, str(options.path), opening) as reader:

@@ -7,12 +7,12 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, field_serializer, field_validator
 
-from edge_vision.core.options import Login, Options, RelativePath, Seconds, Url
+from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Url
 
-Wh: TypeAlias = tuple[Annotated[int, Field(ge=16, le=8192)], Annotated[int, Field(ge=16, le=8192)]]
+Wh: TypeAlias = tuple[Annotated[Integer, Field(ge=16, le=8192)], Annotated[Integer, Field(ge=16, le=8192)]]
 """Width and height in pixels, 16 to 8192 each."""
 
-_LineSide: TypeAlias = Annotated[int, Field(ge=64, le=8192)]  # below that, parts are a few pixels
+_LineSide: TypeAlias = Annotated[Integer, Field(ge=64, le=8192)]  # below that, parts are a few pixels
 
 _QUERY_SECRET = re.compile(r"((?:pass|pwd|token|secret|auth|key)[a-z_]*=)[^&;/?#]+", re.IGNORECASE)
 
@@ -23,7 +23,7 @@ class _NetworkOptions(Login):
     url: Url = Field(description="Address of the stream, without user name and password.")
     open_timeout_s: Seconds = Field(5.0, description="How long opening may take before it counts as failed.")
     read_timeout_s: Seconds = Field(5.0, description="How long a camera may stay silent before it counts as lost.")
-    decoder_threads: int = Field(1, ge=1, le=16, description="Decoder threads; each beyond 1 delays by a frame.")
+    decoder_threads: Integer = Field(1, ge=1, le=16, description="Decoder threads; each beyond 1 delays by a frame.")
 
     @property
     def shown_url(self) -> str:
@@ -82,7 +82,7 @@ class V4l2Options(Options):
     kind: Literal["v4l2"]
     device: Path = Field(Path("/dev/video0"), description="Device file of the camera.")
     size: Wh | None = Field(None, description="Picture size to ask for, [width, height]; else the camera's own.")
-    fps: float | None = Field(None, gt=0, le=1000, description="Frame rate to ask for; else the camera's own.")
+    fps: Number | None = Field(None, gt=0, le=1000, description="Frame rate to ask for; else the camera's own.")
     fourcc: str | None = Field(None, pattern=r"^[A-Z0-9]{4}$", description="Pixel format to ask for, such as MJPG.")
     open_timeout_s: Seconds = Field(5.0, description="How long opening may take before it counts as failed.")
     read_timeout_s: Seconds = Field(5.0, description="How long a camera may stay silent before it counts as lost.")
@@ -95,7 +95,7 @@ class FileOptions(Options):
     path: RelativePath = Field(description="The video file.")
     loop: bool = Field(False, description="Start again at the end, for ever.")
     realtime: bool = Field(False, description="Play at its own speed, like a camera: late frames are dropped.")
-    decoder_threads: int = Field(1, ge=1, le=16, description="Decoder threads; 1 costs least.")
+    decoder_threads: Integer = Field(1, ge=1, le=16, description="Decoder threads; 1 costs least.")
 
 
 class ImagesOptions(Options):
@@ -103,7 +103,7 @@ class ImagesOptions(Options):
 
     kind: Literal["images"]
     path: RelativePath = Field(description="The folder; files that are not pictures are ignored.")
-    fps: float = Field(1.0, gt=0, le=1000, description="The rate at which media time runs.")
+    fps: Number = Field(1.0, gt=0, le=1000, description="The rate at which media time runs.")
 
 
 class SyntheticOptions(Options):
@@ -111,9 +111,9 @@ class SyntheticOptions(Options):
 
     kind: Literal["synthetic"]
     size: tuple[_LineSide, _LineSide] = Field((640, 360), description="Picture size, [width, height].")
-    fps: float = Field(25.0, ge=0.2, le=1000, description="Frames per second of the line.")
-    frames: int | None = Field(None, ge=1, description="How many frames before it ends; for ever if not given.")
-    seed: int = Field(0, ge=0, description="Which parts come along; the same seed gives the same line.")
+    fps: Number = Field(25.0, ge=0.2, le=1000, description="Frames per second of the line.")
+    frames: Integer | None = Field(None, ge=1, description="How many frames before it ends; for ever if not given.")
+    seed: Integer = Field(0, ge=0, description="Which parts come along; the same seed gives the same line.")
     realtime: bool = Field(True, description="Run at `fps` like a camera; false: as fast as it is analyzed.")
 
 

@@ -11,7 +11,7 @@ def add_to(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("check", help="say everything that is wrong with a site file, or nothing")
     parser.add_argument("site", type=Path, metavar="SITE.yaml")
-    parser.add_argument("--resolved", action="store_true", help="print the site with every default filled in")
+    parser.add_argument("--resolved", action="store_true", help="print the site in full, for reading")
     parser.set_defaults(run=_check)
 
 
@@ -21,8 +21,8 @@ def _check(options: argparse.Namespace) -> int:
 
     checked = check_site(options.site)
     if options.resolved:
+        print(f"# {options.site} in full, for reading: stages in the place of pipeline and with. Not a site file.")
         print(resolved_yaml(checked.site), end="")
     else:
-        count = len(checked.site.cameras)
-        print(f"{options.site}: ok, {count} camera{'s' if count > 1 else ''}, {len(checked.bundles)} models")
+        print(f"{options.site}: ok, cameras: {len(checked.site.cameras)}, models: {len(checked.bundles)}")
     return EXIT_DONE

@@ -1,6 +1,7 @@
 """Reads the command line, runs the subcommand, and turns errors into exit codes."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from edge_vision.app.logs import set_up_logging
 from edge_vision.cli import check, demo, probe, run, schema, tail, try_out
 from edge_vision.core.errors import (
     EXIT_CONFIG,
+    EXIT_DONE,
     EXIT_GAVE_UP,
     ConfigError,
     EdgeVisionError,
@@ -17,6 +19,7 @@ from edge_vision.core.errors import (
     NoBackendError,
 )
 
+_INTERRUPTED = 130
 _SUBCOMMANDS = (run, check, probe, try_out, schema, demo, tail)
 
 
@@ -41,19 +44,23 @@ def run_command(arguments: Sequence[str]) -> int:
     set_up_logging("DEBUG" if options.verbose else "INFO")
     try:
         code: int = options.run(options)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return EXIT_CONFIG
-    except (NoBackendError, ModelError, MissingLibraryError) as error:
-        print(f"edge-vision: {error}", file=sys.stderr)
-        return EXIT_CONFIG
-    except EdgeVisionError as error:
-        print(f"edge-vision: {error}", file=sys.stderr)
-        return EXIT_GAVE_UP
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `edge-vision tail ... | head`
-        sys.stderr.close()
-        return 0
+        sys.stdout.flush()
+    except (EdgeVisionError, OSError, KeyboardInterrupt) as error:
+        return _explain(error)
     return code
+
+
+def _explain(error: BaseException) -> int:
+    """Say what ended the command, in a sentence or a line per mistake; the exit code it stands for."""
+    if isinstance(error, KeyboardInterrupt):
+        return _INTERRUPTED
+    if isinstance(error, OSError) and not isinstance(error, EdgeVisionError):
+        # Standard output takes nothing more: without this the end of Python would say it once again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    if isinstance(error, BrokenPipeError):  # `edge-vision tail ... | head`: whoever read has enough
+        return EXIT_DONE
+    problems = error.problems if isinstance(error, ConfigError) else (f"edge-vision: {error}",)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    wrong = (ConfigError, NoBackendError, ModelError, MissingLibraryError)
+    return EXIT_CONFIG if isinstance(error, wrong) else EXIT_GAVE_UP

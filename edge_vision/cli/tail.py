@@ -34,8 +34,8 @@ def _tail(options: argparse.Namespace) -> int:
             print(f"{options.address}: {error.strerror}", file=sys.stderr)
             return EXIT_CONFIG
         try:
-            for number, (_topic, body) in enumerate(iter(socket.recv_multipart, None), 1):
-                sys.stdout.write(body.decode() + "\n")
+            for number, parts in enumerate(iter(socket.recv_multipart, None), 1):
+                sys.stdout.write(parts[-1].decode(errors="replace") + "\n")
                 sys.stdout.flush()
                 if number == options.count:
                     break

@@ -34,6 +34,9 @@ def _try(options: argparse.Namespace) -> int:
     if is_picture(options.output) and not is_picture(options.input):
         print(f"{options.output}: a clip goes to a clip: name it .mp4 or .avi", file=sys.stderr)
         return 2
+    if options.output.resolve() == options.input.resolve():
+        print(f"{options.output}: is the input; write to another file", file=sys.stderr)
+        return 2
     stages, bundles = check_pipeline(options.pipeline, options.model, options.settings)
     outcome = run_trial(Trial(options.input, options.output, stages, bundles), _progress)
     if sys.stderr.isatty():

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.capture.options import SourceOptions
-from edge_vision.core.options import Identifier, Options
+from edge_vision.core.options import Identifier, Integer, Options
 from edge_vision.inference.options import DetectOptions
 from edge_vision.publish.options import SinkOptions
 
@@ -23,7 +23,7 @@ class CameraOptions(Options):
     settings: dict[str, Any] = Field(
         default_factory=dict, alias="with", description="Values for what the pipeline exposes."
     )
-    priority: int = Field(0, ge=0, le=9, description="Who waits for a device goes by priority, 0 first.")
+    priority: Integer = Field(0, ge=0, le=9, description="Who waits for a device goes by priority, 0 first.")
 
 
 class SiteFile(Options):

@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge_vision.config.options import PipelineFile, StageOptions
 from edge_vision.core.document import Document, DocumentError, Place, Problem, read_document
-from edge_vision.core.schema_errors import did_you_mean, explain, validate
+from edge_vision.core.files import why_not_file
+from edge_vision.core.schema_errors import did_you_mean, explain, shown, validate
 from edge_vision.core.shipped import shipped
 
 SYSTEM_FOLDER: Final = Path("/etc/edge-vision/pipelines")
@@ -60,11 +61,14 @@ class StageDraft:
         return self.origins.get(option, self.spot)
 
 
-def find_pipeline(name: str, site_folder: Path) -> Path | None:
-    """The first NAME.yaml: beside the site file, in its pipelines/, in /etc, then the copy that was shipped."""
-    return next(
-        (folder / f"{name}.yaml" for folder in _folders(site_folder) if (folder / f"{name}.yaml").is_file()), None
-    )
+def find_pipeline(name: str, site_folder: Path, site_file: Path | None = None) -> Path | None:
+    """The first NAME.yaml: beside the site file, in its pipelines/, in /etc, then the copy that was shipped.
+
+    A site file that has the name itself is not taken for the pipeline.
+    """
+    own = None if site_file is None else site_file.absolute()
+    files = (folder / f"{name}.yaml" for folder in _folders(site_folder))
+    return next((file for file in files if not why_not_file(file) and file.absolute() != own), None)
 
 
 def known_pipelines(site_folder: Path) -> list[str]:
@@ -76,8 +80,13 @@ def _folders(site_folder: Path) -> tuple[Path, ...]:
     return site_folder, site_folder / "pipelines", SYSTEM_FOLDER, shipped("pipelines")
 
 
-def read_pipeline(file: Path, settings: dict[str, Spot]) -> tuple[list[StageDraft], list[Problem]]:
-    """Read a pipeline file and set what a site's `with:` says; `settings` tells where each key was written."""
+def read_pipeline(
+    file: Path, settings: dict[str, Spot], owner: Spot | None = None
+) -> tuple[list[StageDraft], list[Problem]]:
+    """Read a pipeline file and set what a site's `with:` says.
+
+    `settings` tells where each key was written, `owner` where a key that is missing would be.
+    """
     try:
         document, problems = read_document(file)
     except DocumentError as error:
@@ -92,6 +101,27 @@ def read_pipeline(file: Path, settings: dict[str, Spot]) -> tuple[list[StageDraf
     ]
     names, found = _names(drafts)
     problems += found
+    targets, found = _targets(pipeline, names, document)
+    problems += found
+    for key, spot in settings.items():
+        if key not in pipeline.expose:
+            text = f"pipeline {file.stem} exposes no {shown(key)}{did_you_mean(key, pipeline.expose)}"
+            problems.append(spot.problem(text, at_key=True))
+        elif key in targets:
+            draft, option = targets[key]
+            draft.raw[option] = _at(spot)
+            draft.origins[option] = spot
+    for key, (draft, option) in targets.items():
+        if owner is not None and option not in draft.raw:
+            draft.origins[option] = Spot(owner.document, (*owner.place, key))
+    return [_validated(draft, problems) for draft in drafts], problems
+
+
+def _targets(
+    pipeline: PipelineFile, names: dict[str, StageDraft], document: Document
+) -> tuple[dict[str, tuple[StageDraft, str]], list[Problem]]:
+    """For each exposed key, the stage and option it sets."""
+    problems: list[Problem] = []
     targets: dict[str, tuple[StageDraft, str]] = {}
     for key, target in pipeline.expose.items():
         stage_name, _, option = target.partition(".")
@@ -105,15 +135,7 @@ def read_pipeline(file: Path, settings: dict[str, Spot]) -> tuple[list[StageDraf
             problems.append(document.problem(("expose", key), text))
             continue
         targets[key] = (names[stage_name], option)
-    for key, spot in settings.items():
-        if key not in pipeline.expose:
-            text = f"pipeline {file.stem} exposes no {key!r}{did_you_mean(key, pipeline.expose)}"
-            problems.append(spot.problem(text, at_key=True))
-        elif key in targets:
-            draft, option = targets[key]
-            draft.raw[option] = _at(spot)
-            draft.origins[option] = spot
-    return [_validated(draft, problems) for draft in drafts], problems
+    return targets, problems
 
 
 def _at(spot: Spot) -> Any:

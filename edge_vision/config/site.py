@@ -1,5 +1,6 @@
 """Reads a site file and the pipelines it names, and finds everything that is wrong with them at once."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from edge_vision.capture.options import SourceOptions
 from edge_vision.config.options import SiteFile
 from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
 from edge_vision.core.document import Document, DocumentError, Problem, read_document
+from edge_vision.core.files import why_not_file, why_not_folder
+from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.publish.options import SinkOptions
 
@@ -53,6 +56,7 @@ def read_site(file: Path) -> SiteDraft:
     problems += found
     problems += _double_ids(document)
     problems += _missing_files(document)
+    problems += _double_sinks(document)
     drafts = []
     for number, camera in _mappings(document.data, "cameras"):
         stages, found = _stages(document, number, camera)
@@ -87,31 +91,46 @@ def _double_ids(document: Document) -> Iterator[Problem]:
         seen.setdefault(name, number)
 
 
+def _double_sinks(document: Document) -> Iterator[Problem]:
+    """Two sinks on one address or file would take it from each other."""
+    seen: dict[tuple[str, str], int] = {}
+    for number, sink in _mappings(document.data, "publish"):
+        for key in ("bind", "path"):
+            where = sink.get(key)
+            if not isinstance(where, str):
+                continue
+            if (key, where) in seen:
+                yield document.problem(("publish", number, key), f"the same as publish[{seen[key, where]}].{key}")
+            seen.setdefault((key, where), number)
+
+
 def _missing_files(document: Document) -> Iterator[Problem]:
     """Recordings and folders that are not there; cameras may come later."""
     for number, camera in _mappings(document.data, "cameras"):
         source = camera.get("source")
         if not isinstance(source, dict) or not isinstance(source.get("path"), str):
             continue
-        path = document.folder / source["path"]
+        look = {"file": why_not_file, "images": why_not_folder}.get(str(source.get("kind")))
+        if look is None:
+            continue
         place = ("cameras", number, "source", "path")
-        if source.get("kind") == "file" and not path.is_file():
-            yield document.problem(place, f"{path}: no such file")
-        if source.get("kind") == "images" and not path.is_dir():
-            yield document.problem(place, f"{path}: no such folder")
+        if "://" in source["path"]:  # and perhaps a password in it
+            yield document.problem(place, "is an address, not a path: use kind: rtsp or kind: http")
+        elif why := look(document.folder / source["path"]):
+            yield document.problem(place, f"{document.folder / source['path']}: {why}")
 
 
 def _stages(document: Document, number: int, camera: dict[str, Any]) -> tuple[list[StageDraft], list[Problem]]:
     """The pipeline of a camera, with its settings, as far as it can be read."""
     name, settings = camera.get("pipeline"), camera.get("with", {})
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not re.fullmatch(IDENTIFIER, name):
         return [], []  # the schema says so
     folder = document.folder
-    file = find_pipeline(name, folder)
+    file = find_pipeline(name, folder, document.file)
     if file is None:
         hint = did_you_mean(name, known_pipelines(folder))
         place = ("cameras", number, "pipeline")
         return [], [document.problem(place, f"unknown pipeline {name!r}{hint}")]
     keys = settings if isinstance(settings, dict) else {}
     spots = {key: Spot(document, ("cameras", number, "with", key)) for key in keys}
-    return read_pipeline(file, spots)
+    return read_pipeline(file, spots, Spot(document, ("cameras", number, "with")))

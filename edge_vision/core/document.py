@@ -1,9 +1,10 @@
 """A YAML file that remembers where each of its values stands, so that an error can say file:line:column."""
 
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import yaml
 
@@ -57,8 +58,28 @@ def dotted(place: Place) -> str:
     """("cameras", 0, "id") as people write it: cameras[0].id."""
     text = ""
     for step in place:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+        shown = "(hidden)" if isinstance(step, str) and ("://" in step or "@" in step) else step
+        text += f"[{step}]" if isinstance(step, int) else f".{shown}" if text else str(shown)
     return text
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain words as YAML 1.2 does: `yes`, `on`, `0360`, `1:30` and dates are what they look like."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc] # types-PyYAML takes it for a field
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+    list("-+.0123456789"),
+)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
 
 
 class DocumentError(Exception):
@@ -76,7 +97,7 @@ def read_document(file: Path) -> tuple[Document, list[Problem]]:
     """
     text = _read_text(file)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             root = loader.get_single_node()
             reader = _Reader(file, loader)
@@ -87,6 +108,8 @@ def read_document(file: Path) -> tuple[Document, list[Problem]]:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = error.problem or error.context or "cannot be parsed"
+        if "alias" in what or "tag" in what:  # their names are whatever was written, perhaps a password
+            what = re.sub(r"'.*'", "(its name is not repeated here)", what)
         raise DocumentError(Problem(file, line, column, "", f"not valid YAML: {what}")) from error
     except RecursionError:  # PyYAML's own, long before the depth is looked at
         raise DocumentError(Problem(file, 1, 1, "", f"nested deeper than {_MAX_DEPTH} levels")) from None
@@ -146,7 +169,7 @@ class _Reader:
         seen: dict[str, int] = {}
         for key_node, value_node in node.value:
             line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.value == "<<":
                 text = "merge keys (<<) and keys that are lists or mappings are not supported"
                 self.problems.append(Problem(self._file, line, column, dotted(place), text))
                 continue
@@ -163,8 +186,8 @@ class _Reader:
     def _scalar(self, node: yaml.Node, place: Place) -> Any:
         try:
             return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
-            text = getattr(error, "problem", None) or str(error)
+        except (yaml.YAMLError, ValueError, OverflowError):
+            text = "not a value that YAML allows here: quote it if it is text"
             mark = node.start_mark
             self.problems.append(Problem(self._file, mark.line + 1, mark.column + 1, dotted(place), text))
             return None

@@ -12,6 +12,7 @@ EdgeVisionError
 │   ├── ModelError
 │   └── InferenceError
 └── SinkError (OSError)
+    └── SinkGoneError (BrokenPipeError)
 """
 
 from collections.abc import Sequence
@@ -82,3 +83,7 @@ class SinkError(EdgeVisionError, OSError):
     def __init__(self, message: str, delivered: int = 0) -> None:
         super().__init__(message)
         self.delivered = delivered
+
+
+class SinkGoneError(SinkError, BrokenPipeError):
+    """Whoever read from the sink has left for good: it is closed, and what is left for it is counted as dropped."""

@@ -3,14 +3,15 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from edge_vision.core.errors import ConfigError
 
 
-def _beside_its_file(path: Path, info: ValidationInfo) -> Path:
+def beside_its_file(path: Path, info: ValidationInfo) -> Path:
+    """A path as written in a file, taken from the folder of that file. Raises ValueError for one that cannot be."""
     if "\0" in str(path):
         msg = "a path cannot contain the character 0"
         raise ValueError(msg)
@@ -18,7 +19,7 @@ def _beside_its_file(path: Path, info: ValidationInfo) -> Path:
     return path if folder is None or str(path) == "-" else folder / path
 
 
-RelativePath = Annotated[Path, AfterValidator(_beside_its_file)]
+RelativePath = Annotated[Path, AfterValidator(beside_its_file)]
 """A path relative to the folder of the file that names it (the validation context's `folder`); "-" stays as it is."""
 
 
@@ -103,11 +104,27 @@ def _without_credentials(url: str) -> str:
 Url = Annotated[str, AfterValidator(_without_credentials), Field(min_length=1, max_length=2048)]
 """An address without credentials in it."""
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+IDENTIFIER = r"^[a-z0-9][a-z0-9_-]{0,31}$"
+Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
 """A name that is safe in topics, file names and logs: [a-z0-9][a-z0-9_-]{0,31}."""
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+def _true_is_no_number(value: Any) -> Any:
+    """Python takes True for 1; whoever writes `confidence: true` does not."""
+    if isinstance(value, bool):
+        msg = f"must be a number, not {str(value).lower()}"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic turns a ValueError into an error of the field
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_true_is_no_number)]
+"""A whole number; true and false are none."""
+
+Number = Annotated[float, BeforeValidator(_true_is_no_number)]
+"""A number; true and false are none."""
+
+Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""
 
-Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+Seconds = Annotated[Number, Field(gt=0.0, le=3600.0)]
 """A time-out or interval: more than 0, at most an hour."""

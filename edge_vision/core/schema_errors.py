@@ -73,28 +73,34 @@ def explain(error: ValidationError, model: Any, data: Any) -> Iterator[tuple[Pla
             yield from _too_few_items(place, data, model)
         else:
             secret = bool(_SECRETS.intersection(place)) or annotation is Secret
-            yield place, _message(detail, value, "a hidden value" if secret else _shown(value)), False
+            yield place, _message(detail, value, "a hidden value" if secret else shown(value)), False
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt word: the nearest known one, else all of them."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = _nearest(word, names)
     if near:
         return f"; did you mean {near[0]}?"
     return f"; known: {', '.join(names)}" if 0 < len(names) <= 24 else ""  # noqa: PLR2004
+
+
+def _nearest(word: str, names: list[str]) -> list[str]:
+    """The likeliest name meant, as a list of one; or none."""
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return near or [name for name in names if len(word) > 2 and (name.startswith(word) or word.startswith(name))][:1]  # noqa: PLR2004
 
 
 def _tag_problem(detail: ErrorDetails, place: Place, value: Any, known: list[str]) -> tuple[Place, str, bool]:
     """A union whose member cannot be told: the tag is missing or unknown."""
     tag = str(detail["ctx"]["discriminator"]).strip("'")
     if not isinstance(value, Mapping):
-        return place, f"must be a mapping of keys to values, not {_shown(value)}", False
+        return place, f"must be a mapping of keys to values, not {shown(value)}", False
     if tag not in value:
         return place, f"needs a {tag}, one of {', '.join(known)}", False
     given = value[tag]
     hint = did_you_mean(given, known) if isinstance(given, str) else ""
-    return (*place, tag), f"unknown {tag} {_shown(given)}{hint}", False
+    return (*place, tag), f"unknown {tag} {shown(given)}{hint}", False
 
 
 def _too_few_items(place: Place, data: Any, model: Any) -> Iterator[tuple[Place, str, bool]]:
@@ -107,18 +113,18 @@ def _too_few_items(place: Place, data: Any, model: Any) -> Iterator[tuple[Place,
         yield tuple(front), f"has {have} items, must have at least {need}", False
 
 
-def _message(detail: ErrorDetails, value: Any, shown: str) -> str:
+def _message(detail: ErrorDetails, value: Any, given: str) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing":
         return "this key is required"
     if kind == "value_error":  # raised by a validator of ours: a whole sentence
         return str(context.get("error", detail["msg"]))
     if kind == "string_pattern_mismatch":
-        return f"{shown} does not match {context['pattern']}"
+        return f"{given} does not match {context['pattern']}"
     if kind in {"too_long", "too_short"}:
         word, name = ("at most", "max_length") if kind == "too_long" else ("at least", "min_length")
         return f"has {context['actual_length']} items, must have {word} {context[name]}"
-    return f"{_expected(detail, value)}, not {shown}"
+    return f"{_expected(detail, value)}, not {given}"
 
 
 def _expected(detail: ErrorDetails, value: Any) -> str:
@@ -126,7 +132,7 @@ def _expected(detail: ErrorDetails, value: Any) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "literal_error":
         words = [word.strip("' ") for word in str(context["expected"]).replace(" or ", ", ").split(",")]
-        near = difflib.get_close_matches(value, words, n=1) if isinstance(value, str) else []
+        near = _nearest(value, words) if isinstance(value, str) else []
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"must be {words[0]}" if len(words) == 1 else f"must be one of {', '.join(words)}{hint}"
     if kind in _BOUNDS:
@@ -135,7 +141,7 @@ def _expected(detail: ErrorDetails, value: Any) -> str:
     return _MESSAGES.get(kind, f"{text[0].lower()}{text[1:]}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as an error may show it: short, and never a mapping's insides, which may hold a secret."""
     if isinstance(value, str):
         text = value if len(value) <= 60 else value[:57] + "..."  # noqa: PLR2004

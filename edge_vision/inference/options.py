@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
-from edge_vision.core.options import Fraction, Options, RelativePath
+from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
 
 BackendName: TypeAlias = Literal["openvino", "onnxruntime", "opencv_dnn"]
 Precision: TypeAlias = Literal["f32", "f16", "bf16"]
@@ -22,10 +22,10 @@ class DetectOptions(Options):
         ("openvino", "onnxruntime", "opencv_dnn"), min_length=1, description="Runtimes to try, in this order."
     )
     precision: Precision = Field("f32", description="Arithmetic of the network; what is asked for or nothing.")
-    threads: int | None = Field(
+    threads: Integer | None = Field(
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
     )
-    timeout_s: float = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
+    timeout_s: Number = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
 
     @field_validator("backends")
     @classmethod

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vision.core.document import Document, DocumentError, Problem, read_document
+from edge_vision.core.files import why_not_file
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.schema_errors import validate
 from edge_vision.models.options import BundleFile, WeightsFile
@@ -71,9 +72,9 @@ def _labels(file: BundleFile, folder: Path, document: Document) -> tuple[tuple[s
 def _check_weights(weights: WeightsFile, folder: Path, document: Document, number: int) -> list[Problem]:
     place = ("files", number, "path")
     path = folder / weights.path
-    if not path.is_file():
-        return [document.problem(place, f"{path}: no such file")]
-    if weights.format == "openvino" and not path.with_suffix(".bin").is_file():
+    if why := why_not_file(path):
+        return [document.problem(place, f"{path}: {why}")]
+    if weights.format == "openvino" and why_not_file(path.with_suffix(".bin")):
         return [document.problem(place, f"{path.with_suffix('.bin')}: the weights beside the .xml are missing")]
     if weights.sha256 is not None:
         actual = _sha256(path)

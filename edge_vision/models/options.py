@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from edge_vision.core.options import Fraction, Options
+from edge_vision.core.options import Fraction, Integer, Options
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
@@ -38,7 +38,7 @@ class Provenance(Options):
 
     framework: str | None = Field(None, description="What it was trained with.")
     framework_version: str | None = Field(None, description="And which version of it.")
-    opset: int | None = Field(None, ge=1, description="ONNX operator set of the export.")
+    opset: Integer | None = Field(None, ge=1, description="ONNX operator set of the export.")
     license: str | None = Field(None, description="License of the weights.")
     url: str | None = Field(None, description="Where they were taken from.")
     script: str | None = Field(None, description="What made them.")
@@ -48,7 +48,7 @@ class Evaluation(Options):
     """How well a model did, on what, and the command that shows it again."""
 
     data: str = Field(description="What it was measured on.")
-    images: int = Field(ge=1, description="On how many pictures.")
+    images: Integer = Field(ge=1, description="On how many pictures.")
     map50: Fraction = Field(description="Mean average precision at an overlap of 0.5.")
     map50_95: Fraction | None = Field(None, description="Mean over overlaps from 0.5 to 0.95.")
     command: str | None = Field(None, description="What measures it again.")

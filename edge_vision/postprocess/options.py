@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from edge_vision.core.options import Fraction, Options
+from edge_vision.core.options import Fraction, Integer, Options
 
 
 class Thresholds(Options):
@@ -12,7 +12,7 @@ class Thresholds(Options):
 
     confidence: Fraction = Field(0.3, description="Objects below this score are left out.")
     iou: Fraction = Field(0.45, description="Of two objects of a class that overlap more than this, one stays.")
-    max_detections: int = Field(300, ge=1, le=10_000, description="At most so many objects per frame, the best.")
+    max_detections: Integer = Field(300, ge=1, le=10_000, description="At most so many objects per frame, the best.")
 
 
 class _Format(Options):
@@ -23,7 +23,7 @@ class YoloxOutput(_Format):
     """A raw YOLOX head: [1, N, 5 + classes], offsets and log sizes on a grid per stride (arXiv:2107.08430)."""
 
     format: Literal["yolox"]
-    strides: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    strides: tuple[Annotated[Integer, Field(ge=1)], ...] = Field(
         (8, 16, 32), min_length=1, description="Strides of the heads, in their order."
     )
 
@@ -44,7 +44,7 @@ class SsdOutput(_Format):
     """A DetectionOutput layer: [1, 1, N, 7] as image, class, score, left, top, right, bottom in 0..1."""
 
     format: Literal["ssd"]
-    first_class: int = Field(0, ge=0, description="The number the network gives to the first label.")
+    first_class: Integer = Field(0, ge=0, description="The number the network gives to the first label.")
 
 
 OutputOptions: TypeAlias = Annotated[

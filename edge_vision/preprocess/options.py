@@ -5,9 +5,9 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from edge_vision.core.geometry import Anchor, Resize
-from edge_vision.core.options import Options
+from edge_vision.core.options import Integer, Number, Options
 
-Side: TypeAlias = Annotated[int, Field(ge=8, le=8192)]
+Side: TypeAlias = Annotated[Integer, Field(ge=8, le=8192)]
 
 
 class InputOptions(Options):
@@ -17,8 +17,8 @@ class InputOptions(Options):
     color: Literal["bgr", "rgb", "gray"] = Field("rgb", description="Order of the channels.")
     resize: Resize = Field("letterbox", description="letterbox keeps the aspect ratio, stretch fills the input.")
     anchor: Anchor = Field("center", description="Where a letterboxed picture lies.")
-    pad_value: int = Field(114, ge=0, le=255, description="Gray level of the rim of a letterboxed picture.")
-    scale: float = Field(1.0, gt=0, description="Factor on the pixel, before mean and std; 0.00392157 is 1/255.")
+    pad_value: Integer = Field(114, ge=0, le=255, description="Gray level of the rim of a letterboxed picture.")
+    scale: Number = Field(1.0, gt=0, description="Factor on the pixel, before mean and std; 0.00392157 is 1/255.")
     mean: tuple[float, ...] = Field((0.0, 0.0, 0.0), description="Subtracted per channel, in the order of `color`.")
     std: tuple[float, ...] = Field((1.0, 1.0, 1.0), description="Divided by per channel, in the order of `color`.")
     layout: Literal["nchw", "nhwc"] = Field("nchw", description="Order of the axes.")

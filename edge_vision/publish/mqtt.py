@@ -19,6 +19,11 @@ from edge_vision.runtime.loops import until
 _TURN_S: Final = 0.05
 """How long one look at the network may wait."""
 _FAREWELL_S: Final = 2.0
+_HEADER_BYTES: Final = 16
+"""At least as much as the head of a PUBLISH packet holds beside topic and body."""
+_ANY_SIZE: Final = 268_435_460
+"""The largest packet that MQTT can express."""
+_QUOTA_EXCEEDED: Final = 0x97
 
 
 class MqttSink:
@@ -30,7 +35,10 @@ class MqttSink:
         self._timeout_s = options.timeout_s
         self._window = options.inflight
         self._clock = opening.clock
-        self._unacknowledged: set[int] = set()
+        self._opening = opening
+        self._largest = _ANY_SIZE
+        self._retained: dict[str, int] = {}
+        self._unacknowledged: dict[int, Message] = {}
         self._refused = ""
         self._connected = False
         client.on_connect = self._on_connect
@@ -51,7 +59,10 @@ class MqttSink:
         self.send([status])
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Publish in windows and return when the broker has acknowledged all. Raises SinkError."""
+        """Publish in windows and return when the broker has acknowledged all. Raises SinkError.
+
+        A message that the broker refuses is dropped, counted, with the broker's reason: it would refuse it again.
+        """
         for start in range(0, len(messages), self._window):
             try:
                 self._send_window(messages[start : start + self._window])
@@ -62,11 +73,19 @@ class MqttSink:
 
     def _send_window(self, messages: Sequence[Message]) -> None:
         for message in messages:
+            if message.retain and message.seq < self._retained.get(message.topic, 0):
+                self._opening.on_dropped(message, "superseded: of a retained topic only the last word counts")
+                continue
+            if len(message.body) + len(message.topic) + _HEADER_BYTES > self._largest:
+                self._opening.on_dropped(message, f"larger than the {self._largest} bytes that the broker takes")
+                continue
             info = self._client.publish(message.topic, message.body, qos=1, retain=message.retain)
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 msg = f"{self._name}: cannot publish: {paho.error_string(info.rc)}"
                 raise SinkError(msg)
-            self._unacknowledged.add(info.mid)
+            self._unacknowledged[info.mid] = message
+            if message.retain:
+                self._retained[message.topic] = message.seq
         if not until(lambda: not self._unacknowledged, self._turn, self._timeout_s, self._clock):
             missing = len(self._unacknowledged)
             msg = f"{self._name}: {missing} messages not acknowledged within {self._timeout_s:g} s"
@@ -81,6 +100,7 @@ class MqttSink:
 
     def _turn(self, wait_s: float = _TURN_S) -> None:
         """Read, write and keep alive once."""
+        self._opening.progress()
         code = self._client.loop(wait_s)
         if self._refused:
             msg = f"{self._name}: {self._refused}"
@@ -97,6 +117,7 @@ class MqttSink:
         self._connected = True
         # A broker may end the connection of who sends more than it said it takes at once (MQTT 5, 3.2.2.3.3).
         self._window = min(self._window, getattr(properties, "ReceiveMaximum", 65_535))
+        self._largest = getattr(properties, "MaximumPacketSize", _ANY_SIZE)
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self._connected = False
@@ -104,9 +125,13 @@ class MqttSink:
             self._refused = f"disconnected: {reason}"
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        self._unacknowledged.discard(mid)
-        if reason.is_failure:
-            self._refused = f"the broker refused a message: {reason}"
+        message = self._unacknowledged.pop(mid, None)
+        if not reason.is_failure or message is None:
+            return
+        if reason.value == _QUOTA_EXCEEDED:
+            self._refused = f"the broker takes no more messages for now: {reason}"
+        else:
+            self._opening.on_dropped(message, f"refused by the broker: {reason}")
 
 
 @contextmanager

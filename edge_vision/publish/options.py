@@ -1,14 +1,17 @@
 """What a site file may say about where its messages go."""
 
-from typing import Annotated, Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from edge_vision.core.options import Login, Options, RelativePath, Seconds
+from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, beside_its_file
+
+_HIGHEST_PORT: Final = 65_535
 
 
 class _SinkOptions(Options):
-    queue_mb: float = Field(
+    queue_mb: Number = Field(
         32.0, gt=0, le=4096, description="Memory for messages that wait, in MB; when full, the oldest are dropped."
     )
 
@@ -28,7 +31,20 @@ class ZeromqOptions(_SinkOptions):
         pattern=r"^(tcp://[^\s@]+:(\d{1,5}|\*)|ipc://\S+)$",
         description="Where to listen: tcp://ADDRESS:PORT or ipc://PATH.",
     )
-    high_water_mark: int = Field(
+
+    @field_validator("bind")
+    @classmethod
+    def _a_port_or_a_path(cls, bind: str, info: ValidationInfo) -> str:
+        scheme, _, rest = bind.partition("://")
+        if scheme == "ipc":
+            return f"ipc://{beside_its_file(Path(rest), info)}"
+        port = rest.rpartition(":")[2]
+        if port != "*" and not 1 <= int(port) <= _HIGHEST_PORT:  # ZeroMQ would take it modulo 65536
+            msg = f"port {port} is not one of 1 to {_HIGHEST_PORT}"
+            raise ValueError(msg)
+        return bind
+
+    high_water_mark: Integer = Field(
         10_000, ge=1, le=1_000_000, description="Messages kept for a slow subscriber; it loses what is beyond."
     )
 
@@ -38,11 +54,11 @@ class MqttOptions(_SinkOptions, Login):
 
     kind: Literal["mqtt"]
     host: str = Field(pattern=r"^[^\s/@]+$", description="Name or address of the broker.")
-    port: int = Field(1883, ge=1, le=65535, description="Its port.")
+    port: Integer = Field(1883, ge=1, le=65535, description="Its port.")
     client_id: str | None = Field(None, min_length=1, max_length=128, description="edge-vision-SITE if not given.")
-    keepalive_s: int = Field(15, ge=5, le=3600, description="After 1.5 times this silence the last will is sent.")
+    keepalive_s: Integer = Field(15, ge=5, le=3600, description="After 1.5 times this silence the last will is sent.")
     timeout_s: Seconds = Field(10.0, description="How long the broker may take to accept or acknowledge.")
-    inflight: int = Field(64, ge=1, le=1000, description="Messages sent before the first must be acknowledged.")
+    inflight: Integer = Field(64, ge=1, le=1000, description="Messages sent before the first must be acknowledged.")
 
 
 class TerminalOptions(_SinkOptions):

@@ -19,17 +19,25 @@ SINKS: Final = {
 }
 
 
+def _quiet(*_: object) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class SinkOpening:
     """What a sink is told when it is opened: the site's name, the clock, and what a broker should retain.
 
     `will` is the message a broker publishes when it loses the connection; `status` gives the site's newest status.
+    A sink calls `progress` while it works on a long batch, and `on_dropped` for a message that the other side does not
+    take, with the reason.
     """
 
     site: str
     clock: Clock
     will: Message
     status: Callable[[], Message]
+    progress: Callable[[], None] = _quiet
+    on_dropped: Callable[[Message, str], None] = _quiet
 
 
 def open_sink(options: SinkOptions, opening: SinkOpening) -> AbstractContextManager[Sink]:

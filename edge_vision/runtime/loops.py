@@ -1,17 +1,12 @@
 """Every loop that runs for as long as the daemon does; there is no other `while` in the package."""
 
-import logging
 from collections.abc import Callable
-from threading import Event
 from typing import TypeVar
 
-from edge_vision.core.errors import EdgeVisionError
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.worker import Worker
-
-_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -41,8 +36,6 @@ def keep_trying(
             steady = worker.clock.monotonic_ns() - started >= steady_s * 1e9
             failures = 1 if steady else failures + 1
             delay_s = backoff.delay_s(failures)
-            if not isinstance(error, EdgeVisionError):  # a bug: worth its traceback
-                _log.exception("%s: unexpected error", worker.name)
             on_failure(error, delay_s)
             _rest(worker, delay_s)
         else:
@@ -114,12 +107,10 @@ def deliver(
         worker.beat()
 
 
-def every(period_s: float, tick: Callable[[], bool], stopping: Event) -> None:
-    """Call `tick` every `period_s` seconds until it returns True or `stopping` is set."""
-    while not stopping.is_set():
-        if tick():
-            return
-        stopping.wait(period_s)
+def every(period_s: float, tick: Callable[[], bool], clock: Clock) -> None:
+    """Call `tick` every `period_s` seconds until it returns True."""
+    while not tick():
+        clock.sleep(period_s)
 
 
 def until(done: Callable[[], bool], step: Callable[[], None], timeout_s: float, clock: Clock) -> bool:

@@ -62,6 +62,17 @@ def test_try_draws_every_frame_of_a_clip(edge_vision: Start, tmp_path: Path) -> 
     capture.release()
 
 
+def test_try_never_writes_over_its_input(edge_vision: Start, tmp_path: Path) -> None:
+    """Also when the two are spelt differently."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(CLIP.read_bytes())
+    process = edge_vision("try", clip, "--model", PARTS, "-o", f"../{tmp_path.name}/clip.mp4", cwd=tmp_path)
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == 2
+    assert "is the input" in errors
+    assert clip.read_bytes() == CLIP.read_bytes()
+
+
 @pytest.mark.parametrize(
     "arguments,code,words",
     [
@@ -93,7 +104,7 @@ def test_check_needs_no_runtime_and_is_quick(edge_vision: Start, tmp_path: Path)
     process = edge_vision("check", ROOT / "configs/demo.yaml", env={"PYTHONPATH": str(tmp_path), "PATH": "/bin"})
     output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
-    assert "ok, 1 camera, 1 models" in output
+    assert "ok, cameras: 1, models: 1" in output
 
 
 def test_a_missing_library_names_the_extra(edge_vision: Start, tmp_path: Path) -> None:

@@ -134,6 +134,74 @@ def test_mistakes_in_pipeline_and_model_files_name_those_files(site_folder: Path
     assert len(lines) == 5, errors
 
 
+def test_no_line_repeats_a_secret_from_a_wrong_place(site_folder: Path, edge_vision: Start) -> None:
+    """Addresses with credentials where a path, a name or a key belongs; a password written as alias or tag."""
+    for number, camera in enumerate(
+        (
+            "source: {kind: file, path: 'rtsp://admin:geheim@10.0.0.9/x'}\n    pipeline: object_detection",
+            "source: {kind: images, path: 'rtsp://admin:geheim@10.0.0.9/x'}\n    pipeline: object_detection",
+            "source: {kind: synthetic}\n    pipeline: 'rtsp://admin:geheim@10.0.0.9/x'",
+            "source: {kind: synthetic}\n    pipeline: object_detection\n    with: {'rtsp://admin:geheim@h': 1}",
+            "source: {kind: rtsp, url: 'rtsp://h/1', username: u, password: *geheim}\n    pipeline: object_detection",
+            "source: {kind: rtsp, url: 'rtsp://h/1', username: u, password: !geheim x}\n    pipeline: object_detection",
+        )
+    ):
+        site = site_folder / f"site{number}.yaml"
+        site.write_text(f"version: 1\nsite: a\ncameras:\n  - id: b\n    {camera}\n")
+        process = edge_vision("check", site)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 78
+        assert errors.startswith(f"{site}:")
+        assert "geheim" not in errors, camera
+        assert "admin" not in errors, camera
+
+
+def test_traps_of_yaml_and_python_are_mistakes_in_their_place(site_folder: Path, edge_vision: Start) -> None:
+    """Yes and true are no numbers, a port has a limit, a missing model is the site's, a sink is listed once."""
+    site = site_folder / "site.yaml"
+    site.write_text(
+        "version: 1\nsite: a\ncameras:\n"
+        "  - {id: b, source: {kind: synthetic, frames: yes, fps: 1:30}, pipeline: object_detection, with: {}}\n"
+        "  - {id: c, source: {kind: synthetic, seed: true}, pipeline: object_detection, with: {threads: true}}\n"
+        "publish:\n  - {kind: zeromq, bind: 'tcp://127.0.0.1:99999'}\n"
+        "  - {kind: jsonl, path: a}\n  - {kind: jsonl, path: a}\n"
+    )
+    _, errors = edge_vision("check", site).communicate(timeout=30)
+    found = [line.removeprefix(f"{site}:").partition(" ") for line in errors.splitlines()]
+    assert [(place.partition(":")[0], text) for place, _, text in found] == [
+        ("4", "cameras[0].source.frames: must be a whole number, not 'yes'"),
+        ("4", "cameras[0].source.fps: must be a number, not '1:30'"),
+        ("4", "cameras[0].with.model: this key is required"),
+        ("5", "cameras[1].source.seed: must be a number, not true"),
+        ("5", "cameras[1].with.model: this key is required"),
+        ("5", "cameras[1].with.threads: must be a number, not true"),
+        ("7", "publish[0].bind: port 99999 is not one of 1 to 65535"),
+        ("9", "publish[2].path: the same as publish[1].path"),
+    ]
+
+
+def test_paths_that_cannot_be_looked_at_are_mistakes(site_folder: Path, edge_vision: Start) -> None:
+    """A name that is too long, a NUL, a folder for a file: a sentence, and no traceback."""
+    site = site_folder / "site.yaml"
+    site.write_text(
+        "version: 1\nsite: a\ncameras:\n"
+        f"  - {{id: b, source: {{kind: file, path: {'x' * 300}}}, pipeline: object_detection, with: {{model: m}}}}\n"
+        '  - {id: c, source: {kind: file, path: "a\\0b"}, pipeline: object_detection, with: {model: m}}\n'
+        "  - {id: d, source: {kind: file, path: models}, pipeline: object_detection, with: {model: models}}\n"
+    )
+    process = edge_vision("check", site)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert "Traceback" not in errors
+    for words in (
+        "File name too long",
+        "cannot contain the character 0",
+        "models: is not a file",
+        "holds no model.yaml",
+    ):
+        assert words in errors
+
+
 def test_resolved_shows_defaults_and_never_a_secret(
     site_folder: Path, edge_vision: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import onnx
 import pytest
 from conftest import ROOT, Start, find_free_port, wait_until
 from listeners import mqtt_listener, zeromq_listener
@@ -183,15 +186,17 @@ def test_systemd_hears_ready_progress_and_stopping(
         systemd.settimeout(20)
         site = write_site(cameras=[camera()], publish=[])
         process = edge_vision("run", site, env={**os.environ, "NOTIFY_SOCKET": address})
-        assert systemd.recv(4096).decode().startswith("READY=1\nSTATUS=")
+        said = [systemd.recv(4096).decode() for _ in range(3)]
+        assert said[0].startswith("EXTEND_TIMEOUT_USEC="), "before the model loads"
+        assert said[1].startswith("EXTEND_TIMEOUT_USEC="), "before it is warmed up"
+        assert said[2].startswith("READY=1\nSTATUS=")
         assert systemd.recv(4096).decode().startswith("WATCHDOG=1\nSTATUS=")
         process.send_signal(signal.SIGTERM)
-        said = ""
         for _ in range(20):
-            said = systemd.recv(4096).decode()
-            if said == "STOPPING=1":
+            said.append(systemd.recv(4096).decode())
+            if said[-1] == "STOPPING=1":
                 break
-        assert said == "STOPPING=1"
+        assert said[-1] == "STOPPING=1"
         assert process.wait(15) == 0
 
 
@@ -282,21 +287,117 @@ def test_tail_prints_what_a_site_publishes(edge_vision: Start, write_site: Calla
     process.communicate(timeout=15)
 
 
-def test_a_reader_that_goes_away_does_not_stop_the_site(edge_vision: Start, write_site: Callable[..., Path]) -> None:
-    """`edge-vision run SITE | head -3`: standard output closes, the site runs on and ends in order."""
-    site = write_site(cameras=[camera()], publish=[{"kind": "jsonl", "path": "-"}])
-    process = edge_vision("run", site, "--max-seconds", "4")
+def test_a_reader_that_goes_away_ends_its_sink_and_no_other(
+    edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
+) -> None:
+    """`run SITE | head -3`: said once; the other sink gets everything; what was not read is counted, exit 70."""
+    lines = tmp_path / "out.jsonl"
+    publish = [{"kind": "jsonl", "path": "-"}, {"kind": "jsonl", "path": str(lines)}]
+    process = edge_vision("run", write_site(cameras=[camera()], publish=publish), "--max-seconds", "3")
     assert process.stdout is not None
     for _ in range(3):
         assert process.stdout.readline().startswith('{"schema"')
     process.stdout.close()
     assert process.stderr is not None
     errors = process.stderr.read()
-    process.wait(30)
-    assert process.returncode == 70
-    assert "Broken pipe" in errors
-    assert "undelivered" in errors
+    assert process.wait(30) == 70
+    assert errors.count("nobody reads it any more; closed for good") == 1
+    assert "messages were dropped on the way out" in errors
     assert "Traceback" not in errors
+    messages = read_lines(lines)
+    assert len(messages) > 40
+    assert [message["seq"] for message in messages] == list(range(1, len(messages) + 1))
+
+
+def test_with_nobody_left_to_tell_it_ends_at_once(edge_vision: Start, write_site: Callable[..., Path]) -> None:
+    """`run SITE | head -3` with no other sink: no retries, no ten seconds of draining."""
+    process = edge_vision("run", write_site(cameras=[camera()], publish=[{"kind": "jsonl", "path": "-"}]))
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith('{"schema"')
+    process.stdout.close()
+    assert process.wait(6) == 70
+
+
+def test_a_model_that_fails_on_real_frames_is_no_success(
+    edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It works on the blank picture of the warm-up and fails on bright ones: degraded, said once, exit 70."""
+    bundle = tmp_path / "moody"
+    bundle.mkdir()
+    onnx.save(_fails_on_bright_pictures(), str(bundle / "m.onnx"))
+    (bundle / "model.yaml").write_text(
+        "version: 1\nname: moody\ntask: detection\nfiles: [{path: m.onnx, format: onnx}]\n"
+        "input: {size: [64, 64], color: bgr}\noutput: {format: yolov5}\nlabels: [a]\n"
+    )
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(pictures / f"{number}.png"), np.full((64, 64, 3), 250, np.uint8))
+    bad = camera(kind="images", path="pictures")
+    bad["with"] = {"model": str(bundle), "backends": ["onnxruntime"]}
+    lines = tmp_path / "status"
+    address = f"tcp://127.0.0.1:{find_free_port()}"
+    with zeromq_listener(address) as heard:
+        process = edge_vision("run", write_site(cameras=[bad], publish=[{"kind": "zeromq", "bind": address}]))
+        _, errors = process.communicate(timeout=40)
+    assert process.returncode == 70, lines
+    assert errors.count("analysis failed") == 1
+    last = heard.on(STATUS)[-1]["cameras"][0]
+    assert last["frames"] == {"captured": 3, "lost": 0, "analyzed": 0, "failed": 3, "dropped": 0}
+    assert last["state"] == "failing"
+    assert "degraded" in [status["state"] for status in heard.on(STATUS)]
+
+
+def _fails_on_bright_pictures() -> onnx.ModelProto:
+    """A network that gathers at the mean of the picture: an index out of range for bright ones."""
+    helper = onnx.helper
+    table = helper.make_tensor("table", onnx.TensorProto.FLOAT, [200, 6], [0.0] * 1200)
+    nodes = [
+        helper.make_node("ReduceMax", ["images"], ["top"], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node("Cast", ["top"], ["index"], to=onnx.TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["row"], axis=0),
+        helper.make_node("Reshape", ["row", "shape"], ["output"]),
+    ]
+    shape = helper.make_tensor("shape", onnx.TensorProto.INT64, [3], [1, 1, 6])
+    picture = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 64, 64])
+    output = helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, [1, 1, 6])
+    graph = helper.make_graph(nodes, "moody", [picture], [output], [table, shape])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    "limit,denied", [("max_packet_size 600", False), ("message_size_limit 600", False), ("", True)],
+    ids=["announced", "silent", "acl"],
+)  # fmt: skip
+def test_messages_a_broker_refuses_do_not_hold_up_the_others(
+    limit: str, denied: bool, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path, free_port: int
+) -> None:
+    """Too large or not allowed: dropped, counted and said; those of the other camera arrive."""
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite edge-vision/v1/test/calm/#\ntopic readwrite edge-vision/v1/test/status\n")
+    more = f"allow_anonymous true\n{limit}\n" + (f"user root\nacl_file {acl}\n" if denied else "")
+    broker = Broker(free_port, tmp_path, more)
+    calm = {**camera(kind="images", path="calm"), "id": "calm"}
+    (tmp_path / "calm").mkdir()
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f"calm/{number:02}.png"), np.zeros((64, 64, 3), np.uint8))
+    busy = {**camera(kind="synthetic", frames=3, realtime=False, seed=7), "id": "busy"}
+    publish = [{"kind": "mqtt", "host": "127.0.0.1", "port": free_port}]
+    lines = tmp_path / "out.jsonl"
+    publish.append({"kind": "jsonl", "path": str(lines)})
+    try:
+        broker.start()
+        with mqtt_listener(free_port, "edge-vision/v1/test/calm/#") as told:
+            process = edge_vision("run", write_site(cameras=[busy, calm], publish=publish))
+            _, errors = process.communicate(timeout=60)
+            if not limit.startswith("message_size_limit"):
+                told.wait_for("edge-vision/v1/test/calm/detections", 12)
+                assert process.returncode == 0, errors
+                assert "3 messages were dropped on the way out" in errors
+            assert "dropped: " in errors or "undelivered" in errors
+    finally:
+        broker.kill()
+    assert len(read_lines(lines)) == 15
 
 
 def test_version_and_help(edge_vision: Start) -> None:
@@ -327,7 +428,7 @@ def test_thirty_two_cameras_share_the_slots(edge_vision: Start, write_site: Call
     try:
         assert process.stderr is not None
         errors = process.stderr
-        wait_until(lambda: "cameras started" in errors.readline(), 30, "the site starts")
+        wait_until(lambda: ": started, cameras" in errors.readline(), 30, "the site starts")
         time.sleep(2)
         threads = len(list(Path(f"/proc/{process.pid}/task").iterdir()))
         assert threads <= 2 * 32 + 16

@@ -93,7 +93,7 @@ def test_a_bad_labels_file_is_a_problem_where_it_is_named(
     "changed, path, words",
     [
         ({"files": [{"path": "absent.onnx", "format": "onnx"}]}, "files[0].path", "absent.onnx: no such file"),
-        ({"files": [{"path": ".", "format": "onnx"}]}, "files[0].path", "no such file"),
+        ({"files": [{"path": ".", "format": "onnx"}]}, "files[0].path", "is not a file"),
         ({"files": [*PLAIN["files"], {"path": "m.xml", "format": "openvino"}]}, "files[1].path", "m.xml: no such file"),
         ({"files": [{"path": "m.onnx", "format": "openvino"}]}, "files[0].path", "m.bin: the weights beside the .xml"),
         ({"files": [{"path": "m.onnx", "format": "onnx", "sha256": "0" * 64}]}, "files[0].sha256", f"has sha256 {SHA}"),

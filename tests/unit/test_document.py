@@ -191,7 +191,7 @@ def test_a_small_file_that_unfolds_to_a_huge_one_is_refused(read: Read) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a: !!python/object/apply:os.system [echo]\nb: !!int x\n", "b: !!int x\n", "b: 2020-13-45\n", "b: !what 1\n"],
+    ["a: !!python/object/apply:os.system [echo]\nb: !!int x\n", "b: !!int x\n", "b: !what 1\n"],
 )
 def test_a_value_that_cannot_be_made_is_a_problem_and_nothing_runs(text: str, read: Read) -> None:
     """A tag YAML cannot honor is reported where it stands; the rest of the file is read."""

@@ -1,6 +1,5 @@
 """Checks the loops that run for as long as the daemon does, on a clock that moves only when they wait."""
 
-import logging
 import threading
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from edge_vision.core.message import Message
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.loops import POLL_S, consume, deliver, every, keep_trying, pump, until
-from edge_vision.testing.fakes import FakeClock, FakeEvent, FakeSink, FakeSource, FakeWorker, make_frame, make_message
+from edge_vision.testing.fakes import FakeClock, FakeSink, FakeSource, FakeWorker, make_frame, make_message
 
 PLAIN = Backoff(first_s=0.5, factor=2.0, most_s=3.0, jitter=0.0)
 
@@ -95,12 +94,8 @@ def test_keep_trying_does_not_begin_when_already_stopped() -> None:
     assert attempt.calls == 0
 
 
-def test_an_error_of_the_package_is_told_and_a_bug_is_logged_with_its_traceback(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both are retried; only the unforeseen one leaves a traceback in the log."""
-    monkeypatch.setattr(logging.getLogger("edge_vision"), "propagate", True)
-    monkeypatch.setattr(logging.getLogger("edge_vision"), "handlers", [])
+def test_every_error_is_told_and_retried_a_bug_too() -> None:
+    """What nobody raised on purpose is handed to `on_failure` like the rest: the unit lives on."""
     clock = FakeClock()
     errors: list[Exception] = [SourceError("gone"), ZeroDivisionError("a bug")]
 
@@ -108,11 +103,8 @@ def test_an_error_of_the_package_is_told_and_a_bug_is_logged_with_its_traceback(
         if errors:
             raise errors.pop(0)
 
-    with caplog.at_level(logging.DEBUG, logger="edge_vision"):
-        heard = _try(attempt, FakeWorker(clock))
+    heard = _try(attempt, FakeWorker(clock))
     assert [text for text, _ in heard] == ["gone", "a bug"]
-    assert [record.exc_info is not None for record in caplog.records] == [True]
-    assert "fake" in caplog.messages[0]
 
 
 def test_pump_moves_every_frame_and_tells_the_end() -> None:
@@ -317,30 +309,14 @@ def test_deliver_stops_when_asked_and_keeps_the_rest() -> None:
 def test_every_ticks_until_the_tick_is_done() -> None:
     """One tick at once, then one a period, until a tick returns True."""
     clock = FakeClock()
-    stopping = FakeEvent(clock)
     ticks: list[int] = []
 
     def tick() -> bool:
         ticks.append(clock.monotonic_ns())
         return len(ticks) == 4
 
-    every(0.25, tick, stopping)
+    every(0.25, tick, clock)
     assert [(ns - ticks[0]) / 1e9 for ns in ticks] == [0.0, 0.25, 0.5, 0.75]
-
-
-def test_every_ends_when_stopping() -> None:
-    """A stop during a tick is the last one; a stop before the first leaves no tick."""
-    stopping = FakeEvent(FakeClock())
-    ticks: list[bool] = []
-
-    def tick() -> bool:
-        ticks.append(True)
-        stopping.set()
-        return False
-
-    every(1.0, tick, stopping)
-    every(1.0, tick, stopping)
-    assert len(ticks) == 1
 
 
 @pytest.mark.parametrize(

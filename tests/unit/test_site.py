@@ -92,7 +92,7 @@ def test_the_pipeline_beside_the_site_goes_before_the_others(read: Read, tmp_pat
         ([_camera(classes=[])], "site.yaml: cameras[0].with.classes: has 0 items, must have at least 1"),
         ([_camera(classes=["a", 5])], "site.yaml: cameras[0].with.classes[1]: must be text, not 5"),
         ([{"id": "gate", "source": SOURCE, "pipeline": "watch"}],
-         "watch.yaml: stages[0].model: this key is required"),
+         "site.yaml: cameras[0].with.model: this key is required"),
         ([{**_camera(), "source": {"kind": "file", "path": "none.mp4"}}],
          "site.yaml: cameras[0].source.path: {folder}/none.mp4: no such file"),
         ([{**_camera(), "source": {"kind": "images", "path": "none"}}],

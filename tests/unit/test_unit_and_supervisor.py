@@ -20,9 +20,9 @@ from edge_vision.config.site import Camera
 from edge_vision.core.errors import InferenceError, SourceError
 from edge_vision.core.frame import Frame
 from edge_vision.core.scene import Scene
-from edge_vision.runtime.clock import SystemClock
+from edge_vision.runtime.clock import Clock, SystemClock
 from edge_vision.runtime.systemd import Notifier
-from edge_vision.testing.fakes import FakeSource, make_frame
+from edge_vision.testing.fakes import FakeClock, FakeSource, make_frame
 
 Script = Callable[[Opening], "FakeSource | HangingSource"]
 
@@ -60,6 +60,7 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
     def make(
         source: Script, road: Callable[[Frame], Scene] = Scene, deliver: Callable[[Scene], None] = lambda _: None, *,
         reopens: bool = True,
+        clock: Clock | None = None,
     ) -> Unit:  # fmt: skip
         script["open"] = source
         monkeypatch.setitem(SOURCES, "synthetic", Row("unused", reopens=reopens))
@@ -69,7 +70,7 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
             yield road
 
         camera = Camera("cam", SyntheticOptions(kind="synthetic"), "p", (), 0)
-        units.append(Unit(camera, open_road, deliver, SystemClock()))
+        units.append(Unit(camera, open_road, deliver, clock or SystemClock()))
         return units[-1]
 
     yield make
@@ -154,6 +155,44 @@ def test_an_analysis_that_hangs_ends_the_process(
     wait_until(supervisor.tick, 10, "the supervisor gives up")
     assert supervisor.gave_up == "analyze cam hangs"
     release.set()
+
+
+def test_a_process_that_was_held_takes_no_thread_for_hung(make_unit: Callable[..., Unit]) -> None:
+    """After SIGSTOP or a snapshot everybody has been silent: the supervisor, too, and it knows."""
+    clock = FakeClock()
+    release = threading.Event()
+    unit = make_unit(lambda opening: HangingSource(opening, release), clock=clock)
+    supervisor = Supervisor([unit], [], lambda *_: None, Notifier(), clock)
+    unit.start()
+    assert not supervisor.tick()
+    clock.advance(60.0)
+    assert not supervisor.tick()
+    assert (unit.tally["abandoned"], supervisor.gave_up) == (0, "")
+    for _ in range(4):  # but who is silent while the supervisor looks on is hung
+        clock.advance(0.25)
+        supervisor.tick()
+    assert unit.tally["abandoned"] >= 1
+    release.set()
+    for worker in supervisor.abandoned:
+        assert worker.join(5)
+
+
+def test_a_recording_that_hangs_is_given_up_not_begun_again(make_unit: Callable[..., Unit]) -> None:
+    """Opened again it would start from the beginning: every frame counts, and none twice."""
+    release, opened = threading.Event(), list[int]()
+
+    def source(opening: Opening) -> HangingSource:
+        opened.append(opening.first_index)
+        return HangingSource(opening, release)
+
+    unit = make_unit(source, reopens=False)
+    supervisor, _ = watch(unit)
+    unit.start()
+    wait_until(supervisor.tick, 10, "the site is done")
+    assert opened == [0]
+    assert (unit.state, supervisor.gave_up) == ("failed", "")
+    release.set()
+    assert unit.capture.join(5)
 
 
 def test_a_frame_that_fails_is_counted_and_the_next_one_is_analyzed(make_unit: Callable[..., Unit]) -> None:
