@@ -44,12 +44,13 @@ class Outlet:
             capacity, Overflow.DROP_OLDEST, weigh=lambda message: message.weight, on_drop=self._count_drop
         )
         self._pending: list[Message] = []
+        self._refused: set[str] = set()
         self._first_in_line = ""
         self._failures = 0
         self._careful = 0
         limit_s = _LIMIT_S + 2 * getattr(options, "timeout_s", 0.0)
         self.worker = Worker(f"publish {self.name}", self._publish, limit_s, opening.clock)
-        self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._dropped_by_sink)
+        self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._refuse)
 
     def put(self, message: Message) -> None:
         """Queue a message; the oldest make room when the queue is full, counted by source and kind."""
@@ -88,7 +89,12 @@ class Outlet:
     def _count_drop(self, message: Message) -> None:
         self._dropped[f"{message.source}/{message.kind}" if message.source else message.kind] += 1
 
-    def _dropped_by_sink(self, message: Message, reason: str) -> None:
+    def _refuse(self, message: Message, reason: str) -> None:
+        """The other side does not take this message: it is not sent again."""
+        self._refused.add(message.id)
+        self._drop(message, reason)
+
+    def _drop(self, message: Message, reason: str) -> None:
         self._count_drop(message)
         error = SinkError(f"{message.topic} dropped: {reason}")
         if message.kind != "status" and self._drop_trouble.is_news(error):
@@ -125,9 +131,10 @@ class Outlet:
                 _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered)
 
     def _settle(self, batch: list[Message], done: int) -> None:
-        """Take delivered messages off the list, and one that failed too often."""
-        self.delivered += done
-        del batch[:done]
+        """Take delivered and refused messages off the list, and one that failed too often."""
+        self.delivered += sum(message.id not in self._refused for message in batch[:done])
+        batch[:] = [message for message in batch[done:] if message.id not in self._refused]
+        self._refused.clear()
         if done:
             self._failures = 0
             self._careful = max(0, self._careful - done)
@@ -137,7 +144,7 @@ class Outlet:
             if self._failures >= _SUSPICIOUS:
                 self._careful = _BATCH
             if self._failures >= _HOPELESS:
-                self._dropped_by_sink(batch.pop(0), f"the connection failed {self._failures} times while it was sent")
+                self._drop(batch.pop(0), f"the connection failed {self._failures} times while it was sent")
 
     def _give_up(self, error: SinkGoneError) -> None:
         """Nobody reads any more: say so once, and count what is left."""

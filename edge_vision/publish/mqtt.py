@@ -64,26 +64,32 @@ class MqttSink:
         A message that the broker refuses is dropped, counted, with the broker's reason: it would refuse it again.
         """
         for start in range(0, len(messages), self._window):
+            window: list[int] = []
             try:
-                self._send_window(messages[start : start + self._window])
+                self._send_window(messages[start : start + self._window], window)
             except SinkError as error:
-                raise SinkError(str(error), delivered=start) from error
+                open_ids = (place for place, mid in enumerate(window) if mid in self._unacknowledged)
+                raise SinkError(str(error), delivered=start + next(open_ids, len(window))) from error
         if not messages:
             self._turn(0.0)
 
-    def _send_window(self, messages: Sequence[Message]) -> None:
+    def _send_window(self, messages: Sequence[Message], sent: list[int]) -> None:
+        """Publish a window and wait for its acknowledgements; `sent` gets a packet id per message, 0 if it has none."""
         for message in messages:
             if message.retain and message.seq < self._retained.get(message.topic, 0):
                 self._opening.on_dropped(message, "superseded: of a retained topic only the last word counts")
+                sent.append(0)
                 continue
             if len(message.body) + len(message.topic) + _HEADER_BYTES > self._largest:
                 self._opening.on_dropped(message, f"larger than the {self._largest} bytes that the broker takes")
+                sent.append(0)
                 continue
             info = self._client.publish(message.topic, message.body, qos=1, retain=message.retain)
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 msg = f"{self._name}: cannot publish: {paho.error_string(info.rc)}"
                 raise SinkError(msg)
             self._unacknowledged[info.mid] = message
+            sent.append(info.mid)
             if message.retain:
                 self._retained[message.topic] = message.seq
         if not until(lambda: not self._unacknowledged, self._turn, self._timeout_s, self._clock):

@@ -20,7 +20,7 @@ class ZeromqSink:
     """Publishes to whoever listens.
 
     A subscriber slower than its high-water mark loses messages inside ZeroMQ, which does not tell (XPUB_NODROP would
-    make one slow subscriber hold up all, and stays silent once a pipe is full): gaps in `seq` show it to that subscriber.
+    make one slow subscriber hold up all, and stays silent once a pipe is full); that subscriber sees the gap in `seq`.
     """
 
     def __init__(self, socket: "zmq.Socket[bytes]", name: str) -> None:
