@@ -97,6 +97,8 @@ class Daemon:
             _log.warning("%d messages were dropped on the way out; the last status says where", lost)
         if gave_up:
             _log.error("gave up: %s", gave_up)
+        if lost and not self._asked_to_stop:  # a run that ends by itself is done when everything is delivered
+            return EXIT_GAVE_UP
         gone = any(outlet.gone for outlet in self._outlets)
         return EXIT_DONE if flawless and not (undelivered or gave_up or gone) else EXIT_GAVE_UP
 
