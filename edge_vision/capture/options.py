@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, field_serializer, field_validator
+from pydantic import BeforeValidator, Field, field_serializer, field_validator
 
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Url
 
@@ -76,11 +76,18 @@ class HttpOptions(_NetworkOptions):
         return _scheme(url, "http", "https")
 
 
+def _device_file(device: Any) -> Any:
+    """The file of camera number n is /dev/videoN."""
+    return f"/dev/video{device}" if isinstance(device, int) and not isinstance(device, bool) else device
+
+
 class V4l2Options(Options):
     """A USB or CSI camera of this machine."""
 
     kind: Literal["v4l2"]
-    device: Path = Field(Path("/dev/video0"), description="Device file of the camera.")
+    device: Annotated[Path, BeforeValidator(_device_file)] = Field(
+        Path("/dev/video0"), description="Device file of the camera, or its number."
+    )
     size: Wh | None = Field(None, description="Picture size to ask for, [width, height]; else the camera's own.")
     fps: Number | None = Field(None, gt=0, le=1000, description="Frame rate to ask for; else the camera's own.")
     fourcc: str | None = Field(None, pattern=r"^[A-Z0-9]{4}$", description="Pixel format to ask for, such as MJPG.")

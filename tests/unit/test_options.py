@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edge_vision.capture.options import FileOptions, HttpOptions, RtspOptions
+from edge_vision.capture.options import FileOptions, HttpOptions, RtspOptions, V4l2Options
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.options import Options, Secret
 from edge_vision.publish.options import JsonlOptions, MqttOptions, ZeromqOptions
@@ -210,3 +210,10 @@ def test_options_are_frozen_and_closed() -> None:
         options.bind = "tcp://127.0.0.1:2"  # type: ignore[misc]
     with pytest.raises(ValidationError):
         ZeromqOptions(kind="zeromq", bind="tcp://127.0.0.1:1", bnid=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("device,file", [(2, "/dev/video2"), ("/dev/video1", "/dev/video1"), (None, "/dev/video0")])
+def test_a_camera_may_be_named_by_its_number(device: object, file: str) -> None:
+    """`device: 2` is /dev/video2."""
+    given = {} if device is None else {"device": device}
+    assert str(V4l2Options.model_validate({"kind": "v4l2", **given}).device) == file
