@@ -74,8 +74,9 @@ class Daemon:
 
         Raises NoBackendError or ModelError when a model cannot be served, after closing what was opened.
         """
+        for outlet in self._outlets:
+            outlet.put(self._status)
         self._open_sinks()
-        self._publish_status("starting", {})
         reason, gave_up, counts = "done", "", dict[str, Any]()
         try:
             supervisor = self._start()
@@ -86,6 +87,7 @@ class Daemon:
             _log.info("asked to stop before the first frame")
         except Exception as error:
             reason = str(error).splitlines()[0]
+            self._let_subscribers_join()  # who waits for this site should hear why it does not come
             raise
         finally:
             undelivered = self._close_sinks({"reason": reason, **counts})
@@ -133,7 +135,8 @@ class Daemon:
             self._notifier,
             self._clock,
         )
-        self._let_subscribers_join()
+        if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
+            self._let_subscribers_join()  # the first frames of a recording count, too
         for unit in self._units:
             unit.start()
         self._notifier.ready(supervisor.summary())
@@ -147,13 +150,11 @@ class Daemon:
             raise _StoppedEarlyError
 
     def _let_subscribers_join(self) -> None:
-        """Hold a recording back until half a second after the sockets were bound: its first frames count, too.
+        """Wait until half a second after the sockets were bound.
 
         A ZeroMQ subscriber that waited for the address looks for it again every 0.1 to 0.2 s.
         """
-        listening = any(options.kind == "zeromq" for options in self._checked.site.publish)
-        recorded = any(not SOURCES[camera.source.kind].reopens for camera in self._checked.site.cameras)
-        if listening and recorded:
+        if any(options.kind == "zeromq" for options in self._checked.site.publish):
             waited_s = (self._clock.monotonic_ns() - self._opened_ns) / 1e9
             self._clock.sleep(max(0.0, _JOIN_S - waited_s))
 

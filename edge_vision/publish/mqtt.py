@@ -76,8 +76,10 @@ class MqttSink:
     def _send_window(self, messages: Sequence[Message], sent: list[int]) -> None:
         """Publish a window and wait for its acknowledgements; `sent` gets a packet id per message, 0 if it has none."""
         for message in messages:
-            if message.retain and message.seq < self._retained.get(message.topic, 0):
-                self._opening.on_dropped(message, "superseded: of a retained topic only the last word counts")
+            last = self._retained.get(message.topic, 0)
+            if message.retain and message.seq <= last:
+                if message.seq < last:  # else it went out when the connection was made
+                    self._opening.on_dropped(message, "superseded: of a retained topic only the last word counts")
                 sent.append(0)
                 continue
             if len(message.body) + len(message.topic) + _HEADER_BYTES > self._largest:

@@ -83,6 +83,25 @@ def test_max_seconds_ends_it_in_order(edge_vision: Start, write_site: Callable[.
     assert 25 <= frames <= 55, errors
 
 
+def test_statuses_are_numbered_without_a_gap(
+    edge_vision: Start, write_site: Callable[..., Path], free_port: int, broker: Broker
+) -> None:
+    """From starting to offline, on ZeroMQ and on MQTT alike; the last has the final counts."""
+    address = f"tcp://127.0.0.1:{free_port}"
+    source = {"kind": "synthetic", "frames": 50, "realtime": False}
+    publish = [{"kind": "zeromq", "bind": address}, {"kind": "mqtt", "host": "127.0.0.1", "port": broker.port}]
+    with zeromq_listener(address) as heard, mqtt_listener(broker.port) as told:
+        process = edge_vision("run", write_site(cameras=[camera(**source)], publish=publish))
+        assert process.wait(30) == 0
+        wait_until(lambda: all(one.on(STATUS)[-1]["state"] == "offline" for one in (heard, told)), 5, "offline")
+    for statuses in (heard.on(STATUS), told.on(STATUS)):
+        numbers = [status["seq"] for status in statuses]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        assert statuses[-1]["cameras"][0]["frames"]["analyzed"] == 50
+    assert told.on(STATUS)[0]["state"] == "starting"
+    assert told.on(STATUS)[0]["seq"] == 1
+
+
 def test_synthetic_truth_is_seen(edge_vision: Start, write_site: Callable[..., Path]) -> None:
     """As many frames as asked for, as fast as they are analyzed, with the parts that are there."""
     from edge_vision.capture.conveyor import Conveyor
