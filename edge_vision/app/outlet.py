@@ -48,6 +48,7 @@ class Outlet:
         self._first_in_line = ""
         self._failures = 0
         self._careful = 0
+        self._settled = 0
         limit_s = _LIMIT_S + 2 * getattr(options, "timeout_s", 0.0)
         self.worker = Worker(f"publish {self.name}", self._publish, limit_s, opening.clock)
         self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._refuse)
@@ -111,7 +112,12 @@ class Outlet:
             except SinkGoneError as error:
                 self._give_up(error)
 
-        keep_trying(attempt, worker, Backoff(most_s=5.0), on_failure=self._failed)
+        keep_trying(attempt, worker, Backoff(most_s=5.0), progressed=self._progressed, on_failure=self._failed)
+
+    def _progressed(self) -> bool:
+        """Whether any message left the queue since the last failure."""
+        settled, self._settled = self._settled, 0
+        return settled > 0
 
     def _send(self, sink: Sink, batch: list[Message]) -> None:
         """Deliver a batch; what was delivered is taken off the list, also when the rest was not."""
@@ -132,9 +138,11 @@ class Outlet:
 
     def _settle(self, batch: list[Message], done: int) -> None:
         """Take delivered and refused messages off the list, and one that failed too often."""
+        before = len(batch)
         self.delivered += sum(message.id not in self._refused for message in batch[:done])
         batch[:] = [message for message in batch[done:] if message.id not in self._refused]
         self._refused.clear()
+        self._settled += before - len(batch)
         if done:
             self._failures = 0
             self._careful = max(0, self._careful - done)

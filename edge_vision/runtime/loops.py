@@ -20,11 +20,13 @@ def keep_trying(
     backoff: Backoff,
     *,
     steady_s: float = 10.0,
+    progressed: Callable[[], bool] = lambda: False,
     on_failure: Callable[[Exception, float], None],
 ) -> None:
     """Call `attempt` until it returns; after each failure, wait and call it again. The one place that retries.
 
-    An attempt that lasted `steady_s` seconds before it failed starts the waits from the shortest again.
+    An attempt that lasted `steady_s` seconds before it failed, or for which `progressed` says that it got something
+    done, starts the waits from the shortest again.
     `on_failure` hears the error and the seconds until the next attempt. Returns when asked to stop.
     """
     failures = 0
@@ -34,7 +36,7 @@ def keep_trying(
             attempt()
         except Exception as error:  # noqa: BLE001 - told to on_failure, and the unit lives on
             steady = worker.clock.monotonic_ns() - started >= steady_s * 1e9
-            failures = 1 if steady else failures + 1
+            failures = 1 if progressed() or steady else failures + 1
             delay_s = backoff.delay_s(failures)
             on_failure(error, delay_s)
             _rest(worker, delay_s)

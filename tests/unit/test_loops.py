@@ -1,7 +1,7 @@
 """Checks the loops that run for as long as the daemon does, on a clock that moves only when they wait."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -92,6 +92,29 @@ def test_keep_trying_does_not_begin_when_already_stopped() -> None:
     attempt = _Failing(clock, failures=0)
     assert _try(attempt, worker) == []
     assert attempt.calls == 0
+
+
+def test_progress_starts_the_waits_from_the_shortest_again() -> None:
+    """Whoever gets something done with each attempt is not made to wait longer and longer."""
+    waits: dict[bool, list[float]] = {True: [], False: []}
+    for progressed, heard in waits.items():
+        failures = iter([SourceError("cut")] * 5)
+
+        def attempt(failures: Iterator[Exception] = failures) -> None:
+            for error in failures:
+                raise error
+
+        def note(_: Exception, delay_s: float, heard: list[float] = heard) -> None:
+            heard.append(delay_s)
+
+        keep_trying(
+            attempt,
+            FakeWorker(FakeClock()),
+            Backoff(0.5, 2.0, 8.0, jitter=0.0),
+            progressed=lambda progressed=progressed: progressed,  # type: ignore[misc]
+            on_failure=note,
+        )
+    assert waits == {True: [0.5] * 5, False: [0.5, 1.0, 2.0, 4.0, 8.0]}
 
 
 def test_every_error_is_told_and_retried_a_bug_too() -> None:
