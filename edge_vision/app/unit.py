@@ -66,8 +66,8 @@ class Unit:
 
     @property
     def flawless(self) -> bool:
-        """Whether the source did not fail for good, and no frame failed."""
-        return self._source_state != "failed" and self.tally["failed"] == 0
+        """Whether the source did not fail for good, no frame failed, and the analysis works."""
+        return self._source_state != "failed" and self.tally["failed"] == 0 and not self._analysis_trouble.text
 
     def start(self) -> None:
         """Start both threads."""
@@ -185,15 +185,17 @@ class Unit:
         keep_trying(attempt, worker, Backoff(), on_failure=self._analysis_failed)
 
     def _walk(self, road: Callable[[Frame], Scene], frame: Frame) -> None:
-        scene = road(frame)
-        self._deliver(scene)
+        try:
+            self._deliver(road(frame))
+        except Exception:
+            self.tally.add("failed")
+            raise
         self.tally.add("analyzed")
         if self._analysis_trouble.clear():
             _log.info("%s: analysis works again", self.camera.id)
         self.latency_ms.add((self._clock.monotonic_ns() - frame.captured_ns) / 1e6)
 
     def _analysis_failed(self, error: Exception, delay_s: float) -> None:
-        self.tally.add("failed")
         if self._analysis_trouble.is_news(error):
             text = "%s: analysis failed: %s; starting afresh, next in %.1f s"
             _log.error(text, self.camera.id, error, delay_s, exc_info=traceback_of(error))

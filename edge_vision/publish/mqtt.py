@@ -133,12 +133,11 @@ class MqttSink:
             self._refused = f"disconnected: {reason}"
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        message = self._unacknowledged.pop(mid, None)
-        if not reason.is_failure or message is None:
-            return
-        if reason.value == _QUOTA_EXCEEDED:
+        if reason.value == _QUOTA_EXCEEDED:  # it stays unacknowledged: it is sent again
             self._refused = f"the broker takes no more messages for now: {reason}"
-        else:
+            return
+        message = self._unacknowledged.pop(mid, None)
+        if reason.is_failure and message is not None:
             self._opening.on_dropped(message, f"refused by the broker: {reason}")
 
 
