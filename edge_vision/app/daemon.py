@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -276,6 +277,8 @@ def _facts(engines: Engines) -> list[dict[str, Any]]:
             "device": served.model.device,
             "precision": served.model.precision,
             "passed_over": dict(served.passed_over),
+            "proof": served.proof.state,
+            **({} if served.proof.agreement is None else {"agreement": asdict(served.proof.agreement)}),
         }
         for served in engines
     ]

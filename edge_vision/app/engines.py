@@ -4,20 +4,42 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from edge_vision.config.site import Site
+from edge_vision.core.errors import ParityError
+from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.core.scene import ServedModel
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import select
 from edge_vision.inference.slots import Slots
-from edge_vision.models.bundle import Bundle
+from edge_vision.models.agreement import Agreement
+from edge_vision.models.bundle import Bundle, Ends
+from edge_vision.models.gate import precision_of
+from edge_vision.models.verdicts import proven
 
 _log = logging.getLogger(__name__)
 
+_CAVEATS: Final = {
+    "none": "it has no golden data, so that nothing shows whether this runtime sees what the model was trained to see",
+    "unverified": "its golden data were made without ground truth and prove only that runtimes agree",
+}
+
 _Key: TypeAlias = tuple[Path, tuple[str, ...], str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the golden data of a bundle can prove (verified, unverified, none), and how the engine did on them."""
+
+    state: str
+    agreement: Agreement | None
+
+    def __str__(self) -> str:
+        return self.state if self.agreement is None else f"{self.state}: {self.agreement}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +51,8 @@ class Served:
     model: ServedModel
     slots: Slots
     passed_over: tuple[tuple[str, str], ...]
+    ends: Ends
+    proof: Proof
 
 
 class Engines:
@@ -70,15 +94,28 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
 
 def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots]) -> Served:
     load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel)
-    chosen = select(bundle.spec, options.backends, load)
-    device = chosen.engine.device
-    model = ServedModel(bundle.spec.name, chosen.backend, device, options.precision, bundle.spec.labels)
+    chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load))
+    device, proof = chosen.engine.device, chosen.proof
+    precision = precision_of(chosen.file, options.precision)
+    model = ServedModel(bundle.spec.name, chosen.backend, device, precision, bundle.spec.labels)
     _log.info(
-        "model %s runs on %s %s (%s, %d threads, %d side by side)",
-        model.name, model.backend, device, model.precision, load.threads, load.parallel,
+        "model %s runs on %s %s (%s, %d threads, %d side by side); %s",
+        model.name, model.backend, device, model.precision, load.threads, load.parallel, proof,
     )  # fmt: skip
+    if proof.state != "verified":
+        _log.warning("model %s: %s; `edge-vision models golden` makes golden data", model.name, _CAVEATS[proof.state])
     queue = slots.setdefault(device, Slots(device, plan.parallel))
-    return Served(bundle, chosen.engine, model, queue, chosen.passed_over)
+    return Served(bundle, chosen.engine, model, queue, chosen.passed_over, bundle.ends_of(chosen.file), proof)
+
+
+def _prove(bundle: Bundle, options: LoadOptions, name: str, file: ModelFile, engine: Engine) -> Proof:
+    """The golden check of a candidate. Raises ParityError when it sees something else than the reference."""
+    if bundle.golden is None:
+        return Proof(bundle.proof, None)
+    verdict = proven(bundle, bundle.golden, name, file, engine, options)
+    if not verdict.passed:
+        raise ParityError(verdict.reason)
+    return Proof(bundle.proof, verdict.agreement)
 
 
 def _key(options: DetectOptions) -> _Key:

@@ -93,6 +93,6 @@ def _detect(session: Session, served: Served, options: DetectOptions, priority: 
     thresholds = bundle.thresholds.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
-    preprocess = LetterboxPreprocessor(bundle.input, served.engine.inputs[0].name)
-    postprocess = build_postprocessor(bundle.output, thresholds, len(bundle.spec.labels), bundle.input.size)
+    preprocess = LetterboxPreprocessor(served.ends.input, served.engine.inputs[0].name)
+    postprocess = build_postprocessor(served.ends.output, thresholds, len(bundle.spec.labels), served.ends.input.size)
     return Detect(preprocess, session, postprocess, served, options, priority, clock)

@@ -6,6 +6,13 @@ from typing import Any
 
 from edge_vision.core.errors import EXIT_DONE
 
+PROOFS = {
+    "verified": "verified golden data",
+    "unverified": "unverified golden data, made without ground truth: runtimes can only be shown to agree",
+    "none": "no golden data: runtimes are not checked; make some with `edge-vision models golden`",
+}
+"""What `check` says of a model's golden data."""
+
 
 def add_to(subparsers: Any) -> None:
     """Add the subcommand."""
@@ -25,4 +32,6 @@ def _check(options: argparse.Namespace) -> int:
         print(resolved_yaml(checked.site), end="")
     else:
         print(f"{options.site}: ok, cameras: {len(checked.site.cameras)}, models: {len(checked.bundles)}")
+        for bundle in checked.bundles.values():
+            print(f"model {bundle.spec.name}: {PROOFS[bundle.proof]}")
     return EXIT_DONE

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edge_vision.cli.progress import bar
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP
-
-_BAR = 30
 
 
 def add_to(subparsers: Any) -> None:
@@ -38,21 +37,7 @@ def _try(options: argparse.Namespace) -> int:
         print(f"{options.output}: is the input; write to another file", file=sys.stderr)
         return 2
     stages, bundles = check_pipeline(options.pipeline, options.model, options.settings)
-    outcome = run_trial(Trial(options.input, options.output, stages, bundles), _progress)
-    if sys.stderr.isatty():
-        sys.stderr.write("\n")
+    outcome = run_trial(Trial(options.input, options.output, stages, bundles), bar("frames"))
     counts = ", ".join(f"{count} {label}" for label, count in outcome.objects.most_common()) or "nothing"
     print(f"{options.output}: {outcome.frames} frames on {outcome.backend}; saw {counts}")
     return EXIT_DONE if outcome.frames else EXIT_GAVE_UP
-
-
-def _progress(done: int, expected: int) -> None:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        return
-    if expected:
-        filled = min(_BAR, _BAR * done // expected)
-        sys.stderr.write(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{expected} frames")
-    else:
-        sys.stderr.write(f"\r{done} frames")
-    sys.stderr.flush()

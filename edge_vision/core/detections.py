@@ -39,6 +39,11 @@ class Detections:
         """No objects."""
         return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns that there are, by name."""
+        present = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: column for name, column in present if column is not None}
+
     def where(self, index: NDArray[Any]) -> "Detections":
         """The rows chosen by a boolean mask (n,) or by integer positions (m,), in that order."""
         return Detections(*(_rows(getattr(self, field.name), index) for field in fields(self)))

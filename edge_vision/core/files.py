@@ -1,6 +1,7 @@
 """Looks at files without ever stumbling: what is wrong with a path is a sentence, not an exception."""
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -15,6 +16,34 @@ def why_not_file(path: Path) -> str:
 def why_not_folder(path: Path) -> str:
     """Why `path` is no folder that can be listed; empty when it is."""
     return _why_not(path, stat.S_ISDIR, "folder", os.R_OK | os.X_OK)
+
+
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where to keep what can be made again: systemd's CacheDirectory=, or the user's own cache."""
+    given = os.environ.get("CACHE_DIRECTORY")
+    if given:
+        return Path(given.split(":")[0])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-vision"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _why_not(path: Path, kind: Callable[[int], bool], name: str, access: int) -> str:

@@ -6,24 +6,25 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of weights, and the format that decides which runtimes can read it."""
+    """One file of weights: its format decides which runtimes can read it, its precision what answers to expect of it.
+
+    `input_shape` is what preprocessing produces, (1, 3, height, width) or (1, height, width, 3); a file whose input
+    has open dimensions is fixed to it. `precision` is that of the weights: f32, f16 or int8.
+    """
 
     path: Path
     format: str
+    input_shape: tuple[int, ...]
+    input_dtype: str = "float32"
+    precision: str = "f32"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The part of `model.yaml` that a runtime needs: a name, the files in order of preference, the input's shape.
-
-    `input_shape` is what preprocessing produces, (1, 3, height, width) or (1, height, width, 3); a file whose input
-    has open dimensions is fixed to it.
-    """
+    """The part of `model.yaml` that a runtime needs: a name, the files in order of preference, the labels."""
 
     name: str
     files: tuple[ModelFile, ...]
-    input_shape: tuple[int, ...]
-    input_dtype: str
     labels: tuple[str, ...]
 
     def files_in(self, formats: tuple[str, ...]) -> tuple[ModelFile, ...]:

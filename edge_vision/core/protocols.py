@@ -9,7 +9,7 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.message import Message
-from edge_vision.core.model import ModelSpec
+from edge_vision.core.model import ModelFile
 from edge_vision.core.scene import Scene
 from edge_vision.core.tensor import ModelInput, Tensors, TensorSpec
 
@@ -90,8 +90,12 @@ class Backend(Protocol):
     def probe(self) -> Availability:
         """Whether it works here, and why if not; imports the runtime, never raises."""
 
-    def load(self, model: ModelSpec, options: LoadOptions) -> Engine:
-        """Load the model. Raises BackendUnavailableError when this runtime cannot serve it as asked."""
+    def load(self, file: ModelFile, options: LoadOptions) -> Engine:
+        """Load one file of a model, of a format this runtime reads.
+
+        Raises BackendUnavailableError when it cannot be served as asked, ModelError when the file is not what the
+        bundle says it is.
+        """
 
 
 class Postprocessor(Protocol):

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, MissingLibraryError
-from edge_vision.core.model import ModelSpec
+from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
@@ -34,9 +34,9 @@ class OnnxRuntime:
             return Availability(available=False, reason=reason, version=runtime.__version__)
         return Availability(available=True, reason="works", version=runtime.__version__, devices=("CPU",))
 
-    def load(self, model: ModelSpec, options: LoadOptions) -> "OnnxEngine":
+    def load(self, file: ModelFile, options: LoadOptions) -> "OnnxEngine":
         """Create the inference session. Raises BackendUnavailableError with the library's own sentence."""
-        if options.precision != "f32":
+        if options.precision not in {"f32", file.precision}:
             msg = f"computes in the precision of the file on the CPU; {options.precision} is not to be had"
             raise BackendUnavailableError(msg)
         runtime = require("onnxruntime", "cpu")
@@ -46,7 +46,6 @@ class OnnxRuntime:
         settings.log_severity_level = 4
         # Threads that spin while they wait steal the time of the other threads of this process.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        (file, *_) = model.files_in(self.formats)
         try:
             session = runtime.InferenceSession(str(file.path), settings, providers=[_PROVIDER])
         except Exception as error:
@@ -64,7 +63,7 @@ class OnnxRuntime:
             )
             for node in session.get_inputs()
         )
-        check_input(inputs, model)
+        check_input(inputs, file)
         return OnnxEngine(session, inputs)
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, MissingLibraryError
-from edge_vision.core.model import ModelFile, ModelSpec
+from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
@@ -28,17 +28,16 @@ class OpenCvDnn:
             return Availability(available=False, reason=reason, version=cv2.__version__)
         return Availability(available=True, reason="works", version=cv2.__version__, devices=("CPU",))
 
-    def load(self, model: ModelSpec, options: LoadOptions) -> "OpenCvEngine":
+    def load(self, file: ModelFile, options: LoadOptions) -> "OpenCvEngine":
         """Read the network, to see that it can be read. Raises BackendUnavailableError."""
-        if options.precision != "f32":
+        if options.precision not in {"f32", file.precision}:
             msg = f"computes in f32 on the CPU; {options.precision} is not to be had"
             raise BackendUnavailableError(msg)
         cv2 = require("cv2", "cpu")
         cv2.setNumThreads(options.threads)  # one pool for the whole process
-        (file, *_) = model.files_in(self.formats)
         # OpenCV does not tell a network's inputs before it has run: the bundle's word is taken, and the warm-up
         # run is what finds out.
-        inputs = (TensorSpec("input", model.input_shape, model.input_dtype),)
+        inputs = (TensorSpec("input", file.input_shape, file.input_dtype),)
         engine = OpenCvEngine(file, inputs)
         _read(file)
         return engine

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, MissingLibraryError, ModelError
-from edge_vision.core.model import ModelSpec
+from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
@@ -35,11 +35,10 @@ class OpenVino:
             return Availability(available=False, reason=reason, version=openvino.__version__)
         return Availability(available=True, reason="works", version=openvino.__version__, devices=devices)
 
-    def load(self, model: ModelSpec, options: LoadOptions) -> "OpenVinoEngine":
+    def load(self, file: ModelFile, options: LoadOptions) -> "OpenVinoEngine":
         """Read and compile the model. Raises BackendUnavailableError, with the library's own sentence."""
         openvino = _library()
         core = openvino.Core()
-        (file, *_) = model.files_in(self.formats)
         try:
             network = core.read_model(str(file.path))
         except Exception as error:
@@ -48,16 +47,17 @@ class OpenVino:
         inputs = tuple(
             TensorSpec(_name(port, number), _shape(port), _dtype(port)) for number, port in enumerate(network.inputs)
         )
-        check_input(inputs, model)
+        check_input(inputs, file)
+        precision = "f32" if options.precision == "int8" else options.precision  # what is not quantized, then
         try:
             if network.is_dynamic():
-                network.reshape(list(model.input_shape))
+                network.reshape(list(file.input_shape))
             compiled = core.compile_model(
                 network,
                 "CPU",
                 {
                     # Without it the library picks bf16 where the processor has it, and answers differ.
-                    "INFERENCE_PRECISION_HINT": options.precision,
+                    "INFERENCE_PRECISION_HINT": precision,
                     "INFERENCE_NUM_THREADS": options.threads * options.parallel,
                     "NUM_STREAMS": options.parallel,
                 },
@@ -66,8 +66,8 @@ class OpenVino:
             msg = f"cannot compile {file.path}: {short(error)}"
             raise BackendUnavailableError(msg) from error
         actual = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
-        if actual != options.precision:
-            msg = f"asked for precision {options.precision}, the CPU plugin chose {actual}"
+        if actual != precision:
+            msg = f"asked for precision {precision}, the CPU plugin chose {actual}"
             raise BackendUnavailableError(msg)
         return OpenVinoEngine(compiled, inputs)
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
 
 BackendName: TypeAlias = Literal["openvino", "onnxruntime", "opencv_dnn"]
-Precision: TypeAlias = Literal["f32", "f16", "bf16"]
+Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
 
 
 class DetectOptions(Options):
@@ -21,7 +21,9 @@ class DetectOptions(Options):
     backends: tuple[BackendName, ...] = Field(
         ("openvino", "onnxruntime", "opencv_dnn"), min_length=1, description="Runtimes to try, in this order."
     )
-    precision: Precision = Field("f32", description="Arithmetic of the network; what is asked for or nothing.")
+    precision: Precision = Field(
+        "f32", description="Arithmetic of the network; what is asked for or nothing. int8 takes quantized weights."
+    )
     threads: Integer | None = Field(
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
     )

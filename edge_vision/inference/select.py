@@ -1,59 +1,97 @@
 """Chooses the runtime for a model: tries the candidates in order and remembers why one was passed over."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from edge_vision.core.errors import BackendError, BackendUnavailableError, NoBackendError
-from edge_vision.core.model import ModelSpec
+from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.table import backend
 
 _log = logging.getLogger(__name__)
 
+ProofT = TypeVar("ProofT")
+
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """A loaded engine, its backend's name, and the candidates passed over with their reasons."""
+class Selected(Generic[ProofT]):
+    """A loaded engine, its file and backend, the proof that it sees, and the candidates passed over with reasons."""
 
     engine: Engine
+    file: ModelFile
     backend: str
+    proof: ProofT
     passed_over: tuple[tuple[str, str], ...]
 
 
-def select(model: ModelSpec, candidates: Sequence[str], options: LoadOptions) -> Selected:
-    """Load the model on the first candidate that can serve it as asked.
+def select(
+    model: ModelSpec,
+    candidates: Sequence[str],
+    options: LoadOptions,
+    prove: Callable[[str, ModelFile, Engine], ProofT],
+) -> Selected[ProofT]:
+    """Load the model on the first candidate that can serve it as asked, and that `prove` accepts.
 
-    Raises NoBackendError with every reason when none can.
+    A candidate is a runtime with each file it can read, in the order of the bundle. `prove` gets the runtime's name,
+    the file and the engine, and raises ParityError when the engine sees something else than the reference. Raises
+    NoBackendError with every reason when none is left.
     """
     passed_over: list[tuple[str, str]] = []
     for name in candidates:
+        reasons: list[str] = []
         try:
-            engine = _load(name, model, options)
+            files = usable_files(name, model, options.precision)
         except BackendError as error:
-            _log.warning("model %s: %s passed over: %s", model.name, name, error)
-            passed_over.append((name, str(error)))
-        else:
-            return Selected(engine, name, tuple(passed_over))
-    reasons = "".join(f"\n  {name}: {reason}" for name, reason in passed_over)
-    msg = f"model {model.name}: no runtime can serve it with precision {options.precision}:{reasons}"
+            files, reasons = (), [str(error)]
+        for file in files:
+            try:
+                engine = load(name, file, options)
+                proof = prove(name, file, engine)
+            except BackendError as error:
+                reasons.append(str(error))
+            else:
+                if reasons:
+                    passed_over.append((name, "; ".join(reasons)))
+                return Selected(engine, file, name, proof, tuple(passed_over))
+        passed_over.append((name, "; ".join(reasons)))
+        _log.warning("model %s: %s passed over: %s", model.name, *passed_over[-1])
+    reasons = [f"\n  {name}: {reason}" for name, reason in passed_over]
+    msg = f"model {model.name}: no runtime can serve it with precision {options.precision}:{''.join(reasons)}"
     raise NoBackendError(msg)
 
 
-def _load(name: str, model: ModelSpec, options: LoadOptions) -> Engine:
+def usable_files(name: str, model: ModelSpec, precision: str) -> tuple[ModelFile, ...]:
+    """The files of a model that a runtime can read and that have the precision asked for.
+
+    Weights in f16 may serve f32 arithmetic; int8 weights serve nothing but int8. Raises BackendUnavailableError with
+    the reason when the runtime does not work here or there is no such file.
+    """
     candidate = backend(name)
     availability = candidate.probe()
     if not availability.available:
         raise BackendUnavailableError(availability.reason)
-    if not model.files_in(candidate.formats):
+    readable = model.files_in(candidate.formats)
+    if not readable:
         have = ", ".join(sorted({file.format for file in model.files}))
         msg = f"reads {', '.join(candidate.formats)}; the bundle holds {have}"
         raise BackendUnavailableError(msg)
-    engine = candidate.load(model, options)
+    files = tuple(file for file in readable if (file.precision == "int8") == (precision == "int8"))
+    if not files:
+        have = ", ".join(f"{file.path.name} ({file.precision})" for file in readable)
+        msg = f"no file it reads has precision {precision}: {have}"
+        raise BackendUnavailableError(msg)
+    return files
+
+
+def load(name: str, file: ModelFile, options: LoadOptions) -> Engine:
+    """Load a file on a runtime and make its first inference. Raises BackendError."""
+    engine = backend(name).load(file, options)
     # The first inference, on this thread: some runtimes find out only now, others must not make theirs at once.
-    blank = np.zeros(model.input_shape, model.input_dtype)
+    blank = np.zeros(file.input_shape, file.input_dtype)
     with engine.open_session() as session:
         session.infer({engine.inputs[0].name: blank})
     return engine

@@ -1,24 +1,24 @@
 """Checks that a loaded network takes what the bundle says it takes."""
 
 from edge_vision.core.errors import ModelError
-from edge_vision.core.model import ModelSpec
+from edge_vision.core.model import ModelFile
 from edge_vision.core.tensor import TensorSpec
 
 _LONGEST = 300
 
 
-def check_input(inputs: tuple[TensorSpec, ...], model: ModelSpec) -> None:
+def check_input(inputs: tuple[TensorSpec, ...], file: ModelFile) -> None:
     """Raise ModelError unless the network has one input, of the bundle's shape and type; -1 takes any size."""
     if len(inputs) != 1:
-        msg = f"model {model.name}: has {len(inputs)} inputs ({'; '.join(map(str, inputs))}); one picture is supported"
+        msg = f"{file.path}: has {len(inputs)} inputs ({'; '.join(map(str, inputs))}); one picture is supported"
         raise ModelError(msg)
     (spec,) = inputs
-    fits = len(spec.shape) == len(model.input_shape) and all(
-        have in (-1, want) for have, want in zip(spec.shape, model.input_shape, strict=True)
+    fits = len(spec.shape) == len(file.input_shape) and all(
+        have in (-1, want) for have, want in zip(spec.shape, file.input_shape, strict=True)
     )
-    if not fits or spec.dtype != model.input_dtype:
-        wanted = f"{list(model.input_shape)} {model.input_dtype}"
-        msg = f"model {model.name}: its input is {spec}, model.yaml says {wanted} (size, color, layout, dtype)"
+    if not fits or spec.dtype != file.input_dtype:
+        wanted = f"{list(file.input_shape)} {file.input_dtype}"
+        msg = f"{file.path}: its input is {spec}, model.yaml says {wanted} (size, color, layout, dtype)"
         raise ModelError(msg)
 
 

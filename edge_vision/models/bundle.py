@@ -1,31 +1,62 @@
 """Reads a model bundle and checks that everything it names is there and unchanged."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vision.core.document import Document, DocumentError, Problem, read_document
-from edge_vision.core.files import why_not_file
+from edge_vision.core.files import sha256_of, why_not_file
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.schema_errors import validate
-from edge_vision.models.options import BundleFile, WeightsFile
+from edge_vision.models.golden import Golden, read_golden
+from edge_vision.models.options import BundleFile, Parity, WeightsFile
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
 
 @dataclass(frozen=True, slots=True)
+class Ends:
+    """The two ends of a file of weights: how pictures go in and detections come out.
+
+    `key` names its input tensors in the golden data: empty for the bundle's input, the file's path for one of its own.
+    """
+
+    input: InputOptions
+    output: OutputOptions
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model, and how pictures go in and detections come out."""
+    """A model, how pictures go in and detections come out, and what proves that it sees."""
 
     folder: Path
     spec: ModelSpec
-    input: InputOptions
-    output: OutputOptions
+    ends: tuple[Ends, ...]
     thresholds: Thresholds
+    parity: Parity
+    golden: Golden | None
+
+    def ends_of(self, file: ModelFile) -> Ends:
+        """How pictures go into one of the files, and how detections come out."""
+        return self.ends[self.spec.files.index(file)]
+
+    def path_of(self, file: ModelFile) -> str:
+        """The path of one of the files inside the bundle."""
+        return file.path.relative_to(self.folder).as_posix()
+
+    @property
+    def proof(self) -> str:
+        """What its golden data can prove: verified, unverified (made without ground truth), or none."""
+        if self.golden is None:
+            return "none"
+        return "unverified" if self.golden.file.verified is None else "verified"
 
 
-def read_bundle(folder: Path) -> tuple[Bundle | None, list[Problem]]:
-    """Read `folder`/model.yaml. The bundle is None when the list of problems is not empty."""
+def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, list[Problem]]:
+    """Read `folder`/model.yaml, and its golden data unless they are about to be made anew.
+
+    The bundle is None when the list of problems is not empty.
+    """
     try:
         document, problems = read_document(folder / "model.yaml")
     except DocumentError as error:
@@ -38,16 +69,21 @@ def read_bundle(folder: Path) -> tuple[Bundle | None, list[Problem]]:
     problems += found
     for number, weights in enumerate(file.files):
         problems += _check_weights(weights, folder, document, number)
+    proof: Golden | None = None
+    if golden:
+        proof, found = read_golden(folder)
+        problems += found
     if problems:
         return None, problems
-    spec = ModelSpec(
-        name=file.name,
-        files=tuple(ModelFile(folder / weights.path, weights.format) for weights in file.files),
-        input_shape=file.input.shape,
-        input_dtype=file.input.dtype,
-        labels=labels,
+    ends = tuple(
+        Ends(one.input or file.input, one.output or file.output, one.path if one.input else "") for one in file.files
     )
-    return Bundle(folder, spec, file.input, file.output, file.thresholds), []
+    files = tuple(
+        ModelFile(folder / one.path, one.format, end.input.shape, end.input.dtype, one.precision)
+        for one, end in zip(file.files, ends, strict=True)
+    )
+    spec = ModelSpec(file.name, files, labels)
+    return Bundle(folder, spec, ends, file.thresholds, file.parity, proof), []
 
 
 def _labels(file: BundleFile, folder: Path, document: Document) -> tuple[tuple[str, ...], list[Problem]]:
@@ -77,16 +113,8 @@ def _check_weights(weights: WeightsFile, folder: Path, document: Document, numbe
     if weights.format == "openvino" and why_not_file(path.with_suffix(".bin")):
         return [document.problem(place, f"{path.with_suffix('.bin')}: the weights beside the .xml are missing")]
     if weights.sha256 is not None:
-        actual = _sha256(path)
+        actual = sha256_of(path)
         if actual != weights.sha256:
             text = f"{path} has sha256 {actual}, not the one written here"
             return [document.problem(("files", number, "sha256"), text)]
     return []
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

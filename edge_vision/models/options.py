@@ -29,6 +29,9 @@ class WeightsFile(Options):
     path: str = Field(min_length=1, description="The file, relative to the bundle. For OpenVINO IR the .xml.")
     format: Literal["onnx", "openvino"] = Field(description="What the file is; decides which runtimes can read it.")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Checked when given.")
+    precision: Literal["f32", "f16", "int8"] = Field("f32", description="Precision of the weights in this file.")
+    input: InputOptions | None = Field(None, description="The input of this file, where it is not the bundle's.")
+    output: OutputOptions | None = Field(None, description="The output of this file, where it is not the bundle's.")
 
     _stays_inside = field_validator("path")(_inside)
 
@@ -54,6 +57,36 @@ class Evaluation(Options):
     command: str | None = Field(None, description="What measures it again.")
 
 
+class Tolerance(Options):
+    """How far a runtime may be from the reference, over all golden pictures together.
+
+    An object is found again by one of its class that overlaps it by half or more. Objects within `score_diff` of the
+    confidence threshold may come and go.
+    """
+
+    score_diff: Fraction = Field(description="Greatest difference of the scores of an object found again.")
+    mean_iou: Fraction = Field(description="Least mean overlap of the objects found again.")
+    point_error: Fraction = Field(description="Greatest distance of a keypoint or corner, as part of the diagonal.")
+    missed: Fraction = Field(description="Greatest part of the reference's objects that may be missed.")
+    extra: Fraction = Field(description="Greatest number of objects the reference has not, as part of its objects.")
+    quality: Fraction = Field(description="Least panoptic quality: overlaps over found, half missed and half extra.")
+
+
+_STRICT = Tolerance(score_diff=0.02, mean_iou=0.99, point_error=0.01, missed=0.0, extra=0.0, quality=0.98)
+_HALF = Tolerance(score_diff=0.05, mean_iou=0.97, point_error=0.02, missed=0.02, extra=0.02, quality=0.95)
+_BRAIN = Tolerance(score_diff=0.15, mean_iou=0.94, point_error=0.04, missed=0.05, extra=0.05, quality=0.90)
+_QUANTIZED = Tolerance(score_diff=0.25, mean_iou=0.90, point_error=0.06, missed=0.10, extra=0.10, quality=0.80)
+
+
+class Parity(Options):
+    """What is allowed at each precision; see docs/adr/008 for where the defaults come from."""
+
+    f32: Tolerance = Field(_STRICT, description="f32 arithmetic on f32 weights.")
+    f16: Tolerance = Field(_HALF, description="Arithmetic or weights in f16.")
+    bf16: Tolerance = Field(_BRAIN, description="Arithmetic in bf16.")
+    int8: Tolerance = Field(_QUANTIZED, description="Weights quantized to int8.")
+
+
 class BundleFile(Options):
     """A model bundle: a folder with `model.yaml` and weights."""
 
@@ -68,6 +101,7 @@ class BundleFile(Options):
     labels: tuple[str, ...] | None = Field(None, min_length=1, description="Names of the classes, in order.")
     labels_file: str | None = Field(None, description="The same, one per line, relative to the bundle.")
     thresholds: Thresholds = Field(Thresholds(), description="What counts as seen.")
+    parity: Parity = Field(Parity(), description="How far a runtime may be from the golden data.")
     source: Provenance | None = Field(None, description="Where the model comes from.")
     evaluation: Evaluation | None = Field(None, description="How well it did.")
 

@@ -2,6 +2,8 @@
 
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from edge_vision.core.geometry import Anchor, Resize
@@ -56,3 +58,9 @@ class InputOptions(Options):
         if self.layout == "nchw":
             return 1, self.channels, height, width
         return 1, height, width, self.channels
+
+    @property
+    def gray_level(self) -> NDArray[np.float32]:
+        """How far apart two neighboring gray levels are in the input, per channel, in a shape that broadcasts."""
+        level = np.float32(self.scale) / np.abs(np.array(self.std[: self.channels], np.float32))
+        return np.asarray(level.reshape((1, -1, 1, 1) if self.layout == "nchw" else (1, 1, 1, -1)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_vision.core.errors import SinkError
 from edge_vision.core.frame import Frame, read_only
 from edge_vision.core.message import Message
-from edge_vision.core.model import ModelSpec
+from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.runtime.clock import Clock
@@ -190,12 +190,12 @@ class FakeBackend:
         """What it was told to say."""
         return self.availability
 
-    def load(self, model: ModelSpec, options: LoadOptions) -> FakeEngine:
+    def load(self, file: ModelFile, options: LoadOptions) -> FakeEngine:
         """An engine that echoes its input, or the error it was told to raise."""
         del options
         if self.load_error is not None:
             raise self.load_error
-        return FakeEngine((TensorSpec("in", model.input_shape, model.input_dtype),), self._answer)
+        return FakeEngine((TensorSpec("in", file.input_shape, file.input_dtype),), self._answer)
 
     def _answer(self, tensors: Tensors) -> Tensors:
         if self.infer_error is not None:

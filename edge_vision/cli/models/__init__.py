@@ -1,0 +1,1 @@
+"""`edge-vision models`: everything about model bundles; one module per subcommand."""

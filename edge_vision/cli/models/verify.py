@@ -1,0 +1,102 @@
+"""`edge-vision models verify BUNDLE`: which runtimes of this machine see what the reference saw."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_vision.cli.models.reading import bundle_at
+from edge_vision.core.errors import EXIT_DONE, ConfigError
+
+if TYPE_CHECKING:
+    from edge_vision.models.verify import Row
+
+EXIT_FAILED = 1
+"""A runtime that was asked for did not pass."""
+
+
+def add_to(subparsers: Any) -> None:
+    """Add the subcommand."""
+    from edge_vision.inference.table import BACKENDS
+
+    parser = subparsers.add_parser(
+        "verify",
+        help="prove runtimes on golden data, with figures",
+        epilog="Exit codes: 0 every runtime asked for passed, 1 one failed, 78 the bundle is wrong. Without --backend "
+        "and --all-backends those are asked for that work here and read one of the files.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--backend", action="append", choices=list(BACKENDS), help="this one; may be given several times"
+    )
+    which.add_argument("--all-backends", action="store_true", help="every one, also those that cannot run here")
+    parser.add_argument(
+        "--precision",
+        action="append",
+        choices=["f32", "f16", "bf16", "int8"],
+        help="default: f32, and int8 if there is",
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from edge_vision.inference.table import BACKENDS
+    from edge_vision.models.verify import verify
+
+    bundle = bundle_at(options.bundle)
+    golden = bundle.golden
+    if golden is None:
+        msg = (
+            f"{options.bundle}: has no golden data; make some: edge-vision models golden {options.bundle} --images DIR"
+        )
+        raise ConfigError(msg)
+    precisions = options.precision or sorted(
+        {"int8" if file.precision == "int8" else "f32" for file in bundle.spec.files}
+    )
+    if not options.json:
+        truth = golden.file.verified
+        shown = f"verified against {truth.source}: {truth.figure}" if truth else "unverified: made without ground truth"
+        print(f"{bundle.spec.name}: {len(golden.file.images)} golden pictures, {golden.objects} objects, {shown}")
+        print(_HEAD)
+    rows = verify(bundle, golden, options.backend or list(BACKENDS), precisions, _nothing if options.json else _print)
+    named = options.backend or options.all_backends
+    judged = [row for row in rows if named or row.file]
+    if options.json:
+        print(
+            json.dumps(
+                {"model": bundle.spec.name, "proof": bundle.proof, "rows": [_facts(row) for row in rows]}, indent=2
+            )
+        )
+    if not judged and not options.json:
+        print("no runtime of this machine can read it")
+    return EXIT_DONE if judged and all(row.passed for row in judged) else EXIT_FAILED
+
+
+_COLUMNS = "{:<13}{:<28}{:<6}{:>7}{:>9}{:>8}{:>7}{:>9}{:>8}{:>9}  {}"
+_HEAD = _COLUMNS.format(
+    "runtime", "file", "prec.", "tensor", "objects", "missed", "extra", "overlap", "score", "quality", "verdict"
+)
+
+
+def _print(row: "Row") -> None:
+    agreement = None if row.verdict is None else row.verdict.agreement
+    figures = ["", "", "", "", "", ""]
+    if agreement is not None:
+        figures = [
+            f"{agreement.found}/{agreement.objects}", str(agreement.missed), str(agreement.extra),
+            f"{agreement.mean_iou:.4f}", f"{agreement.score_diff:.4f}", f"{agreement.quality:.4f}",
+        ]  # fmt: skip
+    tensor = "" if row.verdict is None else f"{row.verdict.tensor_levels:.2f}"
+    verdict = "passed" if row.passed else f"{'failed' if row.file else 'not here'}: {row.reason}"
+    print(_COLUMNS.format(row.backend, row.file, row.precision, tensor, *figures, verdict), flush=True)
+
+
+def _nothing(row: "Row") -> None:
+    del row
+
+
+def _facts(row: "Row") -> dict[str, Any]:
+    return {**asdict(row), "passed": row.passed}

@@ -1,0 +1,58 @@
+"""Proves every runtime of this machine on a bundle's golden data, and says how far each is from the reference."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge_vision.core.errors import BackendError
+from edge_vision.core.model import ModelFile
+from edge_vision.core.protocols import LoadOptions
+from edge_vision.inference.select import load, usable_files
+from edge_vision.models.bundle import Bundle
+from edge_vision.models.gate import Verdict, precision_of, prove
+from edge_vision.models.golden import Golden
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of one runtime and one file; without a verdict it did not get as far, and `reason` says why."""
+
+    backend: str
+    file: str
+    precision: str
+    reason: str
+    verdict: Verdict | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it sees what the reference sees."""
+        return not self.reason
+
+
+def verify(
+    bundle: Bundle, golden: Golden, backends: Sequence[str], precisions: Sequence[str], tell: Callable[[Row], None]
+) -> list[Row]:
+    """Prove each runtime with each of its files at each precision; `tell` hears of each row as it comes."""
+    rows: list[Row] = []
+    for name in backends:
+        for precision in precisions:
+            for row in _rows(bundle, golden, name, precision):
+                tell(row)
+                rows.append(row)
+    return rows
+
+
+def _rows(bundle: Bundle, golden: Golden, name: str, precision: str) -> list[Row]:
+    try:
+        files = usable_files(name, bundle.spec, precision)
+    except BackendError as error:
+        return [Row(name, "", precision, str(error))]
+    return [_row(bundle, golden, name, file, precision) for file in files]
+
+
+def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, precision: str) -> Row:
+    path, coarser = bundle.path_of(file), precision_of(file, precision)
+    try:
+        verdict = prove(bundle, golden, file, load(name, file, LoadOptions(precision)), precision)
+    except BackendError as error:
+        return Row(name, path, coarser, str(error))
+    return Row(name, path, coarser, verdict.reason, verdict)
