@@ -1,0 +1,216 @@
+"""A server keeps the contract of an engine, and whatever it does wrong is an InferenceError in time."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from oip_server import Arrays, OipServer, serving
+
+from edge_vision.core.errors import BackendError, BackendUnavailableError, ConfigError, InferenceError, ModelError
+from edge_vision.core.model import ModelFile
+from edge_vision.core.options import Secret
+from edge_vision.inference.remote.options import RemoteOptions
+from edge_vision.inference.remote.server import RemoteModel
+from edge_vision.testing.contracts import check_engine
+
+SHAPE = (1, 3, 8, 8)
+FILE = ModelFile(Path("model.onnx"), "onnx", SHAPE)
+
+
+def _halved(arrays: Arrays) -> Arrays:
+    return {"out": arrays["in"] / 2}
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[OipServer]:
+    """A server that halves its input."""
+    server = OipServer(_halved, [("in", "FP32", [-1, 3, 8, 8])], [("out", "FP32", [-1, 3, 8, 8])])
+    with serving(server):
+        yield server
+
+
+def _model(server: OipServer, **options: Any) -> RemoteModel:
+    settings: dict[str, Any] = {"timeout_s": 0.6, **options}
+    return RemoteModel(server.url, "m", RemoteOptions(urls=(server.url,), **settings))
+
+
+def _picture() -> Arrays:
+    return {"in": np.random.default_rng(5).normal(size=SHAPE).astype(np.float32)}
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["bytes", "json"])
+def test_sessions_of_a_server_answer_like_those_of_a_runtime(server: OipServer, binary: bool) -> None:
+    """One by one and side by side, by raw bytes or by numbers, the answer is that of the model to the last bit."""
+    server.binary = binary
+    engine = _model(server).load(FILE)
+    assert engine.device == f"oip 0.1 at 127.0.0.1:{server.port}"
+    assert str(engine.inputs[0]) == "in [-1, 3, 8, 8] float32"
+    picture = _picture()
+    found = check_engine(engine, picture, threads=3)
+    assert np.array_equal(found["out"], picture["in"] / 2)
+
+
+def test_a_session_keeps_its_connection(server: OipServer) -> None:
+    """Ten inferences, one connection."""
+    engine = _model(server).load(FILE)
+    before = server.connections
+    with engine.open_session() as session:
+        for _ in range(10):
+            session.infer(_picture())
+    assert server.connections == before + 1
+
+
+def test_a_server_that_says_goodbye_after_each_answer_is_connected_to_again(server: OipServer) -> None:
+    """Connection: close in a complete answer is no failure."""
+    engine = _model(server).load(FILE)
+    server.fault = "close"
+    with engine.open_session() as session:
+        for _ in range(3):
+            assert session.infer(_picture())["out"].shape == SHAPE
+
+
+FAULTS = {
+    "500": "status 500: out of memory",
+    "reset": "[Cc]onnection",
+    "truncated": "bytes early",
+    "drip": "no answer within 0.6 s",
+    "wrong shape": r"out came as \[1, 3, 8, 7\]",
+    "wrong type": "out came as .* float64",
+    "other output": "output out is missing",
+    "other id": "answers request somebody else's",
+    "other version": "version 2 of the model answered, not 1",
+    "short tensor": "needs 768 bytes, 764 came",
+    "long head": "999999999 of",
+    "huge": "longer than the limit",
+}
+
+
+@pytest.mark.parametrize("fault, words", FAULTS.items(), ids=list(FAULTS))
+def test_whatever_is_wrong_with_an_answer_is_an_error_in_time(server: OipServer, fault: str, words: str) -> None:
+    """It names the server and what was wrong, within the time-out; and a server with that fault is not loaded."""
+    model = _model(server)
+    engine = model.load(FILE)
+    with engine.open_session() as session:
+        session.infer(_picture())
+        server.fault = fault
+        started = time.monotonic()
+        with pytest.raises(InferenceError, match=words) as caught:
+            session.infer(_picture())
+        assert time.monotonic() - started < 1.5
+        assert f"127.0.0.1:{server.port}" in str(caught.value)
+    if fault not in {"other version", "drip"}:  # a first answer may take long, and its version is the one that counts
+        with pytest.raises(BackendUnavailableError, match=words):
+            model.load(FILE)
+
+
+def test_a_slow_server_runs_out_of_time(server: OipServer) -> None:
+    """A frame waits no longer than `timeout_s`; and the late answer never becomes that of the next frame."""
+    engine = _model(server).load(FILE)
+    with engine.open_session() as session:
+        server.delay_s = 1.0
+        started = time.monotonic()
+        with pytest.raises(InferenceError, match=r"no answer within 0\.6 s"):
+            session.infer(_picture())
+        assert 0.5 < time.monotonic() - started < 0.95
+        server.delay_s = 0.0
+        with pytest.raises(InferenceError, match=r"no answer within 0\.6 s"):
+            session.infer(_picture())
+
+
+def test_a_connection_that_broke_is_not_made_again(server: OipServer) -> None:
+    """Whoever answers at that address now may serve another model: a new session is for the one who proves it."""
+    engine = _model(server).load(FILE)
+    with engine.open_session() as session:
+        session.infer(_picture())
+        server.drop_connections()
+        asked = server.requests
+        for _ in range(2):
+            with pytest.raises(InferenceError, match=f":{server.port}: "):
+                session.infer(_picture())
+        assert server.requests == asked
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [("not ready", "health/ready: status 503"), ("html", "not of the protocol"), ("absent", "unknown model")],
+)
+def test_a_server_that_is_not_ready_is_unavailable(server: OipServer, fault: str, words: str) -> None:
+    """It is up and does not have the model, or does not speak the protocol."""
+    server.fault = fault
+    if fault == "absent":
+        server.model = "another"
+    with pytest.raises(BackendUnavailableError, match=words):
+        _model(server).load(FILE)
+
+
+def test_nobody_at_the_address_is_unavailable(free_port: int) -> None:
+    """Refused at once."""
+    model = RemoteModel(f"http://127.0.0.1:{free_port}", "m", RemoteOptions(urls=(f"http://127.0.0.1:{free_port}",)))
+    with pytest.raises(BackendUnavailableError, match=f"{free_port}: Connection refused"):
+        model.load(FILE)
+
+
+def test_a_model_that_takes_something_else_is_a_model_error(server: OipServer) -> None:
+    """Its size is not the bundle's: it would not see what the cameras see."""
+    server.inputs = [("in", "FP32", [1, 3, 16, 16])]
+    with pytest.raises(ModelError, match=r"\[1, 3, 16, 16\].*\[1, 3, 8, 8\]"):
+        _model(server).load(FILE)
+
+
+def test_a_server_that_does_not_describe_its_model_is_unavailable(server: OipServer) -> None:
+    """Empty metadata: nothing can be checked."""
+    server.inputs = []
+    with pytest.raises(BackendUnavailableError, match="does not say what model m takes"):
+        _model(server).load(FILE)
+
+
+def test_the_token_goes_with_every_request(server: OipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And without it, or with a wrong one, the server's own words are told."""
+    server.token = "open sesame"
+    monkeypatch.setenv("OIP_TOKEN", "open sesame")
+    engine = _model(server, token=Secret(env="OIP_TOKEN")).load(FILE)
+    with engine.open_session() as session:
+        session.infer(_picture())
+    with pytest.raises(BackendError, match="401: who are you"):
+        _model(server).load(FILE)
+
+
+@pytest.fixture(name="certificate", scope="module")
+def _certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signed itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "server.pem", folder / "server.key"
+    command = (
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=oip "
+        f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True, timeout=30)
+    return certificate, key
+
+
+def test_tls_with_the_right_authority_and_no_other(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    """A certificate that `ca_file` vouches for is trusted; without it, it is not; nor is a file without any."""
+    server = OipServer(_halved, [("in", "FP32", [1, 3, 8, 8])], [("out", "FP32", [1, 3, 8, 8])])
+    with serving(server, tls=certificate):
+        url = f"https://127.0.0.1:{server.port}"
+        options = RemoteOptions(urls=(url,), ca_file=certificate[0])
+        check_engine(RemoteModel(url, "m", options).load(FILE), _picture())
+        with pytest.raises(BackendUnavailableError, match="certificate is not to be trusted"):
+            RemoteModel(url, "m", RemoteOptions(urls=(url,))).load(FILE)
+        for content in (None, "no certificate"):
+            file = tmp_path / "ca.pem"
+            if content is not None:
+                file.write_text(content)
+            with pytest.raises(ConfigError, match=r"ca\.pem: no certificates can be read"):
+                RemoteModel(url, "m", RemoteOptions(urls=(url,), ca_file=file)).load(FILE)
+
+
+def test_json_numbers_keep_every_bit() -> None:
+    """What json writes of a float32 reads back as the same float32."""
+    values = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+    assert np.array_equal(np.array(json.loads(json.dumps(values.tolist())), np.float32), values)
