@@ -8,12 +8,17 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
+
+from edge_vision.inference.remote.messages import messages
 
 Arrays = dict[str, NDArray[Any]]
 NAMES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64", "float64": "FP64"}
@@ -21,7 +26,7 @@ TYPES = {name: dtype for dtype, name in NAMES.items()}
 
 
 class OipServer:
-    """One model, "m" unless named otherwise, behind HTTP on a loopback port.
+    """One model, "m" unless named otherwise, behind HTTP or gRPC on a loopback port.
 
     `fault` names what goes wrong from now on; `requests` counts inferences, `connections` those who connected.
     `binary` says whether tensors may come as raw bytes.
@@ -44,6 +49,7 @@ class OipServer:
         self.delay_s = 0.0
         self.requests = 0
         self.connections = 0
+        self.scheme = "http"
         self.port = 0
         self.headers_seen: list[dict[str, str]] = []
         self.open: set[socket.socket] = set()
@@ -51,7 +57,7 @@ class OipServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def drop_connections(self) -> None:
         """Break every connection off, as the death of the process would."""
@@ -201,6 +207,86 @@ def _spoiled(found: Arrays, fault: str) -> Arrays:
     return found
 
 
+class _Service(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+    """The same behind gRPC."""
+
+    def __init__(self, site: OipServer) -> None:
+        self._site = site
+
+    def service(self, details: Any) -> Any:
+        method = details.method.rpartition("/")[2]
+        answers = {
+            "ServerReady": self._server_ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._model_infer,
+        }
+        answer = answers.get(method)
+        return None if answer is None else grpc.unary_unary_rpc_method_handler(partial(self._serve, method, answer))
+
+    def _serve(self, method: str, answer: Callable[[Any, Any], Any], content: bytes, context: Any) -> bytes:
+        site = self._site
+        site.connections += method == "ServerReady"
+        if site.token and ("authorization", f"Bearer {site.token}") not in context.invocation_metadata():
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "401: who are you?")
+        request = getattr(messages(), f"{method}Request").FromString(content)
+        made: bytes = answer(request, context)
+        return b"\xff" * 9 if site.fault == "html" else made
+
+    def _server_ready(self, _request: Any, _context: Any) -> bytes:
+        return _packed("ServerReadyResponse", ready=self._site.fault != "not ready")
+
+    def _model_ready(self, request: Any, context: Any) -> bytes:
+        if request.name != self._site.model:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: {request.name}")
+        return _packed("ModelReadyResponse", ready=True)
+
+    def _server_metadata(self, _request: Any, _context: Any) -> bytes:
+        return _packed("ServerMetadataResponse", name="oip", version="0.1")
+
+    def _model_metadata(self, _request: Any, _context: Any) -> bytes:
+        sides = {
+            side: [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in tensors]
+            for side, tensors in (("inputs", self._site.inputs), ("outputs", self._site.outputs))
+        }
+        return _packed("ModelMetadataResponse", **sides)
+
+    def _model_infer(self, request: Any, context: Any) -> bytes:
+        site = self._site
+        site.requests += 1
+        time.sleep(site.delay_s)
+        if site.fault == "500":
+            context.abort(grpc.StatusCode.INTERNAL, "out of memory")
+        arrays = {
+            one.name: np.frombuffer(raw, TYPES[one.datatype]).reshape(tuple(one.shape))
+            for one, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+        }
+        found = _spoiled(site.answer(arrays), site.fault)
+        outputs: list[dict[str, Any]] = [
+            {"name": name, "datatype": NAMES[value.dtype.name], "shape": value.shape} for name, value in found.items()
+        ]
+        raw = [value.tobytes() for value in found.values()]
+        if site.fault == "short tensor":
+            raw = [one[:-4] for one in raw]
+        if not site.binary:
+            for entry, value in zip(outputs, found.values(), strict=True):
+                entry["contents"] = {"fp32_contents": value.ravel().tolist()}
+            raw = []
+        return _packed(
+            "ModelInferResponse",
+            id="somebody else's" if site.fault == "other id" else request.id,
+            model_version="2" if site.fault == "other version" else site.version,
+            outputs=outputs,
+            raw_output_contents=raw,
+        )
+
+
+def _packed(kind: str, **fields: Any) -> bytes:
+    packed: bytes = getattr(messages(), kind)(**fields).SerializeToString()
+    return packed
+
+
 class _Http(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
     block_on_close = True
@@ -208,6 +294,26 @@ class _Http(http.server.ThreadingHTTPServer):
 
     def handle_error(self, *_: Any) -> None:
         """A client that goes away is no error of the server."""
+
+
+@contextmanager
+def serving_grpc(server: OipServer, port: int = 0, tls: tuple[Path, Path] | None = None) -> Iterator[OipServer]:
+    """The same over gRPC."""
+    with ThreadPoolExecutor(8) as pool:
+        listener = grpc.server(pool, options=[("grpc.so_reuseport", 0)])
+        listener.add_generic_rpc_handlers((_Service(server),))
+        address = f"127.0.0.1:{port}"
+        if tls is None:
+            server.port = listener.add_insecure_port(address)
+        else:
+            pair = (tls[1].read_bytes(), tls[0].read_bytes())
+            server.port = listener.add_secure_port(address, grpc.ssl_server_credentials((pair,)))
+        server.scheme = "grpc" if tls is None else "grpcs"
+        listener.start()
+        try:
+            yield server
+        finally:
+            listener.stop(None).wait(10)
 
 
 @contextmanager
@@ -220,6 +326,7 @@ def serving(server: OipServer, port: int = 0, tls: tuple[Path, Path] | None = No
             context.load_cert_chain(*tls)
             listener.socket = context.wrap_socket(listener.socket, server_side=True)
         server.port = listener.server_address[1]
+        server.scheme = "http" if tls is None else "https"
         thread = threading.Thread(target=listener.serve_forever, args=(0.05,), name="oip")
         thread.start()
         try:

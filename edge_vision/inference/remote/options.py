@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
 
-from edge_vision.core.options import Number, Options, RelativePath, Secret, Seconds
+from edge_vision.core.options import Number, Options, RelativePath, Seconds, Secret
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 _ADDRESS: Final = re.compile(r"[a-z]+://(\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?")
@@ -49,7 +49,7 @@ class RemoteOptions(Options):
         600.0, ge=1, le=86400, description="How often a server that works is shown the golden pictures again."
     )
     ca_file: RelativePath | None = Field(
-        None, description="Certificates (PEM) to trust for https and grpcs; those of the system if not given."
+        None, description="Certificates (PEM) to trust; if not given those of the system, for grpcs those of gRPC."
     )
     token: Secret | None = Field(None, description="Where the bearer token is: {env|file|credential: NAME}.")
 

@@ -262,7 +262,7 @@ def _binary_request(name: str, tensors: Tensors) -> tuple[list[bytes | memoryvie
             ],
         }
     )
-    body: list[bytes | memoryview] = [head, *(memoryview(value).cast("B") for value in arrays.values())]
+    body: list[bytes | memoryview] = [head, *(value.data.cast("B") for value in arrays.values())]
     length = len(head) + sum(value.nbytes for value in arrays.values())
     return body, {
         "Content-Type": "application/octet-stream",

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from edge_vision.core.errors import BackendUnavailableError, ConfigError, InferenceError
+from edge_vision.core.errors import BackendUnavailableError, ConfigError, InferenceError, MissingLibraryError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.inference.remote.options import RemoteOptions
 from edge_vision.inference.remote.rest import RefusedError, RestClient
+from edge_vision.inference.remote.rpc import GrpcClient
 from edge_vision.inference.remote.tensors import Answer, Client
 from edge_vision.inference.shapes import check_input
 
@@ -46,7 +47,7 @@ class RemoteModel:
             check_input(about.inputs, file)
             blank = {about.inputs[0].name: np.zeros(file.input_shape, file.input_dtype)}
             answer = _first_answer(client, blank, max(timeout_s, _FIRST_S))
-        except InferenceError as error:
+        except (InferenceError, MissingLibraryError) as error:
             raise BackendUnavailableError(str(error)) from error
         finally:
             client.close()
@@ -64,17 +65,17 @@ class RemoteModel:
     def _maker(self) -> Callable[..., Client]:
         """What makes connections to the server."""
         options = self._options
+        scheme = urlsplit(self.url).scheme
         token = "" if options.token is None else options.token.reveal()
-        return partial(RestClient, self.url, self._name, options.version, self._trust(), token)
-
-    def _trust(self) -> ssl.SSLContext | None:
-        if urlsplit(self.url).scheme != "https":
-            return None
         try:
-            return ssl.create_default_context(cafile=self._options.ca_file)
+            context = ssl.create_default_context(cafile=options.ca_file) if scheme in {"https", "grpcs"} else None
+            authorities = None if context is None or options.ca_file is None else options.ca_file.read_bytes()
         except OSError as error:
-            msg = f"{self._options.ca_file}: no certificates can be read: {error.strerror or error}"
+            msg = f"{options.ca_file}: no certificates can be read: {error.strerror or error}"
             raise ConfigError(msg) from None
+        if scheme.startswith("grpc"):
+            return partial(GrpcClient, self.url, self._name, options.version, authorities, token)
+        return partial(RestClient, self.url, self._name, options.version, context, token)
 
 
 def _first_answer(client: Client, tensors: Tensors, timeout_s: float) -> Answer:
