@@ -15,6 +15,7 @@ from edge_vision.app.check import Checked, check_site
 from edge_vision.app.engines import Engines, load_engines
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.pipeline import open_road
+from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
@@ -62,6 +63,7 @@ class Daemon:
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
         self._outlets = [Outlet(options, opening) for options in checked.site.publish]
         self._units: list[Unit] = []
+        self._servers: list[Servers] = []
         self._opened_ns = 0
         self._drained_ns = 0
         self._abandoned = False
@@ -109,7 +111,10 @@ class Daemon:
     def left_behind(self) -> bool:
         """Whether a thread still runs that cannot be ended: then only `os._exit` ends the process."""
         workers = [worker for unit in self._units for worker in (unit.capture, unit.analysis)]
-        return self._abandoned or any(worker.alive for worker in workers + [out.worker for out in self._outlets])
+        checks = any(not servers.join(0.0) for servers in self._servers)
+        return (
+            self._abandoned or checks or any(worker.alive for worker in workers + [out.worker for out in self._outlets])
+        )
 
     def _open_sinks(self) -> None:
         for outlet in self._outlets:
@@ -128,13 +133,14 @@ class Daemon:
             Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._clock)
             for camera in site.cameras
         ]
-        facts = {"models": _facts(engines)}
+        self._servers = [served.servers for served in engines if served.servers is not None]
         supervisor = Supervisor(
             self._units,
             self._outlets,
-            lambda state, more: self._publish_status(state, {**facts, **more}),
+            lambda state, more: self._publish_status(state, {"models": _facts(engines), **more}),
             self._notifier,
             self._clock,
+            self._servers,
         )
         if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
@@ -269,16 +275,23 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _facts(engines: Engines) -> list[dict[str, Any]]:
-    """What the status says of the models."""
-    return [
-        {
-            "name": served.model.name,
-            "backend": served.model.backend,
-            "device": served.model.device,
-            "precision": served.model.precision,
-            "passed_over": dict(served.passed_over),
-            "proof": served.proof.state,
-            **({} if served.proof.agreement is None else {"agreement": asdict(served.proof.agreement)}),
-        }
-        for served in engines
-    ]
+    """What the status says of the models: who answers now, and the servers with the time nobody of them did."""
+    found = []
+    for served in engines:
+        servers = served.servers
+        _, proven = next(servers.online(), (None, None)) if servers else (None, None)
+        model = served.model if proven is None else proven.model
+        agreement = served.proof.agreement if proven is None else proven.agreement
+        found.append(
+            {
+                "name": model.name,
+                "backend": model.backend,
+                "device": model.device,
+                "precision": model.precision,
+                "passed_over": dict(served.passed_over),
+                "proof": served.proof.state,
+                **({} if agreement is None else {"agreement": asdict(agreement)}),
+                **({} if servers is None else {"remote": servers.facts()}),
+            }
+        )
+    return found

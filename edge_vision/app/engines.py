@@ -8,18 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from edge_vision.app.absent import AbsentEngine
+from edge_vision.app.servers import Servers
 from edge_vision.config.site import Site
-from edge_vision.core.errors import ParityError
+from edge_vision.core.errors import InferenceError, NoBackendError, ParityError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.core.scene import ServedModel
 from edge_vision.inference.options import DetectOptions
-from edge_vision.inference.select import select
+from edge_vision.inference.remote.options import RemoteOptions
+from edge_vision.inference.select import Selected, select
 from edge_vision.inference.slots import Slots
 from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
 from edge_vision.models.gate import precision_of
 from edge_vision.models.verdicts import proven
+from edge_vision.runtime.clock import SystemClock
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +32,7 @@ _CAVEATS: Final = {
     "unverified": "its golden data were made without ground truth and prove only that runtimes agree",
 }
 
-_Key: TypeAlias = tuple[Path, tuple[str, ...], str, int | None]
+_Key: TypeAlias = tuple[Path, tuple[str, ...], str, int | None, RemoteOptions | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Served:
     passed_over: tuple[tuple[str, str], ...]
     ends: Ends
     proof: Proof
+    servers: Servers | None = None
+    """Who is asked first, if anybody: this machine stands in for them."""
 
 
 class Engines:
@@ -94,7 +100,10 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
 
 def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots]) -> Served:
     load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel)
-    chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load))
+    servers = None if options.remote is None else Servers(bundle, options, options.remote, SystemClock())
+    if servers is not None:
+        servers.start()
+    chosen = _choose(options, bundle, load, servers)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
     model = ServedModel(bundle.spec.name, chosen.backend, device, precision, bundle.spec.labels)
@@ -105,7 +114,27 @@ def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict
     if proof.state != "verified":
         _log.warning("model %s: %s; `edge-vision models golden` makes golden data", model.name, _CAVEATS[proof.state])
     queue = slots.setdefault(device, Slots(device, plan.parallel))
-    return Served(bundle, chosen.engine, model, queue, chosen.passed_over, bundle.ends_of(chosen.file), proof)
+    return Served(bundle, chosen.engine, model, queue, chosen.passed_over, bundle.ends_of(chosen.file), proof, servers)
+
+
+def _choose(options: DetectOptions, bundle: Bundle, load: LoadOptions, servers: Servers | None) -> Selected[Proof]:
+    """The runtime of this machine, or nobody when there is none and a server answers.
+
+    Raises NoBackendError when nothing serves or ever will; InferenceError when a server may come back.
+    """
+    try:
+        return select(bundle.spec, options.backends, load, partial(_prove, bundle, load))
+    except NoBackendError as error:
+        if servers is None:
+            raise
+        if next(servers.online(), None) is None:
+            away = "".join(f"\n  {server.url}: {server.state}: {server.error}" for server in servers)
+            msg = f"{error}\nand no server answers as it should:{away}"
+            wrong = NoBackendError if all(server.state == "refused" for server in servers) else InferenceError
+            raise wrong(msg) from error
+        _log.warning("%s\nNobody stands in when the servers are lost", error)
+        file = bundle.spec.files[0]
+        return Selected(AbsentEngine(file, str(error)), file, "none", Proof(bundle.proof, None), ())
 
 
 def _prove(bundle: Bundle, options: LoadOptions, name: str, file: ModelFile, engine: Engine) -> Proof:
@@ -119,4 +148,4 @@ def _prove(bundle: Bundle, options: LoadOptions, name: str, file: ModelFile, eng
 
 
 def _key(options: DetectOptions) -> _Key:
-    return options.model, options.backends, options.precision, options.threads
+    return options.model, options.backends, options.precision, options.threads, options.remote

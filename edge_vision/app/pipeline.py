@@ -1,11 +1,14 @@
 """The road: frame in, scene out; one function, no threads inside."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 
 from edge_vision.analytics.table import build_stage
 from edge_vision.app.engines import Engines, Served
+from edge_vision.app.servers import Proven
+from edge_vision.app.standby import Standby
 from edge_vision.config.site import Camera
 from edge_vision.core.frame import Frame
 from edge_vision.core.protocols import Postprocessor, Preprocessor, Session, Stage
@@ -38,7 +41,7 @@ class Detect:
         preprocess: Preprocessor,
         session: Session,
         postprocess: Postprocessor,
-        served: Served,
+        served: Served | Proven,
         options: DetectOptions,
         priority: int,
         clock: Clock,
@@ -80,14 +83,19 @@ def open_road(camera: Camera, engines: Engines, clock: Clock) -> Iterator[Road]:
             if isinstance(options, DetectOptions):
                 served = engines[options]
                 labels = served.model.labels
-                session = resources.enter_context(served.engine.open_session())
-                stages.append(_detect(session, served, options, camera.priority, clock))
+                look = partial(_open_detect, options=options, priority=camera.priority, clock=clock)
+                detect: Stage = resources.enter_context(look(served))
+                if served.servers is not None:
+                    detect = resources.enter_context(closing(Standby(served.servers, look, detect, clock)))
+                stages.append(detect)
             else:
                 stages.append(build_stage(options, labels))
         yield Road(stages)
 
 
-def _detect(session: Session, served: Served, options: DetectOptions, priority: int, clock: Clock) -> Detect:
+@contextmanager
+def _open_detect(served: Served | Proven, options: DetectOptions, priority: int, clock: Clock) -> Iterator[Detect]:
+    """The stage for one way to have the answer, with a session of its own. Raises InferenceError."""
     bundle = served.bundle
     given = {"confidence": options.confidence, "iou": options.iou}
     thresholds = bundle.thresholds.model_copy(
@@ -95,4 +103,5 @@ def _detect(session: Session, served: Served, options: DetectOptions, priority: 
     )
     preprocess = LetterboxPreprocessor(served.ends.input, served.engine.inputs[0].name)
     postprocess = build_postprocessor(served.ends.output, thresholds, len(bundle.spec.labels), served.ends.input.size)
-    return Detect(preprocess, session, postprocess, served, options, priority, clock)
+    with served.engine.open_session() as session:
+        yield Detect(preprocess, session, postprocess, served, options, priority, clock)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from edge_vision.app.outlet import Outlet
+from edge_vision.app.servers import Servers
 from edge_vision.app.unit import Unit
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.systemd import Notifier
@@ -29,6 +30,7 @@ class Supervisor:
         publish_status: Callable[[str, dict[str, Any]], None],
         notifier: Notifier,
         clock: Clock,
+        servers: Sequence[Servers] = (),
     ) -> None:
         self.gave_up = ""
         self.abandoned: list[Worker] = []
@@ -37,6 +39,7 @@ class Supervisor:
         self._publish_status = publish_status
         self._notifier = notifier
         self._clock = clock
+        self._servers = servers
         self._last_states: tuple[str, ...] = ()
         self._last_status_ns = 0
         self._last_tick_ns = clock.monotonic_ns()
@@ -51,6 +54,8 @@ class Supervisor:
             return False
         self._mind_captures()
         self._mind_the_rest()
+        for servers in self._servers:
+            servers.mind()
         if self.gave_up:
             return True
         self._tell()
@@ -60,10 +65,13 @@ class Supervisor:
 
     @property
     def state(self) -> str:
-        """The site's state: online, or degraded when a camera or sink does not work."""
+        """The site's state: online, or degraded when a camera, sink or server does not work."""
         fine = {"online", "ended", "starting"}
-        parts = [*(unit.state for unit in self._units), *(outlet.state for outlet in self._outlets)]
-        return "online" if all(part in fine for part in parts) else "degraded"
+        return "online" if all(state in fine for state in self._states()) else "degraded"
+
+    def _states(self) -> tuple[str, ...]:
+        units, outlets = (unit.state for unit in self._units), (outlet.state for outlet in self._outlets)
+        return (*units, *outlets, *(server.state for servers in self._servers for server in servers))
 
     def facts(self) -> dict[str, Any]:
         """What the status message says."""
@@ -103,7 +111,7 @@ class Supervisor:
                 self.gave_up = f"{worker.name} ended: {worker.error}"
 
     def _tell(self) -> None:
-        states = (*(unit.state for unit in self._units), *(outlet.state for outlet in self._outlets))
+        states = self._states()
         now_ns = self._clock.monotonic_ns()
         if states != self._last_states or now_ns - self._last_status_ns >= _STATUS_NS:
             self._last_states, self._last_status_ns = states, now_ns

@@ -49,7 +49,7 @@ class Unit:
         self._next_index = 0
         self._frames: Channel[Frame] = Channel(1, Overflow.BLOCK)
         self.capture = self._capture_worker()
-        waits_s = sum(getattr(stage, "timeout_s", 0.0) for stage in camera.stages)
+        waits_s = sum(getattr(stage, "longest_wait_s", 0.0) for stage in camera.stages)
         self.analysis = Worker(f"analyze {camera.id}", self._analyze, _ANALYSIS_LIMIT_S + waits_s, clock)
 
     @property

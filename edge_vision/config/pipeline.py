@@ -27,6 +27,8 @@ _PATHS: Final[dict[Any, frozenset[str]]] = {
     for kind in get_args(member.model_fields["kind"].annotation)
 }
 """The options of each kind of stage that are paths."""
+_GROUPS: Final = ("remote",)
+"""Options that hold paths of their own, such as that of a certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,9 @@ def _names(drafts: list[StageDraft]) -> tuple[dict[str, StageDraft], list[Proble
 def _validated(draft: StageDraft, problems: list[Problem]) -> StageDraft:
     """The draft with its options, or with its problems added to the list, each where it was written."""
     raw = {option: _resolved(value, draft, option) for option, value in draft.raw.items()}
+    written = next((draft.origin(option).folder for option in _GROUPS if option in raw), None)
     try:
-        options = _STAGE.validate_python(raw)
+        options = _STAGE.validate_python(raw, context={"folder": written})
     except ValidationError as error:
         for place, text, at_key in explain(error, StageOptions, draft.raw):
             option = str(place[0]) if place else ""

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field, field_validator
 
 from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
+from edge_vision.inference.remote.options import RemoteOptions
 
 BackendName: TypeAlias = Literal["openvino", "onnxruntime", "opencv_dnn"]
 Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
@@ -27,7 +28,16 @@ class DetectOptions(Options):
     threads: Integer | None = Field(
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
     )
+    remote: RemoteOptions | None = Field(
+        None, description="Servers that are asked first; the runtimes of this machine stand in while none answers."
+    )
     timeout_s: Number = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long a frame may wait in all: for each server to connect and to answer, then for the device."""
+        servers_s = 2 * self.remote.timeout_s * len(self.remote.urls) if self.remote else 0.0
+        return servers_s + self.timeout_s
 
     @field_validator("backends")
     @classmethod
