@@ -48,11 +48,15 @@ class Availability:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How an engine is to run: the numeric precision, threads per inference, and how many run side by side."""
+    """How an engine is to run: the numeric precision, threads per inference, and how many run side by side.
+
+    `batch` is how many frames at once it may be given, where the model's first axis is open.
+    """
 
     precision: str = "f32"
     threads: int = 1
     parallel: int = 1
+    batch: int = 1
 
 
 class Session(Protocol):
