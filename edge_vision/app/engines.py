@@ -96,7 +96,7 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
 
 def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
     most = 1 if options.batching is None else min(options.batching.most, cameras)
-    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, most)
+    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
     chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load))
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
