@@ -26,7 +26,7 @@ class RemoteFile(Options):
     path: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Its name in the bundle.")
     url: Annotated[Url, Field(pattern=r"^https://")] = Field(description="Where it is, at a version that never moves.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Its checksum.")
-    size: Integer = Field(ge=1, le=8 << 30, description="Its size in bytes.")
+    size: Integer = Field(ge=1, description="Its size in bytes.")
 
     @field_validator("url")
     @classmethod

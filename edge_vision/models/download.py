@@ -6,20 +6,18 @@ import http.client
 import logging
 import os
 import shutil
-import ssl
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, cast
-from urllib.parse import urlsplit
 
 from edge_vision import __version__
 from edge_vision.core.errors import DownloadError
 from edge_vision.core.files import cache_folder, sha256_of
 from edge_vision.models.catalog import RemoteFile
+from edge_vision.models.web import opener_for, translated
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.clock import Clock, SystemClock
 from edge_vision.runtime.loops import keep_trying, until
@@ -33,8 +31,6 @@ Progress = Callable[[int, int], None]
 _BLOCK: Final = 1 << 16
 _PROGRESS: Final = 1 << 16
 """An attempt that gets so much further than any before it is no failure in a row, however often the line drops."""
-_TRANSIENT: Final = frozenset({408, 416, 425, 429, 500, 502, 503, 504})
-"""Answers of a server that may be another one the next time (RFC 9110, 6585, 8470)."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -76,10 +72,10 @@ class Downloader:
         clock: Clock | None = None,
     ) -> None:
         self._folder = folder or downloads_folder()
-        self._schemes = ("https", "http") if plain_http else ("https",)
+        schemes = ("https", "http") if plain_http else ("https",)
         self._patience = patience or Patience()
         self._clock = clock or SystemClock()
-        self._opener = _opener(self._schemes)
+        self._opener = opener_for(schemes)
 
     def fetch(self, file: RemoteFile, url: str, progress: Progress) -> Path:
         """The file, downloaded now or before; its size and checksum are those declared.
@@ -180,7 +176,7 @@ class Downloader:
                 raise
             if have and getattr(error, "code", 0) == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.unlink()  # what lies there now is shorter than what was fetched: begin again
-            raise _translated(error, url) from error
+            raise translated(error, url) from error
         return start == 0
 
     def _copy(self, answer: Any, file: RemoteFile, url: str, part: Path, start: int, progress: Progress) -> None:
@@ -228,21 +224,6 @@ def _where(answer: Any, have: int, file: RemoteFile, url: str, part: Path) -> in
     return 0
 
 
-def _translated(error: Exception, url: str) -> DownloadError:
-    """What went wrong between here and a server, as a sentence, and whether it may be better soon."""
-    if isinstance(error, urllib.error.HTTPError):
-        error.close()
-        return DownloadError(f"{url}: {error.code} {error.reason}", again=error.code in _TRANSIENT)
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return DownloadError(f"{url}: the server's certificate is not trusted: {reason.verify_message}")
-    if isinstance(reason, TimeoutError):
-        return DownloadError(f"{url}: no answer within the time limit", again=True)
-    if isinstance(reason, OSError):
-        return DownloadError(f"{url}: {reason.strerror or reason}", again=True)
-    return DownloadError(f"{url}: {type(error).__name__}: {reason}", again=True)
-
-
 def _opened(part: Path, mode: str) -> IO[bytes]:
     try:
         return cast("IO[bytes]", part.open(mode, buffering=0))
@@ -273,35 +254,3 @@ def _check_room(part: Path, missing: int) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to the schemes allowed."""
-
-    def __init__(self, schemes: tuple[str, ...]) -> None:
-        self._schemes = schemes
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """The request that follows, or DownloadError."""
-        if urlsplit(newurl).scheme not in self._schemes:
-            fp.close()
-            text = f"{req.full_url}: redirects to {newurl}, which is not {' or '.join(self._schemes)}"
-            raise DownloadError(text)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener(schemes: tuple[str, ...]) -> urllib.request.OpenerDirector:
-    """What opens addresses of these schemes and no others: no file:, no ftp:."""
-    opener = urllib.request.OpenerDirector()
-    handlers = [
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPSHandler(),
-        _Redirects(schemes),
-        *([urllib.request.HTTPHandler()] if "http" in schemes else []),
-    ]
-    for handler in handlers:
-        opener.add_handler(handler)
-    return opener
