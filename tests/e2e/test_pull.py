@@ -105,7 +105,7 @@ def test_a_pulled_vehicle_lpd_0106_sees_the_truck_and_its_plate(
 def test_a_pull_killed_in_the_middle_goes_on_where_it_was(
     models: Pull, edge_vision: Start, real_files: dict[str, bytes], tmp_path: Path, cache: dict[str, str]
 ) -> None:
-    """Killed by signal 9 after a megabyte: the second pull asks for the rest alone, and no half bundle is there in between."""
+    """Killed after a megabyte: the second pull asks for the rest alone, and no half bundle is there in between."""
     whole = len(real_files["/yolox_nano/yolox_nano.onnx"])
     part = tmp_path / "cache/edge-vision/downloads" / f"{read_catalog().entry('yolox_nano').files[0].sha256}.part"
     with serving(real_files, SLOW) as server:
