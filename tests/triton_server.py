@@ -4,7 +4,9 @@ Usage: triton_server.py MODEL.onnx NAME HTTP_PORT GRPC_PORT
 """
 
 import sys
+from typing import Any
 
+import numpy as np
 import onnxruntime
 from pytriton.decorators import batch
 from pytriton.model_config import ModelConfig, Tensor
@@ -19,16 +21,14 @@ def main() -> None:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (given,), (made,) = session.get_inputs(), session.get_outputs()
 
-    @batch
-    def infer(**tensors):  # type: ignore[no-untyped-def]
+    @batch  # type: ignore[untyped-decorator]
+    def infer(**tensors: Any) -> Any:
         return session.run([made.name], {given.name: tensors[given.name]})
 
     config = TritonConfig(
         http_address="127.0.0.1", http_port=int(http_port), grpc_address="127.0.0.1", grpc_port=int(grpc_port),
         metrics_port=0, allow_metrics=False, log_verbose=0,
     )  # fmt: skip
-    import numpy as np
-
     with Triton(config=config) as triton:
         triton.bind(
             model_name=name,

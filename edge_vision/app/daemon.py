@@ -289,6 +289,7 @@ def _facts(engines: Engines) -> list[dict[str, Any]]:
                 "device": model.device,
                 "precision": model.precision,
                 "passed_over": dict(served.passed_over),
+                "batching": served.batching,
                 "proof": served.proof.state,
                 **({} if agreement is None else {"agreement": asdict(agreement)}),
                 **({} if servers is None else {"remote": servers.facts()}),
