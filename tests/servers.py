@@ -32,8 +32,11 @@ def wait_for_port(port: int, timeout_s: float = 10.0) -> None:
     pytest.fail(f"nobody listens on port {port} after {timeout_s:g} s")
 
 
-class _Server:
+class Server:
     """A server process that can be killed and started again on the same port."""
+
+    start_s = 10.0
+    """How long it may take until it listens."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -46,9 +49,17 @@ class _Server:
     def start(self) -> None:
         """Start it and wait until it listens."""
         self._process = subprocess.Popen(
-            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            self.command(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=self.environment(),
         )
-        wait_for_port(self.port)
+        wait_for_port(self.port, self.start_s)
+
+    def environment(self) -> dict[str, str] | None:
+        """The variables it is started with; None for those of this process."""
+        return None
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, such as SIGSTOP."""
@@ -63,7 +74,7 @@ class _Server:
             self._process = None
 
 
-class Broker(_Server):
+class Broker(Server):
     """A mosquitto that lets anybody in and drops nothing."""
 
     def __init__(self, port: int, folder: Path, more: str = "") -> None:
@@ -82,7 +93,7 @@ class Broker(_Server):
         return [program, "-c", str(self._config)]
 
 
-class RtspServer(_Server):
+class RtspServer(Server):
     """A GStreamer RTSP server that serves a clip, for ever, at rtsp://127.0.0.1:PORT/line."""
 
     def __init__(self, port: int, clip: Path, user: str = "", password: str = "") -> None:

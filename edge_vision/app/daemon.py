@@ -6,13 +6,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from edge_vision.app.check import Checked, check_site
-from edge_vision.app.engines import Engines, load_engines
+from edge_vision.app.engines import load_engines
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.pipeline import open_road
 from edge_vision.app.servers import Servers
@@ -64,6 +63,7 @@ class Daemon:
         self._outlets = [Outlet(options, opening) for options in checked.site.publish]
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
+        self._models: Callable[[], dict[str, Any]] = dict
         self._opened_ns = 0
         self._drained_ns = 0
         self._abandoned = False
@@ -85,7 +85,7 @@ class Daemon:
             supervisor = self._start()
             gave_up = self._watch(supervisor, max_seconds)
             self._finish_analysis()
-            reason, counts = gave_up or "done", supervisor.facts()
+            reason, counts = gave_up or "done", {**self._models(), **supervisor.facts()}
         except _StoppedEarlyError:
             _log.info("asked to stop before the first frame")
         except Exception as error:
@@ -133,11 +133,12 @@ class Daemon:
             Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._clock)
             for camera in site.cameras
         ]
+        self._models = lambda: {"models": engines.facts()}
         self._servers = [served.servers for served in engines if served.servers is not None]
         supervisor = Supervisor(
             self._units,
             self._outlets,
-            lambda state, more: self._publish_status(state, {"models": _facts(engines), **more}),
+            lambda state, more: self._publish_status(state, {**self._models(), **more}),
             self._notifier,
             self._clock,
             self._servers,
@@ -272,27 +273,3 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _facts(engines: Engines) -> list[dict[str, Any]]:
-    """What the status says of the models: who answers now, and the servers with the time nobody of them did."""
-    found = []
-    for served in engines:
-        servers = served.servers
-        _, proven = next(servers.online(), (None, None)) if servers else (None, None)
-        model = served.model if proven is None else proven.model
-        agreement = served.proof.agreement if proven is None else proven.agreement
-        found.append(
-            {
-                "name": model.name,
-                "backend": model.backend,
-                "device": model.device,
-                "precision": model.precision,
-                "passed_over": dict(served.passed_over),
-                "batching": served.batching,
-                "proof": served.proof.state,
-                **({} if agreement is None else {"agreement": asdict(agreement)}),
-                **({} if servers is None else {"remote": servers.facts()}),
-            }
-        )
-    return found

@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge_vision.app.absent import AbsentEngine
 from edge_vision.app.servers import Servers
@@ -73,6 +73,28 @@ class Engines:
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._served.values())
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What the status says of each model: who answers now, and how its servers are."""
+        return [_facts(served) for served in self]
+
+
+def _facts(served: Served) -> dict[str, Any]:
+    servers = served.servers
+    _, proven = next(servers.online(), (None, None)) if servers else (None, None)
+    model = served.model if proven is None else proven.model
+    agreement = served.proof.agreement if proven is None else proven.agreement
+    return {
+        "name": model.name,
+        "backend": model.backend,
+        "device": model.device,
+        "precision": model.precision,
+        "passed_over": dict(served.passed_over),
+        "batching": served.batching,
+        "proof": served.proof.state,
+        **({} if agreement is None else {"agreement": asdict(agreement)}),
+        **({} if servers is None else {"remote": servers.facts()}),
+    }
 
 
 def load_engines(site: Site, bundles: dict[Path, Bundle], go_on: Callable[[], None] = lambda: None) -> Engines:

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 BACKEND: Final = "remote"
 _MOST_WAIT_S: Final = 10.0
 _STEADY_NS: Final = 30_000_000_000
-"""A server that served for so long before it was lost is tried soon again, like one that never failed."""
+"""A server that is lost sooner than this after its return, or refused, is tried less and less often."""
 _CHECK_S: Final = 600.0
 _MANY: Final = 1024
 """The server has a queue of its own: here nobody waits for a turn."""
@@ -77,8 +77,11 @@ class Server:
             else:
                 proven = before
                 self._prove(proven.file, proven.engine)
+        except (ParityError, ModelError) as error:
+            self._failures += 1
+            self._fail(error, "refused")
         except BackendError as error:
-            self._fail(error, "refused" if isinstance(error, ParityError | ModelError) else "lost")
+            self._fail(error, "lost")
         else:
             self._accept(proven, before)
 
@@ -89,8 +92,8 @@ class Server:
                 return  # another camera met the failure first
             self.proven = None
         self.tally.add("lost")
-        if self._clock.monotonic_ns() - self._online_ns >= _STEADY_NS:
-            self._failures = 0
+        steady = self._clock.monotonic_ns() - self._online_ns >= _STEADY_NS
+        self._failures = 1 if steady else self._failures + 1
         self._fail(error, "lost")
 
     def mind(self) -> None:
@@ -169,8 +172,7 @@ class Server:
             _log.info("model %s: %s %s; %s", proven.model.name, proven.model.device, word, seen)
 
     def _fail(self, error: Exception, state: str) -> None:
-        self._failures += 1
-        delay_s = self._backoff.delay_s(self._failures)
+        delay_s = self._backoff.delay_s(max(1, self._failures))
         with self._lock:
             self.proven = None
             self._next_ns = self._clock.monotonic_ns() + int(delay_s * 1e9)

@@ -44,7 +44,10 @@ class RemoteOptions(Options):
     timeout_s: Number = Field(
         2.0, gt=0, le=30, description="How long a server may take to connect or answer before the next one is asked."
     )
-    retry_s: Seconds = Field(2.0, description="Wait before a lost server is tried again; up to 10 s when it stays so.")
+    retry_s: Seconds = Field(
+        2.0,
+        description="Wait before a lost server is tried again; up to 10 s for one that is refused or soon lost again.",
+    )
     prove_every_s: Number = Field(
         600.0, ge=1, le=86400, description="How often a server that works is shown the golden pictures again."
     )
