@@ -33,9 +33,10 @@ class Network(Model):  # type: ignore[misc]
         (given,) = payload.inputs
         (node,) = self._session.get_outputs()
         (value,) = self._session.run([node.name], {given.name: given.as_numpy()})
+        raw = payload.from_grpc or payload.use_binary_outputs
         output = InferOutput(node.name, list(value.shape), "FP32")
-        output.set_data_from_numpy(value, binary_data=given.data is not None and not isinstance(given.data, list))
-        return InferResponse(payload.id or "", self.name, [output])
+        output.set_data_from_numpy(value, binary_data=raw)
+        return InferResponse(payload.id or "", self.name, [output], use_binary_outputs=raw)
 
 
 def main() -> None:
