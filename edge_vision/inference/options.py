@@ -1,14 +1,26 @@
 """What a pipeline may say about running a model."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
 from edge_vision.inference.remote.options import RemoteOptions
 
 BackendName: TypeAlias = Literal["openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"]
 Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
+
+
+def _no_doubles(backends: tuple[BackendName, ...]) -> tuple[BackendName, ...]:
+    double = next((name for name in backends if backends.count(name) > 1), None)
+    if double is not None:
+        msg = f"{double} is listed twice"
+        raise ValueError(msg)
+    return backends
+
+
+Backends: TypeAlias = Annotated[tuple[BackendName, ...], Field(min_length=1), AfterValidator(_no_doubles)]
+"""Names of runtimes in the order in which they are tried, each once."""
 
 
 class BatchingOptions(Options):
@@ -27,10 +39,9 @@ class DetectOptions(Options):
     model: RelativePath = Field(description="Folder of the model bundle (holds model.yaml).")
     confidence: Fraction | None = Field(None, description="Replaces the bundle's confidence threshold.")
     iou: Fraction | None = Field(None, description="Replaces the bundle's overlap threshold.")
-    backends: tuple[BackendName, ...] = Field(
+    backends: Backends = Field(
         ("openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"),
-        min_length=1,
-        description="Runtimes to try, in this order.",
+        description="Runtimes to try, in this order; the site's list if not given.",
     )
     device: str | None = Field(
         None,
@@ -57,12 +68,3 @@ class DetectOptions(Options):
         """How long a frame may wait in all: for each server to connect and to answer, then for the device."""
         servers_s = 2 * self.remote.timeout_s * len(self.remote.urls) if self.remote else 0.0
         return servers_s + self.timeout_s
-
-    @field_validator("backends")
-    @classmethod
-    def _no_doubles(cls, backends: tuple[str, ...]) -> tuple[str, ...]:
-        double = next((name for name in backends if backends.count(name) > 1), None)
-        if double is not None:
-            msg = f"{double} is listed twice"
-            raise ValueError(msg)
-        return backends

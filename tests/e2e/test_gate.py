@@ -37,7 +37,7 @@ def _changed(golden_yolox: Path, tmp_path: Path) -> Callable[[Change], Path]:
 
     def change(how: Change) -> Path:
         folder = tmp_path / "changed"
-        shutil.copytree(golden_yolox, folder, symlinks=True)
+        shutil.copytree(golden_yolox, folder)
         content = yaml.safe_load((folder / "model.yaml").read_text())
         how(content, folder)
         (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -240,6 +240,21 @@ def test_labels_that_contradict_the_input_section_make_no_golden_data(
     assert done.returncode == 78
     assert "with color: bgr the model sees more (AP 0.257) than as model.yaml has it (AP 0.241)" in done.stderr
     assert sorted((file.name, file.stat().st_size) for file in (folder / "golden").iterdir()) == before
+
+
+def test_golden_data_that_cannot_be_written_are_an_error_not_a_traceback(
+    data: Path, changed: Callable[[Change], Path]
+) -> None:
+    """Something else has the name of the folder they are put together in."""
+
+    def block(_content: dict[str, Any], folder: Path) -> None:
+        (folder / ".golden.new").write_text("in the way")
+
+    folder = changed(block)
+    done = models("golden", folder, "--images", data / "images/coco_det_ccby")
+    assert done.returncode == 78
+    assert f"{folder}/golden: cannot be written: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_the_training_framework_saw_verifies_too(

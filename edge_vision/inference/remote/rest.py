@@ -69,10 +69,22 @@ class RefusedError(InferenceError):
 
 
 class RestClient:
-    """One connection that is kept alive. `binary` says how tensors go: as raw bytes, or as JSON numbers."""
+    """One connection that is kept alive.
+
+    `binary` says how tensors go: as raw bytes, or as JSON numbers. `place` is the address to connect to where that is
+    known from another connection: looking a name up has no time limit, and may lead to another server.
+    """
 
     def __init__(
-        self, url: str, model: str, version: str | None, tls: ssl.SSLContext | None, token: str, *, binary: bool = True
+        self,
+        url: str,
+        model: str,
+        version: str | None,
+        tls: ssl.SSLContext | None,
+        token: str,
+        *,
+        binary: bool = True,
+        place: tuple[str, int] | None = None,
     ) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None  # the options see to it
@@ -86,6 +98,7 @@ class RestClient:
         self._connection: http.client.HTTPConnection | None = None
         self._dead = ""
         self.binary = binary
+        self.place = place
 
     def connect(self, timeout_s: float) -> None:
         """Open the connection now rather than with the first request. Raises InferenceError."""
@@ -180,8 +193,10 @@ class RestClient:
         return answer.headers, content
 
     def _connect(self, end: float) -> http.client.HTTPConnection:
-        plain = socket.create_connection((self._host, self._port), max(0.001, end - time.monotonic()))
+        where = self.place or (self._host, self._port)
+        plain = socket.create_connection(where, max(0.001, end - time.monotonic()))
         try:
+            self.place = plain.getpeername()[:2]
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             plain.settimeout(max(0.001, end - time.monotonic()))
             secured = plain if self._tls is None else self._tls.wrap_socket(plain, server_hostname=self._host)

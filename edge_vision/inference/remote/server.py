@@ -52,7 +52,7 @@ class RemoteModel:
         finally:
             client.close()
         place = urlsplit(self.url)
-        again = partial(make, binary=client.binary) if isinstance(client, RestClient) else make
+        again = partial(make, binary=client.binary, place=client.place) if isinstance(client, RestClient) else make
         engine = RemoteEngine(
             again, about.inputs, about.outputs, answer.version, f"{about.server} at {place.netloc}", timeout_s
         )
