@@ -160,6 +160,7 @@ def _choose(options: DetectOptions, bundle: Bundle, load: LoadOptions, servers: 
             wrong = NoBackendError if all(server.state == "refused" for server in servers) else InferenceError
             raise wrong(msg) from error
         _log.warning("%s\nNobody stands in when the servers are lost", error)
+        servers.start()  # to find that out may have taken minutes: the proof should be fresh when frames come
         file = bundle.spec.files[0]
         return Selected(AbsentEngine(file, str(error)), file, "none", Proof(bundle.proof, None), ())
 

@@ -29,6 +29,8 @@ BACKEND: Final = "remote"
 _MOST_WAIT_S: Final = 10.0
 _STEADY_NS: Final = 30_000_000_000
 """A server that is lost sooner than this after its return, or refused, is tried less and less often."""
+_FRESH_NS: Final = 10_000_000_000
+"""A connection is opened only so soon after a proof: later, who answers may be another than was proven."""
 _CHECK_S: Final = 600.0
 _MANY: Final = 1024
 """The server has a queue of its own: here nobody waits for a turn."""
@@ -65,6 +67,7 @@ class Server:
         self._lock = threading.Lock()
         self._failures = 0
         self._online_ns = 0
+        self._proven_ns = 0
         self._next_ns = 0
         self._check: Worker | None = None
 
@@ -96,9 +99,17 @@ class Server:
         self._failures = 1 if steady else self._failures + 1
         self._fail(error, "lost")
 
-    def mind(self) -> None:
-        """Start a check on a thread of its own when it is time for one."""
-        if (self._check is None or not self._check.alive) and self._clock.monotonic_ns() >= self._next_ns:
+    @property
+    def fresh(self) -> bool:
+        """Whether the last proof is so young that a new connection leads to whom it was made with."""
+        return self._clock.monotonic_ns() - self._proven_ns <= _FRESH_NS
+
+    def mind(self, *, now: bool = False) -> None:
+        """Start a check on a thread of its own when it is time for one, or now; there is one at most."""
+        with self._lock:
+            busy = self._check is not None and self._check.alive
+            if busy or not (now or self._clock.monotonic_ns() >= self._next_ns):
+                return
             self._check = Worker(f"check {self.url}", self._check_again, _CHECK_S, self._clock)
             self._check.start()
 
@@ -164,6 +175,7 @@ class Server:
                 return  # lost while it was shown the pictures: who was proven is gone
             self.proven = proven
             self.state = "online"
+            self._proven_ns = now_ns
             self._next_ns = now_ns + self._prove_every_ns
         if before is None:
             self._online_ns = now_ns

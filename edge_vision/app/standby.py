@@ -33,7 +33,10 @@ class Standby:
         for server, proven in self._servers.online():
             asked = self._now()
             try:
-                seen = self._stage(server, proven)(scene)
+                stage = self._stage(server, proven)
+                if stage is None:
+                    continue
+                seen = stage(scene)
             except BackendError as error:
                 self._drop(server)
                 server.lose(proven, error)
@@ -50,12 +53,15 @@ class Standby:
         for server in list(self._opened):
             self._drop(server)
 
-    def _stage(self, server: Server, proven: Proven) -> Stage:
-        """The stage on a connection that is no older than the proof."""
+    def _stage(self, server: Server, proven: Proven) -> Stage | None:
+        """The stage on a connection to whom was proven; None while that has to be proven again first."""
         opened = self._opened.get(server)
         if opened is not None and opened[0] is proven:
             return opened[1]
         self._drop(server)
+        if not server.fresh:
+            server.mind(now=True)
+            return None
         resources = ExitStack()
         stage = resources.enter_context(self._open_stage(proven))
         self._opened[server] = (proven, stage, resources)

@@ -13,7 +13,7 @@ from oip_server import Arrays, OipServer, serving
 from edge_vision.app.servers import Proven, Server, Servers
 from edge_vision.app.standby import Standby
 from edge_vision.core.errors import InferenceError
-from edge_vision.core.scene import Scene, Timings
+from edge_vision.core.scene import Scene, ServedModel, Timings
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.remote.options import RemoteOptions
 from edge_vision.models.bundle import Bundle, read_bundle
@@ -195,10 +195,18 @@ class _Stage:
         self.open = False
 
 
+class _Nobody:
+    """As much of a proof as the log wants to know."""
+
+    model = ServedModel("m", "remote", "nobody", "f32", ())
+    agreement = None
+
+
 def _proven(server: Server) -> Proven:
     """A stand-in for what a proof leaves behind."""
     proven: Any = object.__new__(Proven)
-    server.proven, server.state = proven, "online"
+    server._accept(_Nobody(), None)  # type: ignore[arg-type]
+    server.proven = proven
     return server.proven
 
 
@@ -225,6 +233,25 @@ def test_a_frame_that_one_server_fails_goes_on_to_the_next_and_then_to_this_mach
     clock.advance(1.5)
     assert servers.facts()["fallback"] == {"frames": 1, "seconds": 1.5}
     assert not two.open
+
+
+def test_no_connection_is_opened_long_after_the_proof(bundle: Bundle, server: OipServer, clock: FakeClock) -> None:
+    """The camera came an hour late: the frame is answered here, and the pictures are shown again at once."""
+    servers = _servers(bundle, clock, server.url, prove_every_s=86400)
+    servers.start()
+    remote, local = _Stage(clock, 0.0), _Stage(clock, 0.0)
+    standby = Standby(servers, lambda _: remote.opened(), local, clock)
+    clock.advance(3600)
+    before = server.requests
+    standby(Scene(make_frame(clock=clock)))
+    assert (remote.calls, local.calls) == (0, 1)
+    assert servers.join(30)
+    assert server.requests > before
+    standby(Scene(make_frame(clock=clock)))
+    clock.advance(3600)
+    standby(Scene(make_frame(clock=clock)))
+    assert (remote.calls, local.calls) == (2, 1), "an open connection serves on"
+    standby.close()
 
 
 def test_what_fails_on_this_machine_fails_as_ever(bundle: Bundle, clock: FakeClock) -> None:

@@ -1,7 +1,6 @@
 """The protocol over HTTP: JSON, with tensors as raw bytes behind it where the server takes them."""
 
 import http.client
-import io
 import itertools
 import socket
 import ssl
@@ -25,6 +24,7 @@ from edge_vision.inference.remote.tensors import (
     from_numbers,
     spec_of,
 )
+from edge_vision.inference.remote.timed import TimedSocket
 from edge_vision.inference.shapes import short
 
 _OK: Final = 200
@@ -137,7 +137,7 @@ class RestClient:
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
-            if isinstance(self._connection.sock, _TimedSocket):
+            if isinstance(self._connection.sock, TimedSocket):
                 self._connection.sock.abort()
             self._connection.close()
             self._connection = None
@@ -170,7 +170,7 @@ class RestClient:
             if self._connection is None:
                 self._connection = self._connect(end)
             connection = self._connection
-            assert isinstance(connection.sock, _TimedSocket)
+            assert isinstance(connection.sock, TimedSocket)
             connection.sock.end = end
             connection.request(method, path, body=body, headers={**self._headers, **(headers or {})})
             answer = connection.getresponse()
@@ -205,64 +205,8 @@ class RestClient:
             raise
         connection = http.client.HTTPConnection(self._host, self._port)
         connection.auto_open = 0  # never to anybody else behind our back
-        connection.sock = _TimedSocket(secured, end)
+        connection.sock = TimedSocket(secured, end)
         return connection
-
-
-class _TimedSocket:
-    """What http.client needs of a socket, with one limit for a whole exchange: one byte a second is no answer."""
-
-    def __init__(self, inner: socket.socket, end: float) -> None:
-        self._inner = inner
-        self._reader: _TimedReader | None = None
-        self.end = end
-
-    def arm(self) -> socket.socket:
-        """The socket, to be waited for until the end. Raises TimeoutError past it."""
-        left = self.end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._inner.settimeout(left)
-        return self._inner
-
-    def sendall(self, data: bytes | memoryview) -> None:
-        """Send all of it."""
-        self.arm().sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """A reader for one answer; closing it leaves the socket open."""
-        del mode
-        self._reader = _TimedReader(self)
-        return io.BufferedReader(self._reader)
-
-    def close(self) -> None:
-        """Close the socket, once the answer that is being read has been."""
-        if self._reader is None or self._reader.closed:
-            self._inner.close()
-        else:
-            self._reader.last = True
-
-    def abort(self) -> None:
-        """Close the socket now."""
-        self._inner.close()
-
-
-class _TimedReader(io.RawIOBase):
-    def __init__(self, owner: _TimedSocket) -> None:
-        super().__init__()
-        self._owner = owner
-        self.last = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._owner.arm().recv_into(buffer)
-
-    def close(self) -> None:
-        super().close()
-        if self.last:
-            self._owner.abort()
 
 
 def _binary_request(name: str, tensors: Tensors) -> tuple[list[bytes | memoryview], dict[str, str]]:
