@@ -60,7 +60,7 @@ class Run:
             assert self.process.poll() is None, self.process.stderr.read()
             return [one["model"]["backend"] for one in self.answers()[done:]].count(name) >= frames
 
-        wait_until(enough, 20, f"{frames} frames by {name}")
+        wait_until(enough, 40, f"{frames} frames by {name}")
 
 
 def answers_of(source: dict[str, Any], bundle: Path, folder: Path, **settings: Any) -> list[dict[str, Any]]:

@@ -137,6 +137,27 @@ def test_the_next_server_is_asked_before_this_machine(
     assert site.remote()["fallback"]["frames"] == 0
 
 
+def test_a_server_that_falls_silent_holds_up_one_frame(
+    make_server: Callable[[], OipServer], run: Callable[..., Run], truth: list[list[dict[str, Any]]]
+) -> None:
+    """It keeps its connections and says nothing: after `timeout_s` this machine answers, that frame and the next."""
+    with serving(make_server()) as server:
+        site = run([server.url])
+        site.wait_for_backend("remote")
+        server.delay_s = 2.5
+        site.wait_for_backend("onnxruntime")
+        server.delay_s = 0.0
+        site.wait_for_backend("remote")
+        site.process.terminate()
+        assert site.process.wait(20) == 0
+    answers = site.answers()
+    check_all(answers, truth)
+    held_up = [one["model"]["backend"] for one in answers if one["latency_ms"]["inference"] >= 1000]
+    assert set(held_up) == {"onnxruntime"}
+    assert len(held_up) <= 3  # one, but on a machine that does much else
+    assert "no answer within 1 s" in site.process.stderr.read()
+
+
 def test_a_server_that_is_away_at_start_joins_later(
     make_server: Callable[[], OipServer], run: Callable[..., Run], free_port: int
 ) -> None:

@@ -1,7 +1,6 @@
 """Real servers of the Open Inference Protocol: Triton, killed under load and brought back; KServe."""
 
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,7 +56,7 @@ def test_triton_killed_under_load_and_brought_back(
     write_site: Callable[..., Path],
     free_port: int,
 ) -> None:
-    """Two cameras at 30 fps; killed twice, and once stopped: no frame fails or is answered wrongly, by whomever."""
+    """Two cameras at 30 fps; killed twice with all its processes: no frame fails or is answered wrongly."""
     triton = server(Triton)
     triton.start()
     url = f"http://127.0.0.1:{triton.port}" if scheme == "http" else f"grpc://127.0.0.1:{triton.grpc_port}"
@@ -84,10 +83,6 @@ def test_triton_killed_under_load_and_brought_back(
             assert site.states() == ["lost"]
             triton.start()
             site.wait_for_backend("remote", 90)
-        triton.send(signal.SIGSTOP)  # it holds its connections, and is silent
-        site.wait_for_backend("onnxruntime", 90)
-        triton.send(signal.SIGCONT)
-        site.wait_for_backend("remote", 90)
         wait_until(lambda: site.states() == ["online"], 10, "the status says so")
         site.process.terminate()
         assert site.process.wait(30) == 0, site.process.stderr.read()
@@ -103,7 +98,7 @@ def test_triton_killed_under_load_and_brought_back(
         print(f"\n{scheme} {camera}: {len(answers)} frames, none wrong: {dict(by)}; slowest inference, ms: {slowest}")
     print(f"status: {told}")
     assert [camera["frames"]["failed"] for camera in last["cameras"]] == [0, 0]
-    assert told["servers"][0]["lost"] == 3
+    assert told["servers"][0]["lost"] == 2
     assert told["fallback"]["frames"] > 100
     assert 2 < told["fallback"]["seconds"] < 120
 
