@@ -6,8 +6,16 @@ from pydantic import Field, field_validator
 
 from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
 
-BackendName: TypeAlias = Literal["openvino", "onnxruntime", "opencv_dnn"]
+BackendName: TypeAlias = Literal["openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"]
 Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
+
+
+class BatchingOptions(Options):
+    """Gathers frames of several cameras into one inference."""
+
+    most: Integer = Field(8, ge=2, le=64, description="At most so many frames at once.")
+    window_ms: Number = Field(5.0, ge=0, le=1000, description="How long the first frame waits for others.")
+    always: bool = Field(False, description="Also where a measurement at start shows no gain.")
 
 
 class DetectOptions(Options):
@@ -19,13 +27,24 @@ class DetectOptions(Options):
     confidence: Fraction | None = Field(None, description="Replaces the bundle's confidence threshold.")
     iou: Fraction | None = Field(None, description="Replaces the bundle's overlap threshold.")
     backends: tuple[BackendName, ...] = Field(
-        ("openvino", "onnxruntime", "opencv_dnn"), min_length=1, description="Runtimes to try, in this order."
+        ("openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"),
+        min_length=1,
+        description="Runtimes to try, in this order.",
+    )
+    device: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Device, in a runtime's words: CPU, GPU, NPU, AUTO, CUDA, OPENCL ...; default: each runtime's own.",
     )
     precision: Precision = Field(
         "f32", description="Arithmetic of the network; what is asked for or nothing. int8 takes quantized weights."
     )
     threads: Integer | None = Field(
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
+    )
+    batching: BatchingOptions | None = Field(
+        None, description="Frames of several cameras in one inference, where the model has a batch axis."
     )
     timeout_s: Number = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
 
