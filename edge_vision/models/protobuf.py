@@ -64,13 +64,13 @@ def _candidates(data: Buffer, fields: list[Field], numbers: set[int]) -> Iterato
         elif max(numbers) >= _FIRST_COREML_KIND:
             yield "coreml", f"CoreML, specification version {first.value}"
         elif numbers == {1, 2} and _inside(data, fields[1]) in {1, 2}:
-            yield "tf_saved_model", "the graph of a TensorFlow SavedModel"
+            yield "savedmodel", "the graph of a TensorFlow SavedModel"
         return
     inside = next(_fields(data, first.start, first.start + first.length), None)
     if inside is not None and inside.number == 1 and inside.value is not None and numbers <= {1, 4, 5}:
         yield "paddle", "a Paddle program"
     elif inside is not None and inside.number == 1 and inside.length > 0 and numbers <= {1, 2, 3, 4}:
-        yield "tf_graph", "a TensorFlow graph"
+        yield "tensorflow", "a TensorFlow graph"
     elif numbers & {2, _CAFFE_LAYER} and numbers <= {1, 2, 3, 4, 5, 6, 7, 8, _CAFFE_LAYER}:
         yield "caffe", "the weights of a Caffe network"
 

@@ -249,7 +249,7 @@ def _by_name(path: Path, head: bytes) -> Recognized:
 def _folder(path: Path) -> Recognized:
     names = {entry.name for entry in path.iterdir()}
     if names & {"saved_model.pb", "saved_model.pbtxt"}:
-        return Recognized("tf_saved_model", "a TensorFlow SavedModel")
+        return Recognized("savedmodel", "a TensorFlow SavedModel")
     if "Manifest.json" in names and (path / "Data/com.apple.CoreML").is_dir():
         return Recognized("coreml", "a CoreML package")
     if "__model__" in names:

@@ -116,8 +116,8 @@ MADE: dict[str, tuple[str, bytes, str]] = {
     "onnx": ("a.onnx", _field(1, 8) + _field(2, b"me") + _field(7, b"graph") + _field(8, b"\x10\x0d"), "onnx"),
     "onnx cut short": ("a.onnx", _field(1, 8) + _field(7, b"g" * 500)[:-100], "onnx"),
     "coreml": ("a.mlmodel", _field(1, 4) + _field(2, b"\x0a\x00") + _field(500, b"network"), "coreml"),
-    "tf graph": ("a.pb", _field(1, _NODE) * 3 + _field(4, b"\x08\x1b"), "tf_graph"),
-    "saved model": ("saved_model.pb", _field(1, 1) + _field(2, _field(1, b"info")), "tf_saved_model"),
+    "tf graph": ("a.pb", _field(1, _NODE) * 3 + _field(4, b"\x08\x1b"), "tensorflow"),
+    "saved model": ("saved_model.pb", _field(1, 1) + _field(2, _field(1, b"info")), "savedmodel"),
     "paddle": ("a.pdmodel", _field(1, _BLOCK) + _field(4, b"\x08\x00"), "paddle graph"),
     "paddle weights": ("a.pdiparams", bytes(64), "paddle weights"),
     "paddle 3": ("a.json", b'{"base_code": {"magic": "pir", "version": 1}, "program": {}}', "paddle_json graph"),
@@ -216,7 +216,7 @@ def _two_models(folder: Path) -> None:
 @pytest.mark.parametrize(
     "fill, kind, word",
     [
-        (_saved_model, "tf_saved_model", "SavedModel"),
+        (_saved_model, "savedmodel", "SavedModel"),
         (_mlpackage, "coreml", "CoreML"),
         (_two_models, "unknown", "a.onnx, a.xml"),
         (lambda _: None, "unknown", "a folder"),
@@ -246,7 +246,8 @@ def test_garbage_and_every_cut_of_a_real_file_end_in_an_answer(data: Path, tmp_p
         whole = (data / "models" / name).read_bytes()
         for length in (1, 2, 5, 9, 17, 40, 200, 3000, len(whole) - 1):
             path.write_bytes(whole[:length])
-            assert _told(path) in {kind, "unknown"}, (name, length)
+            vague = {"pickle"} if kind == "pytorch" else set()  # two bytes of a pickle do not tell whose it is
+            assert _told(path) in {kind, "unknown", *vague}, (name, length)
 
 
 def test_every_refusal_is_a_kind_and_says_what_to_do() -> None:
