@@ -1,9 +1,6 @@
 """Writes real model bundles for tests: one network in several formats, as a training team would hand it over."""
 
-from pathlib import Path
 from typing import Any, Final
-
-import yaml
 
 ULTRAFACE_INPUT: Final[dict[str, Any]] = {
     "size": [320, 240], "color": "rgb", "resize": "stretch", "mean": [127, 127, 127], "std": [128, 128, 128],

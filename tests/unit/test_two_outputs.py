@@ -1,6 +1,5 @@
-"""The decoders of networks with several outputs, against ones that walk row by row, and against a real network's own."""
+"""The decoders of networks with several outputs, against row-by-row ones and a real network's own."""
 
-from itertools import product
 from math import ceil, exp, sqrt
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from edge_vision.postprocess.table import build_postprocessor
 
 MODEL_WH = (50, 36)  # no stride divides it
 STRIDES = [8, 16]
-SIZES = [[6, 9.5], [20]]
+SIZES: list[list[float]] = [[6, 9.5], [20]]
 CELLS = {"ceil": 7 * 5 * 2 + 4 * 3, "floor": 6 * 4 * 2 + 3 * 2}
 CLASSES = 2
 KEEP_ALL = Thresholds(confidence=0.3, iou=1.0, max_detections=10_000)
@@ -45,18 +44,20 @@ def _centers(options: dict[str, Any]) -> list[tuple[float, float, float, float]]
     """Priors in input pixels, one by one, as SSD (arXiv:1512.02325, 2.2) and RetinaFace lay them."""
     width, height = MODEL_WH
     round_side = ceil if options.get("cells", "ceil") == "ceil" else int
-    found = []
+    found: list[tuple[float, float, float, float]] = []
     for stride, sizes in zip(STRIDES, SIZES, strict=True):
         columns, rows = round_side(width / stride), round_side(height / stride)
-        for y, x, side in product(range(rows), range(columns), sizes):
+        cells = [(x, y) for y in range(rows) for x in range(columns)]
+        for x, y in cells:
             if options.get("centers", "cell") == "cell":
-                center = (x + 0.5) / columns * width, (y + 0.5) / rows * height
+                center = (x + 0.5) / columns, (y + 0.5) / rows
             else:
-                center = (x + 0.5) * stride, (y + 0.5) * stride
-            one = (center[0] / width, center[1] / height, side / width, side / height)
-            if options.get("clip"):
-                one = tuple(min(max(value, 0.0), 1.0) for value in one)  # type: ignore[assignment]
-            found.append((one[0] * width, one[1] * height, one[2] * width, one[3] * height))
+                center = (x + 0.5) * stride / width, (y + 0.5) * stride / height
+            for side in sizes:
+                one = [*center, side / width, side / height]
+                if options.get("clip"):
+                    one = [min(max(value, 0.0), 1.0) for value in one]
+                found.append((one[0] * width, one[1] * height, one[2] * width, one[3] * height))
     return found
 
 
@@ -247,7 +248,7 @@ def test_ultraface_has_4420_priors_and_yunet_1076() -> None:
     assert prior_boxes(face, (320, 240)).max() <= 1.0
 
 
-def _run(file: Path, picture: NDArray[np.uint8], rgb: bool, mean: float, std: float) -> dict[str, Array]:
+def _run(file: Path, picture: NDArray[Any], rgb: bool, mean: float, std: float) -> dict[str, Array]:
     import cv2
     import onnxruntime
 
