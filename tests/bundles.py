@@ -89,3 +89,44 @@ def write_bundle(folder: Path, models: Path, content: dict[str, Any]) -> Path:
     whole = {"version": 1, "task": "detection", **content}
     (folder / "model.yaml").write_text(yaml.safe_dump(whole, sort_keys=False))
     return folder
+
+
+YOLOX_FILES: Final[dict[str, dict[str, Any]]] = {
+    "onnx": {"path": "yolox_nano.onnx", "format": "onnx"},
+    "openvino": {"path": "yolox_nano_fp32.xml", "format": "openvino"},
+    "tflite f16": {"path": "yolox_nano_float16.tflite", "format": "tflite", "precision": "f16"},
+    "tflite int8": {"path": "yolox_nano_dynrange.tflite", "format": "tflite", "precision": "int8"},
+}
+"""YOLOX-nano in four files; the TFLite ones take channels first too."""
+
+
+def write_yolox(folder: Path, data: Path, labels: list[str], *formats: str) -> Path:
+    """A bundle of YOLOX-nano in the formats named."""
+    return write_bundle(
+        folder,
+        data / "models/yolox_nano",
+        {
+            "name": "yolox_nano",
+            "files": [YOLOX_FILES[name] for name in formats],
+            "input": {"size": [416, 416], "color": "bgr", "anchor": "top_left", "pad_value": 114},
+            "output": {"format": "yolox"},
+            "labels": labels,
+            "thresholds": {"confidence": 0.3, "iou": 0.45},
+        },
+    )
+
+
+def write_yolo_fastest(folder: Path, data: Path, labels: list[str]) -> Path:
+    """A bundle of Yolo-Fastest in Darknet's own files."""
+    return write_bundle(
+        folder,
+        data / "models/yolo_fastest_darknet",
+        {
+            "name": "yolo_fastest",
+            "files": [{"path": "yolo-fastest-1.1.cfg", "format": "darknet"}],
+            "input": {"size": [320, 320], "color": "rgb", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "darknet"},
+            "labels": labels,
+            "thresholds": {"confidence": 0.3, "iou": 0.45},
+        },
+    )
