@@ -10,6 +10,14 @@ BackendName: TypeAlias = Literal["openvino", "onnxruntime", "litert", "torchscri
 Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
 
 
+class BatchingOptions(Options):
+    """Gathers frames of several cameras into one inference."""
+
+    most: Integer = Field(8, ge=2, le=64, description="At most so many frames at once.")
+    window_ms: Number = Field(5.0, ge=0, le=1000, description="How long the first frame waits for others.")
+    always: bool = Field(False, description="Also where a measurement at start shows no gain.")
+
+
 class DetectOptions(Options):
     """Runs a model on every frame: preprocess, inference, postprocess."""
 
@@ -34,6 +42,9 @@ class DetectOptions(Options):
     )
     threads: Integer | None = Field(
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
+    )
+    batching: BatchingOptions | None = Field(
+        None, description="Frames of several cameras in one inference, where the model has a batch axis."
     )
     timeout_s: Number = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
 
