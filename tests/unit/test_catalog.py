@@ -1,15 +1,18 @@
 """The catalogue: what ships with the package is right, and a wrong one is refused with the place."""
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from catalogued import FOLDERS, real_file
 
+from edge_vision.cli.command import run_command
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import sha256_of
 from edge_vision.models.catalog import SHIPPED, Entry, read_catalog
@@ -150,6 +153,17 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match="two models are called yolox_nano"):
         read_catalog(file)
+
+
+def test_editors_are_told_what_a_catalogue_may_say(capsys: pytest.CaptureFixture[str]) -> None:
+    """The shipped one holds against the schema that is printed; one with another key does not."""
+    assert run_command(["schema", "catalog"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    content = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    jsonschema.validate(content, schema)
+    content["models"][0]["mirror"] = "https://example.org"
+    with pytest.raises(jsonschema.ValidationError, match="mirror"):
+        jsonschema.validate(content, schema)
 
 
 def test_an_absent_catalogue_is_named(tmp_path: Path) -> None:
