@@ -249,6 +249,12 @@ def test_the_token_goes_with_every_request(server: OipServer, monkeypatch: pytes
         _model(server).load(FILE)
 
 
+def test_a_token_that_cannot_be_had_is_a_config_error(http_server: OipServer) -> None:
+    """It names the server and the reference."""
+    with pytest.raises(ConfigError, match=f"{http_server.url}: token: .*NOT_SET_ANYWHERE is not set"):
+        _model(http_server, token=Secret(env="NOT_SET_ANYWHERE")).load(FILE)
+
+
 @pytest.fixture(name="certificate", scope="module")
 def _certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that signed itself, and its key."""

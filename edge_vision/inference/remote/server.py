@@ -66,7 +66,11 @@ class RemoteModel:
         """What makes connections to the server."""
         options = self._options
         scheme = urlsplit(self.url).scheme
-        token = "" if options.token is None else options.token.reveal()
+        try:
+            token = "" if options.token is None else options.token.reveal()
+        except ConfigError as error:
+            msg = f"{self.url}: token: {error}"
+            raise ConfigError(msg) from None
         try:
             context = ssl.create_default_context(cafile=options.ca_file) if scheme in {"https", "grpcs"} else None
             authorities = None if context is None or options.ca_file is None else options.ca_file.read_bytes()
