@@ -37,6 +37,8 @@ _CONTENTS: Final = {
     "FP64": "fp64_contents",
 }
 """Where a server puts the numbers that does not answer in raw bytes."""
+_UNWATCHED_S: Final = 0.5
+"""gRPC's own thread looks for watchers every 0.2 s, and ends with a traceback when the channel is closed under it."""
 
 
 class GrpcClient:
@@ -116,7 +118,9 @@ class GrpcClient:
         self._dead = self._dead or f"{self._url}: closed"
         if channel is not None:
             channel.unsubscribe(self._watch)
-            channel.close()
+            later = threading.Timer(_UNWATCHED_S, channel.close)
+            later.daemon = True
+            later.start()
 
     def _watch(self, state: Any) -> None:
         """Hears on gRPC's thread how the connection is: once it was made, it must stay as it is."""
