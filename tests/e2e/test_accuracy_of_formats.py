@@ -32,13 +32,19 @@ def test_ap_of_quantized_tflite(
     assert measured == pytest.approx(reference, abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("backend", ["opencv_dnn"])
 def test_ap_of_darknet_files(
-    data: Path, tmp_path: Path, coco_labels: list[str], edge_vision: Start, write_site: Callable[..., Path]
+    backend: str,
+    data: Path,
+    tmp_path: Path,
+    coco_labels: list[str],
+    edge_vision: Start,
+    write_site: Callable[..., Path],
 ) -> None:
     """Yolo-Fastest in .cfg and .weights as they come out of training, on OpenCV 4."""
     bundle = write_yolo_fastest(tmp_path / "bundle", data, coco_labels)
     # The confidence and overlap of the reference (expected/detection_ap.json says how).
-    measured = daemon_ap(data, bundle, edge_vision, write_site, "opencv_dnn", confidence=0.05, iou=0.45)
+    measured = daemon_ap(data, bundle, edge_vision, write_site, backend, confidence=0.05, iou=0.45)
     reference = _reference(data, "yolo-fastest-1.1 darknet (cv2 4.14)")
-    print(f"darknet on opencv_dnn: AP, AP50, AP75 {[round(one, 4) for one in measured]}, reference {reference}")
+    print(f"darknet on {backend}: AP, AP50, AP75 {[round(one, 4) for one in measured]}, reference {reference}")
     assert measured == pytest.approx(reference, abs=TOLERANCE)

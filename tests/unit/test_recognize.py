@@ -257,7 +257,7 @@ def test_every_refusal_is_a_kind_and_says_what_to_do() -> None:
     assert set(REFUSED) <= told
     for name, row in REFUSED.items():
         assert row.title, name
-        assert len(row.reason) > 20, name
+        assert len(row.reason) > 15, name
         assert any(word in row.remedy for word in ("export", "convert", "take", "unpack")), name
 
 
