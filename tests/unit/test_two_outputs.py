@@ -357,7 +357,7 @@ def _overlap(one: Array, other: Array) -> float:
 @pytest.mark.parametrize("column", [2, 5], ids=["box", "keypoint"])
 def test_an_object_with_a_number_that_is_none_takes_its_keypoints_along(column: int) -> None:
     """It is left out; the keypoints of the others stay theirs."""
-    options = {"keypoints": 2}
+    options: dict[str, Any] = {"keypoints": 2}
     outputs = _random_outputs(options, 8)
     outputs["scores"][...] = 0.0
     outputs["scores"][0, [3, 4, 5], 1] = 0.9, 0.8, 0.7
