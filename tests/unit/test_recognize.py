@@ -150,6 +150,7 @@ MADE: dict[str, tuple[str, bytes, str]] = {
     "engine": ("a.engine", b"ftrt\0\0\0\0" + bytes(40), "tensorrt"),
     "safetensors": ("a.safetensors", struct.pack("<Q", 10) + b'{"a": {}  }' + bytes(8), "safetensors weights"),
     "checkpoint of tf": ("a.ckpt", b"\x00\xff" + bytes(30), "tf_checkpoint weights"),
+    "values of tf": ("variables.data-00000-of-00001", b"\x00\xff" + bytes(30), "tf_checkpoint weights"),
     "gzip": ("a.tar.gz", b"\x1f\x8b\x08" + bytes(30), "archive"),
     "zip": ("a.zip", _zipped("readme.txt"), "archive"),
     # what is none
