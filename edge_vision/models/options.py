@@ -9,7 +9,7 @@ from edge_vision.core.options import Fraction, Integer, Options
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
-FORMATS = ("onnx", "openvino")
+FORMATS = ("onnx", "openvino", "tensorrt")
 
 
 def _inside(path: str) -> str:
@@ -27,7 +27,9 @@ class WeightsFile(Options):
     """One file of weights."""
 
     path: str = Field(min_length=1, description="The file, relative to the bundle. For OpenVINO IR the .xml.")
-    format: Literal["onnx", "openvino"] = Field(description="What the file is; decides which runtimes can read it.")
+    format: Literal["onnx", "openvino", "tensorrt"] = Field(
+        description="What the file is; decides which runtimes can read it."
+    )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Checked when given.")
     precision: Literal["f32", "f16", "int8"] = Field("f32", description="Precision of the weights in this file.")
     input: InputOptions | None = Field(None, description="The input of this file, where it is not the bundle's.")

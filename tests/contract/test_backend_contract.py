@@ -24,7 +24,9 @@ from edge_vision.testing.contracts import check_engine, check_postprocessor, che
 from edge_vision.testing.fakes import make_frame
 
 REFERENCE = "onnxruntime"
-EVERY = pytest.mark.parametrize("name", BACKENDS)
+HERE = [name for name in BACKENDS if name != "tensorrt"]
+"""Those that need no GPU; test_tensorrt_contract.py is for the one that does."""
+EVERY = pytest.mark.parametrize("name", HERE)
 F32 = LoadOptions("f32", threads=1, parallel=2)
 
 
@@ -45,7 +47,7 @@ def _bundle(yolox: Path) -> Bundle:
 @pytest.fixture(scope="module", name="engines")
 def _engines(bundle: Bundle) -> dict[str, Engine]:
     """YOLOX-nano, loaded on every runtime."""
-    return {name: backend(name).load(bundle.spec.files[0], F32) for name in BACKENDS}
+    return {name: backend(name).load(bundle.spec.files[0], F32) for name in HERE}
 
 
 @pytest.fixture(scope="module", name="dog")

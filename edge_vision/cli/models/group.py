@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import golden, verify
+from edge_vision.cli.models import build, golden, verify
 
-_SUBCOMMANDS = (golden, verify)
+_SUBCOMMANDS = (golden, verify, build)
 
 
 def add_to(subparsers: Any) -> None:

@@ -1,0 +1,211 @@
+"""TensorRT on NVIDIA GPUs: runs engines that were built ahead, with `edge-vision models build`, and never builds."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_vision.core.errors import BackendUnavailableError, InferenceError, MissingLibraryError
+from edge_vision.core.files import sha256_of
+from edge_vision.core.model import ModelFile
+from edge_vision.core.protocols import Availability, LoadOptions
+from edge_vision.core.tensor import Tensors, TensorSpec
+from edge_vision.inference import cuda, engine_cache
+from edge_vision.inference.cuda import Gpu, Stream
+from edge_vision.inference.shapes import check_input, short
+from edge_vision.inference.tensorrt_builder import DTYPES, Profile, computed, key_of
+from edge_vision.inference.tensorrt_library import Library, find_library
+
+_BUILD = "run `edge-vision models build SITE.yaml` on this machine"
+
+
+class TensorRt:
+    """The `tensorrt` backend, on the first GPU."""
+
+    formats = ("tensorrt", "onnx")
+
+    def probe(self) -> Availability:
+        """Whether there is a driver, a GPU and the library; the driver comes first, as the library relies on it."""
+        reasons, version, devices = [], "", tuple[str, ...]()
+        try:
+            devices = (str(cuda.gpu()),)
+        except BackendUnavailableError as error:
+            reasons.append(str(error))
+        try:
+            version = find_library().version
+        except MissingLibraryError as error:
+            # Who has no GPU gains nothing from installing it.
+            reasons.append(str(error).partition(":")[0] if reasons else str(error))
+        reason = "; ".join(reasons) or "works"
+        return Availability(available=not reasons, reason=reason, version=version, devices=devices)
+
+    def load(self, file: ModelFile, options: LoadOptions) -> "TensorRtEngine":
+        """Load the engine of a file. Raises BackendUnavailableError, also when none was built yet."""
+        gpu = cuda.gpu()
+        try:
+            library = find_library()
+        except MissingLibraryError as error:
+            raise BackendUnavailableError(str(error)) from error
+        check_precision(library, file, options.precision)
+        if file.format == "tensorrt":
+            remedy = f"an engine serves one release and GPU: put its ONNX file into the bundle, and {_BUILD}"
+            return _open(library, gpu, file, file.path, remedy)
+        entry = engine_cache.find(key_of(library, gpu, file, options.precision, Profile.fixed(file.input_shape)))
+        if entry is None:
+            what = f"{file.path} ({computed(file, options.precision)}, {library.runtime}, {gpu})"
+            msg = f"no engine built for {what} in {engine_cache.engines_folder()}: {_BUILD}"
+            raise BackendUnavailableError(msg)
+        return _open(library, gpu, file, entry.path, f"build it again: delete it, and {_BUILD}")
+
+
+def check_precision(library: Library, file: ModelFile, precision: str) -> None:
+    """Raise BackendUnavailableError unless engines of a file can compute as asked."""
+    if precision in {"f32", file.precision}:
+        return
+    if file.format == "tensorrt":
+        msg = (
+            f"{file.path}: its precision ({file.precision}) was chosen when it was built; {precision} is not to be had"
+        )
+        raise BackendUnavailableError(msg)
+    flag = {"f16": "FP16", "bf16": "BF16", "int8": "INT8"}.get(precision, precision)
+    if not hasattr(library.module.BuilderFlag, flag):
+        msg = (
+            f"{library.runtime} computes in the precision of the file ({file.precision}): for {precision} put a file "
+            "of that precision into the bundle"
+        )
+        raise BackendUnavailableError(msg)
+
+
+def _open(library: Library, gpu: Gpu, file: ModelFile, path: Path, remedy: str) -> "TensorRtEngine":
+    try:
+        plan = path.read_bytes()
+        digest = sha256_of(path)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise BackendUnavailableError(msg) from error
+    with library.errors.listening():
+        try:
+            runtime = library.module.Runtime(library.logger)
+            engine = runtime.deserialize_cuda_engine(plan)
+        except Exception as error:
+            msg = f"{path}: {library.runtime} on {gpu} cannot load it: {short(error)}; {remedy}"
+            raise BackendUnavailableError(msg) from error
+        if engine is None:
+            msg = f"{path}: {library.runtime} on {gpu} cannot load it: {library.errors}; {remedy}"
+            raise BackendUnavailableError(msg)
+    loaded = TensorRtEngine(library, runtime, engine, file, gpu)
+    loaded.digest = digest
+    check_input(loaded.inputs, file)
+    return loaded
+
+
+class TensorRtEngine:
+    """A loaded engine; every session has an execution context, a stream and buffers of its own."""
+
+    digest = ""
+    """Checksum of the engine: building it again may choose other kernels, which have to be proven anew."""
+
+    def __init__(self, library: Library, runtime: Any, engine: Any, file: ModelFile, gpu: Gpu) -> None:
+        self.device = str(gpu)
+        self._library = library
+        self._runtime = runtime  # must outlive the engine
+        self._engine = engine
+        self._shape = file.input_shape
+        self._names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+        self.inputs = tuple(self._spec(name) for name in self._names if self._takes(name))
+
+    def _takes(self, name: str) -> bool:
+        return bool(self._engine.get_tensor_mode(name) == self._library.module.TensorIOMode.INPUT)
+
+    def _spec(self, name: str) -> TensorSpec:
+        dtype = self._engine.get_tensor_dtype(name).name
+        return TensorSpec(name, tuple(self._engine.get_tensor_shape(name)), DTYPES.get(dtype, dtype.lower()))
+
+    @contextmanager
+    def open_session(self) -> Iterator["TensorRtSession"]:
+        """A session for the calling thread. Raises InferenceError when the GPU has no memory left for it."""
+        with ExitStack() as resources:
+            stream = resources.enter_context(cuda.open_stream())
+            session = TensorRtSession(self._library, self._context(stream), stream)
+            resources.callback(session.close)
+            for spec in session.tensors(self._names, self._spec):
+                array = cuda.pinned(spec.shape, spec.dtype)
+                address = resources.enter_context(cuda.device_memory(stream, array.nbytes))
+                session.bind(spec, array, address, takes=self._takes(spec.name))
+            yield session
+
+    def _context(self, stream: Stream) -> Any:
+        """A context whose shapes are known."""
+        with self._library.errors.listening():
+            context = self._engine.create_execution_context()
+            if context is None:
+                msg = f"tensorrt: no execution context: {self._library.errors}"
+                raise InferenceError(msg)
+            (spec,) = self.inputs
+            if -1 in spec.shape:
+                self._set_shape(context, spec, stream)
+        return context
+
+    def _set_shape(self, context: Any, spec: TensorSpec, stream: Stream) -> None:
+        # Only the first context of an engine has a profile by itself.
+        chosen = context.set_optimization_profile_async(0, stream.handle)
+        stream.wait()
+        if not chosen or not context.set_input_shape(spec.name, self._shape):
+            msg = f"tensorrt: the engine does not take the shape {list(self._shape)}: {self._library.errors}"
+            raise InferenceError(msg)
+
+
+class TensorRtSession:
+    """One thread's execution context, its pinned arrays and device memory; outputs live until the next call."""
+
+    def __init__(self, library: Library, context: Any, stream: Stream) -> None:
+        self._library = library
+        self._context = context
+        self._stream = stream
+        self._inputs: dict[str, tuple[TensorSpec, Any, int]] = {}
+        self._outputs: dict[str, tuple[TensorSpec, Any, int]] = {}
+
+    def tensors(self, names: list[str], spec_of: Callable[[str], TensorSpec]) -> Iterator[TensorSpec]:
+        """What the engine takes and gives, in the shapes of this session. Raises InferenceError."""
+        for name in names:
+            spec = replace(spec_of(name), shape=tuple(self._context.get_tensor_shape(name)))
+            known = spec.dtype in DTYPES.values()
+            if not known or min(spec.shape, default=1) < 0:
+                why = "its size depends on the picture" if known else "NumPy has no such type"
+                msg = f"tensorrt: {spec} cannot be read: {why}"
+                raise InferenceError(msg)
+            yield spec
+
+    def bind(self, spec: TensorSpec, array: Any, address: int, *, takes: bool) -> None:
+        """Give a tensor its memory, here and on the device."""
+        (self._inputs if takes else self._outputs)[spec.name] = (spec, array, address)
+        if not self._context.set_tensor_address(spec.name, address):
+            msg = f"tensorrt: {spec} has no place on the device: {self._library.errors}"
+            raise InferenceError(msg)
+
+    def infer(self, tensors: Tensors) -> Tensors:
+        """Run the network once. Raises InferenceError."""
+        for name, (spec, array, address) in self._inputs.items():
+            value = tensors.get(name)
+            if value is None or value.shape != array.shape or value.dtype != array.dtype:
+                have = "nothing" if value is None else f"{list(value.shape)} {value.dtype}"
+                msg = f"tensorrt: the input is {spec}, not {have}"
+                raise InferenceError(msg)
+            np.copyto(array, value)
+            self._stream.copy_in(address, array)
+        if not self._context.execute_async_v3(self._stream.handle):
+            msg = f"tensorrt: {self._library.errors}"
+            raise InferenceError(msg)
+        for _, array, address in self._outputs.values():
+            self._stream.copy_out(array, address)
+        self._stream.wait()
+        return {name: array for name, (_, array, _) in self._outputs.items()}
+
+    def close(self) -> None:
+        """Let go of the context and of the arrays; who holds an output keeps it."""
+        self._context = None
+        self._inputs.clear()
+        self._outputs.clear()
