@@ -128,15 +128,14 @@ def _parse(library: Library, parser: Any, network: Any, path: Path) -> None:
         raise BackendUnavailableError(msg)
 
 
-def _described(error: Any) -> str:
+def _described(complaint: Any) -> str:
     """A parser's error with the node it speaks of; older releases know the number of the node only."""
-    name = getattr(error, "node_name", str)()
-    operator = getattr(error, "node_operator", str)()
-    if error.node() < 0:
-        return str(error.desc())
-    return " ".join(filter(None, ("node", name or f"number {error.node()}", f"({operator}):" if operator else ":"))) + (
-        f" {error.desc()}"
-    )
+    number, text = complaint.node(), str(complaint.desc())
+    if number < 0:
+        return text
+    name = getattr(complaint, "node_name", str)()
+    operator = getattr(complaint, "node_operator", str)()
+    return f"node {name or f'number {number}'}{f' ({operator})' if operator else ''}: {text}"
 
 
 def _spec(tensor: Any) -> TensorSpec:

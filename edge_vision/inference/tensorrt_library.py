@@ -25,6 +25,7 @@ class Errors:
     """The latest errors of the library, as its logger hears them, from any of its threads."""
 
     def __init__(self) -> None:
+        self._warning = ""
         self._latest: deque[str] = deque(maxlen=_MOST_ERRORS)
         self._one_at_a_time = threading.RLock()
 
@@ -32,15 +33,20 @@ class Errors:
         """Remember an error."""
         self._latest.append(text)
 
+    def warn(self, text: str) -> None:
+        """Remember a warning: TensorRT 8.6 has no more to say of a GPU it cannot use."""
+        self._warning = text
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Forget older errors; one thread listens at a time, since the library has one logger per process."""
         with self._one_at_a_time:
             self._latest.clear()
+            self._warning = ""
             yield
 
     def __str__(self) -> str:
-        return short(Exception("; ".join(dict.fromkeys(self._latest)) or "it gives no reason"))
+        return short(Exception("; ".join(dict.fromkeys(self._latest)) or self._warning or "it gives no reason"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,8 @@ def _listener(trt: Any) -> tuple[Any, Errors]:
         def log(self, level: Any, text: str) -> None:
             if level in {severity.ERROR, severity.INTERNAL_ERROR}:
                 errors.add(text)
+            elif level == severity.WARNING:
+                errors.warn(text)
             if level != severity.VERBOSE:
                 _log.debug("tensorrt: %s", text)
 
