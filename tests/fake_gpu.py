@@ -33,7 +33,8 @@ class _Function:
 
     def __call__(self, *arguments: Any) -> int:
         assert self.argtypes is not None, "called before its types were declared"
-        assert len(arguments) == len(self.argtypes), "the wrong number of arguments"
+        for kind, argument in zip(self.argtypes, arguments, strict=True):
+            kind.from_param(argument)  # raises when ctypes would not take it
         return self._run(*arguments)
 
 
@@ -227,7 +228,7 @@ class _Engine:
         self.cuda, self.logger, self.tensors = cuda, logger, tensors
         self.num_io_tensors = len(tensors)
         self.contexts = 0
-        self.no_context = False
+        self.no_context: str | None = None
 
     def get_tensor_name(self, number: int) -> str:
         return list(self.tensors)[number]
@@ -242,8 +243,10 @@ class _Engine:
         return self.tensors[name].shape
 
     def create_execution_context(self) -> "_Context | None":
-        if self.no_context:
+        if self.no_context is not None:
             self.logger.log(_Severity.ERROR, "no memory for a context")
+            if self.no_context:
+                raise RuntimeError(self.no_context)
             return None
         self.contexts += 1
         self.cuda.log.append("create context")

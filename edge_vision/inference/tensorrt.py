@@ -90,13 +90,14 @@ def _open(library: Library, gpu: Gpu, file: ModelFile, path: Path, remedy: str) 
         try:
             runtime = library.module.Runtime(library.logger)
             engine = runtime.deserialize_cuda_engine(plan)
+            if engine is not None:
+                loaded = TensorRtEngine(library, runtime, engine, file, gpu)
         except Exception as error:
             msg = f"{path}: {library.runtime} on {gpu} cannot load it: {short(error)}; {remedy}"
             raise BackendUnavailableError(msg) from error
         if engine is None:
             msg = f"{path}: {library.runtime} on {gpu} cannot load it: {library.errors}; {remedy}"
             raise BackendUnavailableError(msg)
-    loaded = TensorRtEngine(library, runtime, engine, file, gpu)
     loaded.digest = digest
     check_input(loaded.inputs, file)
     return loaded
@@ -140,7 +141,11 @@ class TensorRtEngine:
     def _context(self, stream: Stream) -> Any:
         """A context whose shapes are known."""
         with self._library.errors.listening():
-            context = self._engine.create_execution_context()
+            try:
+                context = self._engine.create_execution_context()
+            except Exception as error:
+                msg = f"tensorrt: no execution context: {short(error)}; {self._library.errors}"
+                raise InferenceError(msg) from error
             if context is None:
                 msg = f"tensorrt: no execution context: {self._library.errors}"
                 raise InferenceError(msg)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from edge_vision.core.errors import BackendUnavailableError, ModelError
+from edge_vision.core.errors import BackendUnavailableError, EdgeVisionError, ModelError
 from edge_vision.core.files import write_whole
 from edge_vision.core.model import ModelFile
 from edge_vision.core.tensor import TensorSpec
@@ -70,35 +70,45 @@ def build(library: Library, gpu: Gpu | None, file: ModelFile, precision: str, pr
     if gpu is None and not library.portable:
         msg = f"{library.runtime} builds engines on the GPU that runs them, and there is none here"
         raise BackendUnavailableError(msg)
-    trt = library.module
     with library.errors.listening():
         try:
-            builder = trt.Builder(library.logger)
-            network = builder.create_network(_network_flags(trt))
-        except Exception as error:
-            msg = f"{library.runtime} cannot build engines here: {library.errors}"
+            return _build(library, gpu, file, precision, profile, tell)
+        except EdgeVisionError:
+            raise
+        except Exception as error:  # releases differ in what they raise, and where
+            msg = f"{file.path}: {library.runtime} cannot build an engine: {short(error)}; {library.errors}"
             raise BackendUnavailableError(msg) from error
-        parser = trt.OnnxParser(network, library.logger)
-        _parse(library, parser, network, file.path)
-        check_input(tuple(_spec(network.get_input(number)) for number in range(network.num_inputs)), file)
-        config = builder.create_builder_config()
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE)
-        _set_precision(library, config, computed(file, precision))
-        _set_shapes(library, builder, network, config, profile, file)
-        _set_device(library, config, gpu)
-        times = _set_timing_cache(library, config, gpu)
-        monitor = _monitor(trt, tell)
-        if monitor is not None:
-            config.progress_monitor = monitor
-        plan = builder.build_serialized_network(network, config)
-        if monitor is not None and monitor.steps.interrupted:
-            raise KeyboardInterrupt
-        if plan is None:
-            msg = f"{file.path}: {library.runtime} cannot build an engine: {library.errors}"
-            raise BackendUnavailableError(msg)
-        if times is not None:
-            _keep_times(times, config)
-        return bytes(plan)
+
+
+def _build(library: Library, gpu: Gpu | None, file: ModelFile, precision: str, profile: Profile, tell: Tell) -> bytes:
+    trt = library.module
+    try:
+        builder = trt.Builder(library.logger)
+    except Exception as error:
+        msg = f"{library.runtime} cannot build engines here: {library.errors}"
+        raise BackendUnavailableError(msg) from error
+    network = builder.create_network(_network_flags(trt))
+    parser = trt.OnnxParser(network, library.logger)
+    _parse(library, parser, network, file.path)
+    check_input(tuple(_spec(network.get_input(number)) for number in range(network.num_inputs)), file)
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE)
+    _set_precision(library, config, computed(file, precision))
+    _set_shapes(library, builder, network, config, profile, file)
+    _set_device(library, config, gpu)
+    times = _set_timing_cache(library, config, gpu)
+    monitor = _monitor(trt, tell)
+    if monitor is not None:
+        config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor is not None and monitor.steps.interrupted:
+        raise KeyboardInterrupt
+    if plan is None:
+        msg = f"{file.path}: {library.runtime} cannot build an engine: {library.errors}"
+        raise BackendUnavailableError(msg)
+    if times is not None:
+        _keep_times(times, config)
+    return bytes(plan)
 
 
 def _network_flags(trt: Any) -> int:
@@ -114,12 +124,7 @@ def _parse(library: Library, parser: Any, network: Any, path: Path) -> None:
     if not path.is_file():
         msg = f"cannot read {path}: no such file"
         raise BackendUnavailableError(msg)
-    try:
-        parsed = parser.parse_from_file(str(path))
-    except Exception as error:
-        msg = f"{path}: {library.runtime} cannot read it: {short(error)}"
-        raise BackendUnavailableError(msg) from error
-    if not parsed:
+    if not parser.parse_from_file(str(path)):
         found = [_described(parser.get_error(number)) for number in range(parser.num_errors)]
         msg = f"{path}: {library.runtime} cannot read it: {short(Exception('; '.join(found) or str(library.errors)))}"
         raise BackendUnavailableError(msg)
@@ -144,7 +149,8 @@ def _spec(tensor: Any) -> TensorSpec:
 
 def _set_precision(library: Library, config: Any, precision: str) -> None:
     trt = library.module
-    config.clear_flag(trt.BuilderFlag.TF32)  # on by default; keeps 10 of the 23 bits that f32 stands for
+    if hasattr(trt.BuilderFlag, "TF32"):  # on by default; keeps 10 of the 23 bits that f32 stands for
+        config.clear_flag(trt.BuilderFlag.TF32)
     if precision == "f32":
         return
     flag = getattr(trt.BuilderFlag, _FLAGS[precision], None)
@@ -162,13 +168,8 @@ def _set_shapes(library: Library, builder: Any, network: Any, config: Any, profi
             raise ModelError(msg)
         return
     shapes = builder.create_optimization_profile()
-    try:
-        shapes.set_shape(tensor.name, profile.least, profile.usual, profile.most)
-        accepted = config.add_optimization_profile(shapes) >= 0
-    except Exception as error:
-        msg = f"{file.path}: shapes {profile}: {short(error)}"
-        raise ModelError(msg) from error
-    if not accepted:
+    shapes.set_shape(tensor.name, profile.least, profile.usual, profile.most)
+    if config.add_optimization_profile(shapes) < 0:
         msg = f"{file.path}: its input {_spec(tensor)} cannot have the shapes {profile}: {library.errors}"
         raise ModelError(msg)
     # Before TensorRT 10 the sessions of an engine shared a profile only when this was asked for.

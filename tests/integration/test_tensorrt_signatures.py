@@ -1,7 +1,9 @@
 """Releases of TensorRT from JetPack 6.0 on have everything our code uses, with the arguments it gives."""
 
+import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 from conftest import ROOT
 from tensorrt_uses import OWNERS, Use, missing, uses
+
+from edge_vision.inference import cuda
 
 FILES = sorted((ROOT / "edge_vision/inference").glob("tensorrt*.py"))
 GUARDED = {
@@ -151,3 +155,41 @@ print(json.dumps([library.runtime, TensorRt().probe().version, _network_flags(li
         assert load == "no NVIDIA driver (libcuda.so.1)"
         assert build.startswith("tensorrt 8.6.0 cannot build engines here: ")
         assert "CUDA" in build
+
+
+_C_TYPES = {
+    "int": ctypes.c_int, "CUdevice": ctypes.c_int, "CUdevice_attribute": ctypes.c_int, "CUresult": ctypes.c_int,
+    "unsigned int": ctypes.c_uint, "size_t": ctypes.c_size_t, "CUdeviceptr": ctypes.c_uint64, "char *": ctypes.c_char_p,
+    "void *": ctypes.c_void_p, "CUcontext": ctypes.c_void_p, "CUstream": ctypes.c_void_p, "CUevent": ctypes.c_void_p,
+}  # fmt: skip
+
+
+def _ctype(declared: str) -> Any:
+    """The type of a parameter, such as "const char **pStr"."""
+    kind = re.sub(r"\w+$", "", declared.replace("const ", "")).strip()
+    if kind in _C_TYPES:
+        return _C_TYPES[kind]
+    assert kind.endswith("*"), declared
+    return ctypes.POINTER(_C_TYPES[kind[:-1].strip() if kind[:-1].strip() in _C_TYPES else f"{kind[:-2].strip()} *"])
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_cuda_is_called_as_its_header_says(jetpack_6: Path) -> None:
+    """Every function we bind, with its types, in the cuda.h that comes with the runtime; and the numbers we give it."""
+    (header,) = jetpack_6.parent.parent.glob("lib/python*/site-packages/nvidia/cuda_runtime/include/cuda.h")
+    text = header.read_text(encoding="utf-8")
+    for name, types in cuda._PROTOTYPES.items():
+        plain = name.removesuffix("_v2")
+        match = re.search(rf"CUDAAPI {plain}\(([^)]*)\);", text)
+        assert match is not None, name
+        assert tuple(_ctype(one) for one in match[1].split(", ")) == types, name
+        renamed = re.search(rf"#define {plain} +(?:__CUDA_API_PTSZ\()?(\w+)", text)
+        assert name == (renamed[1] if renamed else plain)
+    numbers = {
+        key: int(value, 0) for key, value in re.findall(r"^ +(CU_\w+) *= (0x[0-9a-f]+|\d+)\b", text, re.MULTILINE)
+    }
+    assert numbers["CU_EVENT_BLOCKING_SYNC"] | numbers["CU_EVENT_DISABLE_TIMING"] == cuda._EVENT_FLAGS
+    assert numbers["CU_STREAM_NON_BLOCKING"] == cuda._NON_BLOCKING
+    assert numbers["CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR"] == cuda._CAPABILITY_MAJOR
+    assert numbers["CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR"] == cuda._CAPABILITY_MINOR

@@ -6,8 +6,10 @@ The driver and the library are fakes (tests/fake_gpu.py); tests/contract/test_te
 import ctypes
 import gc
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from edge_vision.inference import engine_cache
 from edge_vision.inference.tensorrt import TensorRt, TensorRtEngine
 from edge_vision.inference.tensorrt_builder import Profile, key_of
 from edge_vision.inference.tensorrt_library import find_library
+from edge_vision.models import verdicts
+from edge_vision.models.bundle import read_bundle
 from edge_vision.testing.contracts import check_engine, check_probe
 
 SHAPE = (1, 3, 4, 5)
@@ -222,6 +226,42 @@ def test_an_output_outlives_its_session(cuda: FakeCuda, model: ModelFile) -> Non
     assert not cuda.host
 
 
+@pytest.mark.usefixtures("trt")
+def test_an_output_may_be_let_go_by_any_thread(cuda: FakeCuda, model: ModelFile) -> None:
+    """Also by one that never worked on the device: memory is freed in its context all the same."""
+    engine = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))
+    kept = []
+    with engine.open_session() as session:
+        kept.append(session.infer({"images": _picture()})["out"])
+    del session
+    thread = threading.Thread(target=kept.clear)
+    thread.start()
+    thread.join(10)
+    gc.collect()
+    assert not cuda.host
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 2024\nGCC version: 12\n",
+            "driver 550.54.15",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build\n", "driver 540.4.0"),
+        ("something else", "driver of the board"),
+    ],
+)
+@pytest.mark.usefixtures("cuda")
+def test_the_driver_is_known_by_its_kernel_module(
+    text: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An engine is built anew for another driver."""
+    monkeypatch.setattr(cuda_module, "_KERNEL_MODULE", tmp_path / "version")
+    (tmp_path / "version").write_text(text)
+    assert cuda_module.gpu().driver == f"CUDA 12.4, {expected}"
+
+
 @pytest.mark.parametrize(
     "tensors",
     [
@@ -269,11 +309,12 @@ def test_an_inference_that_fails_is_an_inference_error(name: str, cuda: FakeCuda
         cuda.fail = {}
 
 
-def test_an_engine_without_memory_for_a_context_says_so(trt: Any, model: ModelFile) -> None:
-    """TensorRT gives None, and the reason to its logger."""
+@pytest.mark.parametrize("raised", ["", "out of luck"])
+def test_an_engine_without_memory_for_a_context_says_so(raised: str, trt: Any, model: ModelFile) -> None:
+    """TensorRT gives None or raises, and tells its logger why."""
     engine = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))
-    trt.made[-1].no_context = True
-    with pytest.raises(InferenceError, match="no memory for a context"), engine.open_session():
+    trt.made[-1].no_context = raised
+    with pytest.raises(InferenceError, match=f"{raised}.*no memory for a context"), engine.open_session():
         pass
 
 
@@ -346,9 +387,15 @@ def test_a_ready_engine_keeps_the_precision_it_was_built_with(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("trt")
-def test_an_engine_built_again_is_proven_again(model: ModelFile) -> None:
+def test_an_engine_built_again_is_proven_again(model: ModelFile, yolox: Path) -> None:
     """Its digest is that of its plan, and part of what a verdict is remembered under."""
     first = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))
     again = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))
     other = _loaded(model, images=("FLOAT", SHAPE), out=("HALF", SHAPE))
-    assert first.digest == again.digest != other.digest
+    bundle, problems = read_bundle(yolox)
+    assert bundle is not None, problems
+    golden: Any = SimpleNamespace(digest="golden")
+    keys = [
+        verdicts._key(bundle, golden, "tensorrt", bundle.spec.files[0], engine, F32) for engine in (first, again, other)
+    ]
+    assert keys[0] == keys[1] != keys[2]
