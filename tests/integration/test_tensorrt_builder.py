@@ -180,6 +180,15 @@ def test_ctrl_c_ends_a_build(library: Library, tmp_path: Path) -> None:
     assert _plan(library, ModelFile(tmp_path / "a.onnx", "onnx", SHAPE))
 
 
+def test_what_a_release_raises_is_ours_with_the_file(library: Library, tmp_path: Path) -> None:
+    """Whatever it is; here a class that another release has no more."""
+    kept = ("Builder", "BuilderFlag", "NetworkDefinitionCreationFlag", "OnnxParser")
+    module = SimpleNamespace(__version__="99", **{name: getattr(library.module, name) for name in kept})
+    other = Library(module, library.name, library.logger, library.errors)
+    with pytest.raises(BackendUnavailableError, match=r"a.onnx: tensorrt_rtx 99 cannot build .*MemoryPoolType"):
+        _plan(other, _network(tmp_path / "a.onnx"))
+
+
 def test_nested_phases_make_one_percentage() -> None:
     """A step of the outer phase is as far as the phase inside it."""
     told: list[int] = []

@@ -8,6 +8,7 @@ import gc
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,13 @@ import numpy as np
 import pytest
 from fake_gpu import ILLEGAL_ADDRESS, OUT_OF_MEMORY, FakeCuda, fake_plan, fake_tensorrt
 
+from edge_vision.app.ahead import build_ahead, complete
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, ModelError
-from edge_vision.core.model import ModelFile
+from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference import cuda as cuda_module
 from edge_vision.inference import engine_cache
+from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.tensorrt import TensorRt, TensorRtEngine
 from edge_vision.inference.tensorrt_builder import Profile, key_of
 from edge_vision.inference.tensorrt_library import find_library
@@ -399,3 +402,45 @@ def test_an_engine_built_again_is_proven_again(model: ModelFile, yolox: Path) ->
         verdicts._key(bundle, golden, "tensorrt", bundle.spec.files[0], engine, F32) for engine in (first, again, other)
     ]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_library_that_raises_comes_with_the_file_and_its_remedy(trt: Any, model: ModelFile) -> None:
+    """Whatever it raises."""
+    _built(model, fake_plan(images=("FLOAT", SHAPE), out=("FLOAT", SHAPE)))
+    trt.Runtime.deserialize_cuda_engine = lambda *_: (_ for _ in ()).throw(RuntimeError("out of luck"))
+    with pytest.raises(
+        BackendUnavailableError, match=r".engine: tensorrt .* cannot load it: out of luck; build it again"
+    ):
+        TensorRt().load(model, F32)
+
+
+def _site(model: ModelFile) -> Any:
+    """A checked site of one camera with one model, as far as building ahead looks at it."""
+    spec = ModelSpec("m", (model,), ("thing",))
+    bundle = SimpleNamespace(spec=spec, path_of=lambda file: file.path.name)
+    detect = DetectOptions(kind="detect", model=Path("m"), backends=("tensorrt",))
+    return SimpleNamespace(
+        site=SimpleNamespace(cameras=[SimpleNamespace(stages=(detect, detect))]), bundles={Path("m"): bundle}
+    )
+
+
+@pytest.mark.usefixtures("trt")
+def test_an_engine_that_is_there_is_loaded_and_run_where_there_is_a_gpu(model: ModelFile) -> None:
+    """So that what `models build` calls ready is ready; a model used twice is looked at once."""
+    _built(model, fake_plan(images=("FLOAT", SHAPE), out=("FLOAT", SHAPE)))
+    (row,) = build_ahead(_site(model), None, lambda _: lambda *_: None)
+    assert (row.state, row.file, row.backend, row.precision) == ("there already", "model.onnx", "tensorrt 8.6.2", "f32")
+    assert "for Fake GPU (compute capability 8.7); loaded and run in " in row.text
+    assert complete([row])
+
+
+@pytest.mark.usefixtures("trt")
+def test_an_engine_that_does_not_run_is_a_failure(cuda: FakeCuda, model: ModelFile) -> None:
+    """Even when another runtime can serve the model: somebody asked for this one."""
+    _built(model, fake_plan(images=("FLOAT", SHAPE), out=("FLOAT", SHAPE)))
+    cuda.fail = {"cuMemAlloc_v2": OUT_OF_MEMORY}
+    (row,) = build_ahead(_site(model), None, lambda _: lambda *_: None)
+    assert row.state == "failed"
+    assert "CUDA_ERROR_OUT_OF_MEMORY" in row.text
+    assert not complete([row, replace(row, backend="onnxruntime", state="loaded")])
+    assert complete([replace(row, state="not here"), replace(row, backend="onnxruntime", state="loaded")])
