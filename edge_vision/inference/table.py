@@ -9,6 +9,8 @@ BACKENDS: Final = {
     "tensorrt": "edge_vision.inference.tensorrt:TensorRt",
     "openvino": "edge_vision.inference.openvino:OpenVino",
     "onnxruntime": "edge_vision.inference.onnxruntime:OnnxRuntime",
+    "litert": "edge_vision.inference.litert:LiteRt",
+    "torchscript": "edge_vision.inference.torchscript:TorchScript",
     "opencv_dnn": "edge_vision.inference.opencv_dnn:OpenCvDnn",
 }
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import build, golden, verify
+from edge_vision.cli.models import build, golden, list_models, pull, verify
 
-_SUBCOMMANDS = (golden, verify, build)
+_SUBCOMMANDS = (golden, verify, pull, list_models, build)
 
 
 def add_to(subparsers: Any) -> None:
