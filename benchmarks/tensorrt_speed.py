@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _report(file: ModelFile, precision: str, seconds: float, picture: Any) -> None:
-    gpu, library, profile = cuda.gpu(), find_library(), Profile.fixed(file.input_shape)
+    gpu, library, profile = cuda.gpu(), find_library(), Profile.up_to(1, file.input_shape)
     started = time.monotonic()
     plan = build(library, gpu, file, precision, profile, lambda *_: None)
     taken = time.monotonic() - started

@@ -242,6 +242,11 @@ class _Engine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self.tensors[name].shape
 
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
+        assert profile_index == 0
+        shape = self.tensors[name].shape
+        return [tuple(size if have == -1 else have for have in shape) for size in (1, 4, 4)]
+
     def create_execution_context(self) -> "_Context | None":
         if self.no_context is not None:
             self.logger.log(_Severity.ERROR, "no memory for a context")
@@ -275,7 +280,7 @@ class _Context:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         fits = all(have in (-1, want) for have, want in zip(self._engine.tensors[name].shape, shape, strict=True))
-        if not self._profile or not fits or shape[-1] > 64:
+        if not self._profile or not fits or shape[-1] > 64 or shape[0] > 4:
             text = f"{name}: {shape} is outside the profile"
             self._engine.logger.log(_Severity.ERROR, text)
             return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_vision.app.check import Checked
-from edge_vision.app.engines import plan_threads
+from edge_vision.app.engines import load_options, plan_threads
 from edge_vision.core.errors import BackendError, BackendUnavailableError, MissingLibraryError
 from edge_vision.core.files import cache_folder
 from edge_vision.core.model import ModelFile
@@ -53,7 +53,8 @@ def build_ahead(checked: Checked, precision: str | None, watch: Watch) -> Iterat
             if not isinstance(options, DetectOptions):
                 continue
             plan = plan_threads(cores, cameras)
-            asked = replace(plan, precision=precision or options.precision, threads=options.threads or plan.threads)
+            asked = load_options(options, plan, cameras)
+            asked = replace(asked, precision=precision or asked.precision)
             bundle = checked.bundles[options.model]
             for name in options.backends:
                 if (options.model, name, asked) not in done:
@@ -108,7 +109,7 @@ def _tensorrt(bundle: Bundle, asked: LoadOptions, watch: Watch) -> Iterator[Row]
 def _engine(
     library: Library, gpu: cuda.Gpu | None, file: ModelFile, asked: LoadOptions, watch: Watch
 ) -> tuple[str, str]:
-    profile = Profile.fixed(file.input_shape)
+    profile = Profile.up_to(asked.batch, file.input_shape)
     key = key_of(library, gpu, file, asked.precision, profile)
     entry, state = engine_cache.find(key), THERE
     if entry is None:

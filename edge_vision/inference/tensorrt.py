@@ -1,12 +1,13 @@
 """TensorRT on NVIDIA GPUs: runs engines that were built ahead, with `edge-vision models build`, and never builds."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, MissingLibraryError
 from edge_vision.core.files import sha256_of
@@ -15,10 +16,11 @@ from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.inference import cuda, engine_cache
 from edge_vision.inference.cuda import Gpu, Stream
-from edge_vision.inference.shapes import check_input, short
+from edge_vision.inference.shapes import check_device, check_input, short
 from edge_vision.inference.tensorrt_builder import DTYPES, Profile, computed, key_of
 from edge_vision.inference.tensorrt_library import Library, find_library
 
+_DEVICES = ("GPU", "CUDA")
 _BUILD = "run `edge-vision models build SITE.yaml` on this machine"
 
 
@@ -44,6 +46,7 @@ class TensorRt:
 
     def load(self, file: ModelFile, options: LoadOptions) -> "TensorRtEngine":
         """Load the engine of a file. Raises BackendUnavailableError, also when none was built yet."""
+        check_device(options.device, _DEVICES)
         gpu = cuda.gpu()
         try:
             library = find_library()
@@ -52,13 +55,15 @@ class TensorRt:
         check_precision(library, file, options.precision)
         if file.format == "tensorrt":
             remedy = f"an engine serves one release and GPU: put its ONNX file into the bundle, and {_BUILD}"
-            return _open(library, gpu, file, file.path, remedy)
-        entry = engine_cache.find(key_of(library, gpu, file, options.precision, Profile.fixed(file.input_shape)))
+            return _open(library, gpu, file, file.path, options.batch, remedy)
+        profile = Profile.up_to(options.batch, file.input_shape)
+        entry = engine_cache.find(key_of(library, gpu, file, options.precision, profile))
         if entry is None:
-            what = f"{file.path} ({computed(file, options.precision)}, {library.runtime}, {gpu})"
+            precision, most = computed(file, options.precision), list(profile.most)
+            what = f"{file.path} ({precision}, {most}, {library.runtime}, {gpu})"
             msg = f"no engine built for {what} in {engine_cache.engines_folder()}: {_BUILD}"
             raise BackendUnavailableError(msg)
-        return _open(library, gpu, file, entry.path, f"build it again: delete it, and {_BUILD}")
+        return _open(library, gpu, file, entry.path, options.batch, f"build it again: delete it, and {_BUILD}")
 
 
 def check_precision(library: Library, file: ModelFile, precision: str) -> None:
@@ -79,7 +84,7 @@ def check_precision(library: Library, file: ModelFile, precision: str) -> None:
         raise BackendUnavailableError(msg)
 
 
-def _open(library: Library, gpu: Gpu, file: ModelFile, path: Path, remedy: str) -> "TensorRtEngine":
+def _open(library: Library, gpu: Gpu, file: ModelFile, path: Path, batch: int, remedy: str) -> "TensorRtEngine":
     try:
         plan = path.read_bytes()
         digest = sha256_of(path)
@@ -91,7 +96,7 @@ def _open(library: Library, gpu: Gpu, file: ModelFile, path: Path, remedy: str) 
             runtime = library.module.Runtime(library.logger)
             engine = runtime.deserialize_cuda_engine(plan)
             if engine is not None:
-                loaded = TensorRtEngine(library, runtime, engine, file, gpu)
+                loaded = TensorRtEngine(library, runtime, engine, gpu, file.input_shape, batch)
         except Exception as error:
             msg = f"{path}: {library.runtime} on {gpu} cannot load it: {short(error)}; {remedy}"
             raise BackendUnavailableError(msg) from error
@@ -109,14 +114,19 @@ class TensorRtEngine:
     digest = ""
     """Checksum of the engine: building it again may choose other kernels, which have to be proven anew."""
 
-    def __init__(self, library: Library, runtime: Any, engine: Any, file: ModelFile, gpu: Gpu) -> None:
+    def __init__(
+        self, library: Library, runtime: Any, engine: Any, gpu: Gpu, shape: tuple[int, ...], batch: int
+    ) -> None:
         self.device = str(gpu)
         self._library = library
         self._runtime = runtime  # must outlive the engine
         self._engine = engine
-        self._shape = file.input_shape
         self._names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
         self.inputs = tuple(self._spec(name) for name in self._names if self._takes(name))
+        self._most = shape
+        if self.inputs and self.inputs[0].shape[:1] == (-1,):
+            _, _, built_for = engine.get_tensor_profile_shape(self.inputs[0].name, 0)
+            self._most = (min(batch, built_for[0]), *shape[1:])
 
     def _takes(self, name: str) -> bool:
         return bool(self._engine.get_tensor_mode(name) == self._library.module.TensorIOMode.INPUT)
@@ -128,18 +138,19 @@ class TensorRtEngine:
     @contextmanager
     def open_session(self) -> Iterator["TensorRtSession"]:
         """A session for the calling thread. Raises InferenceError when the GPU has no memory left for it."""
+        (taken,) = self.inputs
         with ExitStack() as resources:
             stream = resources.enter_context(cuda.open_stream())
-            session = TensorRtSession(self._library, self._context(stream), stream)
+            session = TensorRtSession(self._library, self._context(taken, stream), stream, taken, self._most)
             resources.callback(session.close)
-            for spec in session.tensors(self._names, self._spec):
-                array = cuda.pinned(spec.shape, spec.dtype)
+            for name in self._names:
+                array = cuda.pinned((session.size(self._spec(name)),), self._spec(name).dtype)
                 address = resources.enter_context(cuda.device_memory(stream, array.nbytes))
-                session.bind(spec, array, address, takes=self._takes(spec.name))
+                session.bind(name, array, address)
             yield session
 
-    def _context(self, stream: Stream) -> Any:
-        """A context whose shapes are known."""
+    def _context(self, taken: TensorSpec, stream: Stream) -> Any:
+        """A context that is told the greatest shape it will be given."""
         with self._library.errors.listening():
             try:
                 context = self._engine.create_execution_context()
@@ -149,68 +160,87 @@ class TensorRtEngine:
             if context is None:
                 msg = f"tensorrt: no execution context: {self._library.errors}"
                 raise InferenceError(msg)
-            (spec,) = self.inputs
-            if -1 in spec.shape:
-                self._set_shape(context, spec, stream)
+            if -1 in taken.shape:
+                # Only the first context of an engine has a profile by itself.
+                chosen = context.set_optimization_profile_async(0, stream.handle)
+                stream.wait()
+                if not chosen or not context.set_input_shape(taken.name, self._most):
+                    msg = f"tensorrt: the engine does not take the shape {list(self._most)}: {self._library.errors}"
+                    raise InferenceError(msg)
         return context
-
-    def _set_shape(self, context: Any, spec: TensorSpec, stream: Stream) -> None:
-        # Only the first context of an engine has a profile by itself.
-        chosen = context.set_optimization_profile_async(0, stream.handle)
-        stream.wait()
-        if not chosen or not context.set_input_shape(spec.name, self._shape):
-            msg = f"tensorrt: the engine does not take the shape {list(self._shape)}: {self._library.errors}"
-            raise InferenceError(msg)
 
 
 class TensorRtSession:
     """One thread's execution context, its pinned arrays and device memory; outputs live until the next call."""
 
-    def __init__(self, library: Library, context: Any, stream: Stream) -> None:
+    def __init__(
+        self, library: Library, context: Any, stream: Stream, taken: TensorSpec, most: tuple[int, ...]
+    ) -> None:
         self._library = library
         self._context = context
         self._stream = stream
-        self._inputs: dict[str, tuple[TensorSpec, Any, int]] = {}
-        self._outputs: dict[str, tuple[TensorSpec, Any, int]] = {}
+        self._taken = taken
+        self._most = most
+        self._memory: dict[str, tuple[NDArray[Any], int]] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
 
-    def tensors(self, names: list[str], spec_of: Callable[[str], TensorSpec]) -> Iterator[TensorSpec]:
-        """What the engine takes and gives, in the shapes of this session. Raises InferenceError."""
-        for name in names:
-            spec = replace(spec_of(name), shape=tuple(self._context.get_tensor_shape(name)))
-            known = spec.dtype in DTYPES.values()
-            if not known or min(spec.shape, default=1) < 0:
-                why = "its size depends on the picture" if known else "NumPy has no such type"
-                msg = f"tensorrt: {spec} cannot be read: {why}"
-                raise InferenceError(msg)
-            yield spec
+    def size(self, spec: TensorSpec) -> int:
+        """How many elements a tensor has at most. Raises InferenceError when that cannot be known, or they not read."""
+        shape = tuple(self._context.get_tensor_shape(spec.name))
+        known = spec.dtype in DTYPES.values()
+        if not known or min(shape, default=1) < 0:
+            why = "its size depends on the picture" if known else "NumPy has no such type"
+            msg = f"tensorrt: {spec} cannot be read: {why}"
+            raise InferenceError(msg)
+        return math.prod(shape)
 
-    def bind(self, spec: TensorSpec, array: Any, address: int, *, takes: bool) -> None:
+    def bind(self, name: str, array: NDArray[Any], address: int) -> None:
         """Give a tensor its memory, here and on the device."""
-        (self._inputs if takes else self._outputs)[spec.name] = (spec, array, address)
-        if not self._context.set_tensor_address(spec.name, address):
-            msg = f"tensorrt: {spec} has no place on the device: {self._library.errors}"
+        self._memory[name] = (array, address)
+        if not self._context.set_tensor_address(name, address):
+            msg = f"tensorrt: {name} has no place on the device: {self._library.errors}"
             raise InferenceError(msg)
 
     def infer(self, tensors: Tensors) -> Tensors:
         """Run the network once. Raises InferenceError."""
-        for name, (spec, array, address) in self._inputs.items():
-            value = tensors.get(name)
-            if value is None or value.shape != array.shape or value.dtype != array.dtype:
-                have = "nothing" if value is None else f"{list(value.shape)} {value.dtype}"
-                msg = f"tensorrt: the input is {spec}, not {have}"
-                raise InferenceError(msg)
-            np.copyto(array, value)
-            self._stream.copy_in(address, array)
+        name = self._taken.name
+        value = tensors.get(name)
+        if value is None or value.dtype != self._memory[name][0].dtype or not self._fits(value.shape):
+            have = "nothing" if value is None else f"{list(value.shape)} {value.dtype}"
+            msg = f"tensorrt: the input is {self._taken}, up to {list(self._most)}, not {have}"
+            raise InferenceError(msg)
+        if name not in self._arrays or self._arrays[name].shape != value.shape:
+            self._set_shape(value.shape)
+        np.copyto(self._arrays[name], value)
+        self._stream.copy_in(self._memory[name][1], self._arrays[name])
         if not self._context.execute_async_v3(self._stream.handle):
             msg = f"tensorrt: {self._library.errors}"
             raise InferenceError(msg)
-        for _, array, address in self._outputs.values():
-            self._stream.copy_out(array, address)
+        outputs = {other: array for other, array in self._arrays.items() if other != name}
+        for other, array in outputs.items():
+            self._stream.copy_out(array, self._memory[other][1])
         self._stream.wait()
-        return {name: array for name, (_, array, _) in self._outputs.items()}
+        return outputs
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether the input may have this shape: that of the bundle, and as many pictures as there is room for."""
+        return shape == self._most or (
+            self._taken.shape[0] == -1 and shape[1:] == self._most[1:] and 0 < shape[0] <= self._most[0]
+        )
+
+    def _set_shape(self, shape: tuple[int, ...]) -> None:
+        """Lay out the arrays for an input of this shape."""
+        self._arrays = {}
+        if -1 in self._taken.shape and not self._context.set_input_shape(self._taken.name, shape):
+            msg = f"tensorrt: the engine does not take the shape {list(shape)}: {self._library.errors}"
+            raise InferenceError(msg)
+        shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in self._memory}
+        self._arrays = {
+            name: array[: math.prod(shapes[name])].reshape(shapes[name]) for name, (array, _) in self._memory.items()
+        }
 
     def close(self) -> None:
         """Let go of the context and of the arrays; who holds an output keeps it."""
         self._context = None
-        self._inputs.clear()
-        self._outputs.clear()
+        self._memory.clear()
+        self._arrays.clear()

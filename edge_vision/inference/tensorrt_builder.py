@@ -43,9 +43,18 @@ class Profile:
     most: tuple[int, ...]
 
     @staticmethod
-    def fixed(shape: tuple[int, ...]) -> "Profile":
-        """One shape and no other."""
-        return Profile(shape, shape, shape)
+    def up_to(batch: int, shape: tuple[int, ...]) -> "Profile":
+        """One to `batch` pictures of one shape; fastest at all of them."""
+        most = (max(batch, shape[0]), *shape[1:])
+        return Profile(shape, most, most)
+
+    def where_open(self, shape: tuple[int, ...]) -> "Profile":
+        """The same, but for the dimensions of `shape` that are not open (-1)."""
+        least, usual, most = (
+            tuple(want if have == -1 else have for have, want in zip(shape, wanted, strict=True))
+            for wanted in (self.least, self.usual, self.most)
+        )
+        return Profile(least, usual, most)
 
 
 def key_of(library: Library, gpu: Gpu | None, file: ModelFile, precision: str, profile: Profile) -> EngineKey:
@@ -163,14 +172,12 @@ def _set_shapes(library: Library, builder: Any, network: Any, config: Any, profi
     trt = library.module
     tensor = network.get_input(0)
     if -1 not in tuple(tensor.shape):
-        if profile.most != profile.usual:
-            msg = f"{file.path}: its input is {_spec(tensor)}: no dimension is open for {profile.most}"
-            raise ModelError(msg)
         return
+    asked = profile.where_open(tuple(tensor.shape))
     shapes = builder.create_optimization_profile()
-    shapes.set_shape(tensor.name, profile.least, profile.usual, profile.most)
+    shapes.set_shape(tensor.name, asked.least, asked.usual, asked.most)
     if config.add_optimization_profile(shapes) < 0:
-        msg = f"{file.path}: its input {_spec(tensor)} cannot have the shapes {profile}: {library.errors}"
+        msg = f"{file.path}: its input {_spec(tensor)} cannot have the shapes {asked}: {library.errors}"
         raise ModelError(msg)
     # Before TensorRT 10 the sessions of an engine shared a profile only when this was asked for.
     sharing = getattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)

@@ -51,7 +51,7 @@ def _file(yolox: Path) -> ModelFile:
 @pytest.fixture(scope="module", name="engine")
 def _engine(file: ModelFile, cache: Path) -> Engine:
     """YOLOX-nano, built for the GPU of this machine."""
-    library, gpu, profile = find_library(), cuda.gpu(), Profile.fixed(file.input_shape)
+    library, gpu, profile = find_library(), cuda.gpu(), Profile.up_to(1, file.input_shape)
     started = time.monotonic()
     plan = build(library, gpu, file, "f32", profile, lambda *_: None)
     engine_cache.keep(key_of(library, gpu, file, "f32", profile), plan, file.path.name, time.monotonic() - started)

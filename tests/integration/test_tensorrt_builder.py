@@ -51,14 +51,14 @@ def _network(
 
 
 def _plan(library: Library, file: ModelFile, precision: str = "f32", profile: Profile | None = None) -> bytes:
-    return build(library, None, file, precision, profile or Profile.fixed(file.input_shape), lambda *_: None)
+    return build(library, None, file, precision, profile or Profile.up_to(1, file.input_shape), lambda *_: None)
 
 
 def test_yolox_nano_becomes_an_engine(library: Library, data: Path) -> None:
     """The real network: 3.7 MB of ONNX; progress rises and never passes the end."""
     file = ModelFile(data / "models/yolox_nano/yolox_nano.onnx", "onnx", (1, 3, 416, 416))
     told: list[int] = []
-    plan = build(library, None, file, "f32", Profile.fixed(file.input_shape), lambda done, _: told.append(done))
+    plan = build(library, None, file, "f32", Profile.up_to(1, file.input_shape), lambda done, _: told.append(done))
     print(f"{library.runtime}: {len(plan)} bytes")
     assert 3_000_000 < len(plan) < 10_000_000
     assert told == sorted(set(told))
@@ -69,11 +69,12 @@ def test_yolox_nano_becomes_an_engine(library: Library, data: Path) -> None:
 def test_the_key_changes_with_model_precision_and_shape(library: Library, tmp_path: Path) -> None:
     """And with nothing else: TensorRT-RTX's engines are for many GPUs, whether or not there is one here."""
     file, other = _network(tmp_path / "a.onnx"), _network(tmp_path / "b.onnx", "Relu")
-    profile = Profile.fixed(SHAPE)
+    profile = Profile.up_to(1, SHAPE)
     keys = [
         key_of(library, None, file, "f32", profile),
         key_of(library, None, file, "f16", profile),
         key_of(library, None, file, "f32", Profile((1, 3, 8, 8), SHAPE, SHAPE)),
+        key_of(library, None, file, "f32", Profile.up_to(2, SHAPE)),
         key_of(library, None, other, "f32", profile),
         key_of(library, Gpu("Turing", (7, 5), "1"), file, "f32", profile),
     ]
@@ -86,7 +87,7 @@ def test_the_key_changes_with_model_precision_and_shape(library: Library, tmp_pa
 def test_an_engine_for_one_gpu_is_not_that_for_another(library: Library, tmp_path: Path) -> None:
     """TensorRT, unlike TensorRT-RTX, builds for the very GPU and driver, and not without them."""
     bound = Library(library.module, "tensorrt", library.logger, library.errors)
-    file, profile = _network(tmp_path / "a.onnx"), Profile.fixed(SHAPE)
+    file, profile = _network(tmp_path / "a.onnx"), Profile.up_to(1, SHAPE)
     gpus = [Gpu("Orin", (8, 7), "1"), Gpu("Orin", (8, 7), "2"), Gpu("A2", (8, 6), "1")]
     assert len({key_of(bound, gpu, file, "f32", profile).digest for gpu in gpus}) == 3
     with pytest.raises(BackendUnavailableError, match="builds engines on the GPU that runs them"):
@@ -96,24 +97,29 @@ def test_an_engine_for_one_gpu_is_not_that_for_another(library: Library, tmp_pat
 def test_engines_for_turing_are_built_for_it_alone(library: Library, tmp_path: Path) -> None:
     """TensorRT-RTX leaves compute capability 7.5 out unless it is asked for."""
     file = _network(tmp_path / "a.onnx")
-    turing = build(library, Gpu("Turing", (7, 5), "1"), file, "f32", Profile.fixed(SHAPE), lambda *_: None)
+    turing = build(library, Gpu("Turing", (7, 5), "1"), file, "f32", Profile.up_to(1, SHAPE), lambda *_: None)
     assert turing != _plan(library, file)
 
 
 def test_open_dimensions_get_a_profile(library: Library, tmp_path: Path) -> None:
-    """One shape, or a range; a range that the network cannot have is a ModelError."""
+    """One shape, several pictures of it, or a range; a range that no network can have is a ModelError."""
     file = _network(tmp_path / "open.onnx", shape=("n", 3, "h", "w"))
-    fixed = _plan(library, file)
-    ranged = _plan(library, file, profile=Profile((1, 3, 8, 8), SHAPE, (4, 3, 64, 64)))
-    assert fixed
-    assert ranged
+    assert _plan(library, file)
+    assert _plan(library, file, profile=Profile.up_to(4, SHAPE))
+    assert _plan(library, file, profile=Profile((1, 3, 8, 8), SHAPE, (4, 3, 64, 64)))
     with pytest.raises(
         ModelError, match=r"open.onnx: its input images \[-1, 3, -1, -1\] float32 cannot have the shapes"
     ):
         _plan(library, file, profile=Profile((4, 3, 8, 8), SHAPE, SHAPE))
-    closed = _network(tmp_path / "closed.onnx")
-    with pytest.raises(ModelError, match=r"no dimension is open for \(4, 3, 16, 16\)"):
-        _plan(library, closed, profile=Profile(SHAPE, SHAPE, (4, 3, 16, 16)))
+
+
+def test_dimensions_that_are_not_open_stay_as_they_are(library: Library, tmp_path: Path) -> None:
+    """An engine for several pictures is asked for, and the network takes one: batching finds that out."""
+    closed, sized = _network(tmp_path / "a.onnx"), _network(tmp_path / "b.onnx", shape=(1, 3, "h", "w"))
+    assert _plan(library, closed, profile=Profile.up_to(4, SHAPE))
+    assert _plan(library, sized, profile=Profile.up_to(4, SHAPE))
+    asked = Profile.up_to(4, SHAPE).where_open((1, 3, -1, -1))
+    assert asked == Profile(SHAPE, SHAPE, SHAPE)
 
 
 def test_the_types_of_the_file_decide_where_no_flag_can(library: Library, tmp_path: Path) -> None:
@@ -121,7 +127,7 @@ def test_the_types_of_the_file_decide_where_no_flag_can(library: Library, tmp_pa
     file = _network(tmp_path / "half.onnx", type_=TensorProto.FLOAT16)
     half = ModelFile(file.path, "onnx", SHAPE, "float16", "f16")
     assert _plan(library, half, "f16")
-    assert key_of(library, None, half, "f32", Profile.fixed(SHAPE)).precision == "f16"
+    assert key_of(library, None, half, "f32", Profile.up_to(1, SHAPE)).precision == "f16"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +182,7 @@ def test_ctrl_c_ends_a_build(library: Library, tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(library, None, _network(tmp_path / "a.onnx"), "f32", Profile.fixed(SHAPE), press)
+        build(library, None, _network(tmp_path / "a.onnx"), "f32", Profile.up_to(1, SHAPE), press)
     assert _plan(library, ModelFile(tmp_path / "a.onnx", "onnx", SHAPE))
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,12 @@ def test_the_installed_release_has_them_all() -> None:
 
 
 @pytest.fixture(scope="module", name="jetpack_6")
-def _jetpack_6(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _jetpack_6(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Python with TensorRT 8.6, the release of JetPack 6.0: EDGE_VISION_TENSORRT86, or 2.1 GB are downloaded."""
     given = os.environ.get("EDGE_VISION_TENSORRT86")
     if given:
-        return Path(given)
+        yield Path(given)
+        return
     interpreter = _python_3_10()
     if interpreter is None:
         pytest.skip("TensorRT 8.6.0 has wheels for Python 3.10 only, which is not here")
@@ -83,7 +85,8 @@ def _jetpack_6(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([interpreter, "-m", "venv", folder], check=True, timeout=120)
     python = folder / "bin/python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", *JETPACK_6], check=True, timeout=1500)
-    return python
+    yield python
+    shutil.rmtree(folder)  # several gigabytes
 
 
 def _python_3_10() -> str | None:
@@ -141,7 +144,7 @@ file, said = ModelFile(Path({str(tmp_path / "m.onnx")!r}), "onnx", (1, 3, 4, 4))
 library = find_library()
 for call in (
     lambda: TensorRt().load(file, LoadOptions()),
-    lambda: build(library, Gpu("pretended", (8, 7), ""), file, "f16", Profile.fixed(file.input_shape), print),
+    lambda: build(library, Gpu("pretended", (8, 7), ""), file, "f16", Profile.up_to(1, file.input_shape), print),
 ):
     try:
         call()

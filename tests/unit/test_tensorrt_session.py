@@ -23,6 +23,7 @@ from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference import cuda as cuda_module
 from edge_vision.inference import engine_cache
+from edge_vision.inference.batching import why_not_batch
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.tensorrt import TensorRt, TensorRtEngine
 from edge_vision.inference.tensorrt_builder import Profile, key_of
@@ -66,8 +67,15 @@ def _model(tmp_path: Path) -> ModelFile:
 
 
 def _built(model: ModelFile, plan: bytes, precision: str = "f32") -> engine_cache.Entry:
-    key = key_of(find_library(), cuda_module.gpu(), model, precision, Profile.fixed(model.input_shape))
+    key = key_of(find_library(), cuda_module.gpu(), model, precision, Profile.up_to(1, model.input_shape))
     return engine_cache.keep(key, plan, model.path.name, 1.0)
+
+
+def _loaded_for(batch: int, model: ModelFile, **tensors: tuple[str, tuple[int, ...]]) -> TensorRtEngine:
+    """An engine for so many pictures at once."""
+    key = key_of(find_library(), cuda_module.gpu(), model, "f32", Profile.up_to(batch, model.input_shape))
+    engine_cache.keep(key, fake_plan(**tensors), model.path.name, 1.0)
+    return TensorRt().load(model, LoadOptions("f32", batch=batch))
 
 
 def _loaded(model: ModelFile, **tensors: tuple[str, tuple[int, ...]]) -> TensorRtEngine:
@@ -281,7 +289,9 @@ def test_a_wrong_input_never_reaches_the_device(tensors: dict[str, Any], cuda: F
     engine = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))
     with engine.open_session() as session:
         cuda.log.clear()
-        with pytest.raises(InferenceError, match=r"the input is images \[1, 3, 4, 5\] float32, not"):
+        with pytest.raises(
+            InferenceError, match=r"the input is images \[1, 3, 4, 5\] float32, up to \[1, 3, 4, 5\], not"
+        ):
             session.infer(tensors)
         assert cuda.log == []
 
@@ -328,6 +338,44 @@ def test_open_dimensions_are_fixed_for_every_context(model: ModelFile) -> None:
     picture = _picture()
     outputs = check_engine(engine, {"images": picture}, threads=2)
     assert np.array_equal(outputs["out"], picture * 2)
+
+
+@pytest.mark.usefixtures("trt")
+def test_pictures_of_several_cameras_run_at_once(cuda: FakeCuda, model: ModelFile) -> None:
+    """Any number up to the one loaded for, in any order; only as much is copied as there is."""
+    engine = _loaded_for(3, model, images=("FLOAT", (-1, 3, 4, 5)), out=("FLOAT", (-1, 3, 4, 5)))
+    with engine.open_session() as session:
+        assert sorted(len(block) for block in cuda.device.values()) == [3 * 240, 3 * 240]
+        for count in (1, 3, 2, 2, 1):
+            pictures = _picture(count, (count, 3, 4, 5))
+            assert np.array_equal(session.infer({"images": pictures})["out"], pictures * 2)
+        with pytest.raises(
+            InferenceError, match=r"images \[-1, 3, 4, 5\] float32, up to \[3, 3, 4, 5\], not \[4, 3, 4, 5\]"
+        ):
+            session.infer({"images": _picture(0, (4, 3, 4, 5))})
+    assert why_not_batch(engine, SHAPE, "float32", 3, measured=False) == ""
+
+
+@pytest.mark.usefixtures("trt")
+def test_an_engine_for_one_picture_is_not_that_for_several(model: ModelFile, tmp_path: Path) -> None:
+    """It has to be built for them; a ready one takes as many as it was built for, which is 4 for this fake."""
+    open_batch = {"images": ("FLOAT", (-1, 3, 4, 5)), "out": ("FLOAT", (-1, 3, 4, 5))}
+    _loaded_for(2, model, **open_batch)
+    with pytest.raises(BackendUnavailableError, match=r"no engine built for .*f32, \[3, 3, 4, 5\]"):
+        TensorRt().load(model, LoadOptions("f32", batch=3))
+    path = tmp_path / "ready.engine"
+    path.write_bytes(fake_plan(**open_batch))
+    engine = TensorRt().load(ModelFile(path, "tensorrt", SHAPE), LoadOptions("f32", batch=8))
+    assert "up to [4, 3, 4, 5]" in why_not_batch(engine, SHAPE, "float32", 8)
+
+
+@pytest.mark.usefixtures("trt")
+def test_a_device_that_is_no_gpu_is_not_to_be_had(model: ModelFile) -> None:
+    """A site that asks for the CPU gets the next runtime."""
+    with pytest.raises(BackendUnavailableError, match="has no device CPU here; it has GPU, CUDA"):
+        TensorRt().load(model, LoadOptions("f32", device="CPU"))
+    _built(model, fake_plan(images=("FLOAT", SHAPE), out=("FLOAT", SHAPE)))
+    assert TensorRt().load(model, LoadOptions("f32", device="gpu")).device.startswith("Fake GPU")
 
 
 @pytest.mark.usefixtures("trt")
