@@ -17,7 +17,7 @@ from edge_vision.models.refused import REFUSED
 
 PAGE = ROOT / "docs/formats.md"
 ASKED_FOR = (
-    "TorchScript", "ONNX", "OpenVINO IR", "TFLite", "Edge TPU", "TensorFlow SavedModel",
+    "TorchScript", "ONNX", "OpenVINO IR", "TensorRT engine", "TFLite", "Edge TPU", "TensorFlow SavedModel",
     "TensorFlow GraphDef", "Paddle", "Caffe", "Darknet", "Torch7", "CoreML", "TensorFlow.js", "MXNet", ".pt", ".pth",
     "ncnn", "MNN", "Keras",
 )  # fmt: skip
