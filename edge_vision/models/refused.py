@@ -104,6 +104,8 @@ REFUSED: Final = {
 
 ALIASES: Final = {
     "checkpoint": "pytorch",
+    "core_ml": "coreml",
+    "edge_tpu": "edgetpu",
     "h5": "keras",
     "hdf5": "keras",
     "mlmodel": "coreml",
@@ -111,6 +113,7 @@ ALIASES: Final = {
     "pt": "pytorch",
     "pte": "executorch",
     "pth": "pytorch",
+    "pytorch_checkpoint": "pytorch",
     "tf.js": "tfjs",
     "tensorflow.js": "tfjs",
     "tensorflowjs": "tfjs",

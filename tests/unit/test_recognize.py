@@ -262,7 +262,9 @@ def test_every_refusal_is_a_kind_and_says_what_to_do() -> None:
         assert any(word in row.remedy for word in ("export", "convert", "take", "unpack")), name
 
 
-@pytest.mark.parametrize("word, name", [("NCNN", "ncnn"), (".pth", "pytorch"), ("tf.js", "tfjs"), ("onnx", None)])
+@pytest.mark.parametrize(
+    "word, name", [("NCNN", "ncnn"), (".pth", "pytorch"), ("tf.js", "tfjs"), ("Edge-TPU", "edgetpu"), ("onnx", None)]
+)
 def test_a_refusal_is_found_by_what_people_write(word: str, name: str | None) -> None:
     """Case and a leading dot do not matter; a format that is taken has none."""
     assert refusal(word) is (REFUSED[name] if name else None)
