@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import golden, list_models, pull, verify
+from edge_vision.cli.models import build, golden, list_models, pull, verify
 
-_SUBCOMMANDS = (golden, verify, pull, list_models)
+_SUBCOMMANDS = (golden, verify, pull, list_models, build)
 
 
 def add_to(subparsers: Any) -> None:
