@@ -35,7 +35,7 @@ class Recognized:
 
 _HEAD: Final = 4096
 _MOST_TEXT: Final = 1 << 20
-_SEARCHED: Final = 1 << 28
+_SEARCHED: Final = 1 << 26
 """Where a word may stand anywhere, it is looked for in so many bytes: a file may have a terabyte of holes."""
 _OLDEST_IR: Final = 10
 
