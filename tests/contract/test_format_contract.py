@@ -292,6 +292,20 @@ def test_a_device_that_shares_out_says_who_serves(device: str, models: Path, dog
         assert np.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["f32", "f16"])
+def test_opencv_that_goes_on_with_the_cpu_is_unavailable(
+    precision: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated: a target for OpenCL is listed where there is none. What OpenCV makes of it is its own doing."""
+    if int(cv2.__version__.partition(".")[0]) != 4:
+        pytest.skip("OpenCV 5 takes no targets")
+    targets = np.array([cv2.dnn.DNN_TARGET_CPU, cv2.dnn.DNN_TARGET_OPENCL])
+    monkeypatch.setattr(cv2.dnn, "getAvailableTargets", lambda _backend: targets)
+    assert "OPENCL" in backend("opencv_dnn").probe().devices
+    with pytest.raises(BackendUnavailableError, match="asked for OPENCL, OpenCV went on with the CPU"):
+        load("opencv_dnn", REFERENCES["yolox"].file(models), LoadOptions(precision, device="OPENCL"))
+
+
 def test_auto_without_one_of_its_devices_is_unavailable(models: Path) -> None:
     """None of the list is there."""
     with pytest.raises(BackendUnavailableError, match="no device GPU,NPU here; it has CPU"):
