@@ -14,10 +14,14 @@ from edge_vision.models.golden import Golden
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of one runtime and one file; without a verdict it did not get as far, and `reason` says why."""
+    """What came of one runtime and one file; without a verdict it did not get as far, and `reason` says why.
+
+    `asked` is the precision that was asked for, `precision` the one whose tolerance counts.
+    """
 
     backend: str
     file: str
+    asked: str
     precision: str
     reason: str
     verdict: Verdict | None = None
@@ -45,7 +49,7 @@ def _rows(bundle: Bundle, golden: Golden, name: str, precision: str) -> list[Row
     try:
         files = usable_files(name, bundle.spec, precision)
     except BackendError as error:
-        return [Row(name, "", precision, str(error))]
+        return [Row(name, "", precision, precision, str(error))]
     return [_row(bundle, golden, name, file, precision) for file in files]
 
 
@@ -54,5 +58,5 @@ def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, precision: 
     try:
         verdict = prove(bundle, golden, file, load(name, file, LoadOptions(precision)), precision)
     except BackendError as error:
-        return Row(name, path, coarser, str(error))
-    return Row(name, path, coarser, verdict.reason, verdict)
+        return Row(name, path, precision, coarser, str(error))
+    return Row(name, path, precision, coarser, verdict.reason, verdict)
