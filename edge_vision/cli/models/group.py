@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import golden, verify
+from edge_vision.cli.models import evaluation, golden, verify
 
-_SUBCOMMANDS = (golden, verify)
+_SUBCOMMANDS = (golden, verify, evaluation)
 
 
 def add_to(subparsers: Any) -> None:
