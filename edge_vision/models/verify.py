@@ -46,10 +46,11 @@ def _rows(bundle: Bundle, golden: Golden, name: str, precision: str) -> list[Row
         files = usable_files(name, bundle.spec, precision)
     except BackendError as error:
         return [Row(name, "", precision, str(error))]
-    return [_row(bundle, golden, name, file, precision) for file in files]
+    return [judge(bundle, golden, name, file, precision) for file in files]
 
 
-def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, precision: str) -> Row:
+def judge(bundle: Bundle, golden: Golden, name: str, file: ModelFile, precision: str) -> Row:
+    """Prove one runtime with one file at one precision."""
     path, coarser = bundle.path_of(file), precision_of(file, precision)
     try:
         verdict = prove(bundle, golden, file, load(name, file, LoadOptions(precision)), precision)

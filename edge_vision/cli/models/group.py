@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import evaluation, golden, verify
+from edge_vision.cli.models import bench, convert, evaluation, golden, quantize, verify
 
-_SUBCOMMANDS = (golden, verify, evaluation)
+_SUBCOMMANDS = (golden, verify, evaluation, quantize, convert, bench)
 
 
 def add_to(subparsers: Any) -> None:
