@@ -17,6 +17,7 @@ from edge_vision.inference.table import backend
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.derive import Made, golden_of, prove_new, readers_of, refuse_double, source_of, stage, workshop
 from edge_vision.models.openvino_tools import openvino_tools
+from edge_vision.models.record import REFERENCES
 from edge_vision.models.verify import Row
 
 TARGETS: Final = ("openvino", "tflite", "tensorrt")
@@ -78,7 +79,9 @@ def convert(bundle: Bundle, wanted: Conversion) -> Converted:
         parts = tuple(one for one in (path, path.with_suffix(".bin")) if one.exists())
         made = Made(source, name, wanted.to, wanted.precision, maker, parts)
         staged = stage(bundle, made, folder)
-        rows = prove_new(staged, readers_of(staged, "f32"), "f32")
+        # The format's own reference runtime decides, where it is here.
+        readers = sorted(readers_of(staged, "f32"), key=lambda name: name != REFERENCES.get(wanted.to))
+        rows = prove_new(staged, readers, "f32")
         converted = Converted(bundle.path_of(source), name, maker, sum(one.stat().st_size for one in parts), rows)
         if converted.passed:
             staged.put(wanted.target)
@@ -93,7 +96,7 @@ def _to_openvino(source: ModelFile, path: Path, wanted: Conversion) -> str:
     except Exception as error:
         msg = f"{source.path}: openvino cannot convert it: {short(error)}"
         raise ModelError(msg) from error
-    return f"openvino {openvino.__version__}"
+    return f"openvino {openvino.__version__.partition('-')[0]}"
 
 
 def _to_tflite(source: ModelFile, path: Path, wanted: Conversion) -> str:

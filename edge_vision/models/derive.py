@@ -23,7 +23,10 @@ _INDEX = "model.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file made of `source`: its name, format and precision, what made it, and where all its parts lie now."""
+    """A file made of `source`: its name in the bundle, format and precision, and what made it.
+
+    `parts` is where it lies now, the file itself first.
+    """
 
     source: ModelFile
     name: str
@@ -110,7 +113,10 @@ def stage(bundle: Bundle, made: Made, folder: Path) -> Staged:
         "sha256": sha256_of(made.parts[0]),
         "made": f"{made.maker}, from {bundle.path_of(made.source)}",
     }
-    row |= {key: source[key] for key in ("output",) if key in source}
+    if len(made.parts) > 1:
+        row["weights_sha256"] = sha256_of(made.parts[1])
+    if "output" in source:
+        row["output"] = source["output"]
     content["files"] = [*content["files"], row]
     files = {**_old_files(bundle), **_new_files(made)}
     golden = None if bundle.golden is None else bundle.golden.folder
