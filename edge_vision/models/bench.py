@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter, process_time
 from typing import Final
 
@@ -82,21 +82,14 @@ def bench(
                 else:
                     ready.append(entry)
     paces = race(bundle, [entrant for entrant, _ in ready], frames_of(bundle), seconds, progress)
-    timed = [_timed(result, pace, paces, ready) for (_, result), pace in zip(ready, paces, strict=True)]
-    return sorted(timed, key=_rank) + absent
+    return rank([replace(result, pace=pace) for (_, result), pace in zip(ready, paces, strict=True)]) + absent
 
 
-def _rank(result: Result) -> tuple[bool, float]:
-    return result.state == "failed", result.pace.road_p50 if result.pace else float("inf")
-
-
-def _timed(result: Result, pace: Pace, paces: Sequence[Pace], ready: Sequence[tuple[Entrant, Result]]) -> Result:
-    may_serve = [other for other, (_, one) in zip(paces, ready, strict=True) if one.state != "failed"]
-    best = min((one.road_p50 for one in may_serve), default=None)
-    ratio = None if best is None else pace.road_p50 / best
-    return Result(
-        result.backend, result.file, result.precision, result.state, result.reason, result.verdict, pace, ratio
-    )
+def rank(timed: Sequence[Result]) -> list[Result]:
+    """Fastest first and those that failed last, each with its ratio to the fastest that may serve."""
+    best = min((one.pace.road_p50 for one in timed if one.pace and one.state != "failed"), default=None)
+    rated = [replace(one, ratio=one.pace.road_p50 / best if one.pace and best else None) for one in timed]
+    return sorted(rated, key=lambda one: (one.state == "failed", one.pace.road_p50 if one.pace else float("inf")))
 
 
 def _enter(bundle: Bundle, name: str, options: LoadOptions) -> Iterator[tuple[Entrant, Result] | Result]:

@@ -21,7 +21,7 @@ _OPSET: Final = 13
 
 
 class OnnxQuantizer:
-    """`--with onnxruntime`: static quantization, scales per channel, ranges from least to greatest value seen."""
+    """`--with onnxruntime`: static quantization, a scale per channel, ranges averaged over the pictures."""
 
     reads = ("onnx",)
     backend = "onnxruntime"
@@ -54,6 +54,8 @@ class OnnxQuantizer:
                     activation_type=tools.QuantType.QUInt8,
                     weight_type=tools.QuantType.QInt8,
                     calibrate_method=tools.CalibrationMethod.MinMax,
+                    # A single picture with an extreme value would coarsen the scale for all others.
+                    extra_options={"CalibMovingAverage": True},
                 )
             except EdgeVisionError:  # an unreadable picture
                 raise

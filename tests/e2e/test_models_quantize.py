@@ -1,5 +1,6 @@
 """`edge-vision models quantize`: int8 of the real YOLOX-nano, with what it gains and costs; bad ones stay out."""
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -21,7 +22,7 @@ pytest.importorskip("onnx")
 
 @pytest.fixture(scope="module", name="proven")
 def _proven(data: Path, yolox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """YOLOX-nano, with golden data from the pictures that the accuracy is measured on, not from those that calibrate."""
+    """YOLOX-nano, with golden data from the pictures that measure the accuracy, not from those that calibrate."""
     folder = tmp_path_factory.mktemp("proven") / "yolox_nano"
     make_proven(folder, yolox, data / "images/coco_det_ccby")
     (folder / "LICENSE").write_text("Apache-2.0")
@@ -61,7 +62,7 @@ def measure(edge_vision: Start, proven: Path, data: Path, new: Path, tool: str) 
     assert last["accuracy"]["ap"] == pytest.approx(facts["accuracy"]["ap"], abs=0.04)
     assert last["size"] < 0.8 * facts["source_size"]
     assert plain["frames"] == small["frames"] > 0
-    return facts
+    return {**facts, "errors": errors}
 
 
 @pytest.mark.slow
@@ -124,7 +125,8 @@ sys.exit(code)
 @pytest.mark.slow
 def test_nncf_quantizes_and_calls_nobody(data: Path, proven: Path, start: Start, tmp_path: Path) -> None:
     """Its int8 passes the gate; no host is looked up, none connected to, and no thread is left that might."""
-    pytest.importorskip("nncf")
+    if importlib.util.find_spec("nncf") is None:  # importing it here would leave its threads here
+        pytest.skip("nncf is not installed")
 
     def watched(*arguments: str | Path, **options: Any) -> Any:
         return start(sys.executable, "-c", _WATCHED, *arguments, **options)
@@ -132,17 +134,9 @@ def test_nncf_quantizes_and_calls_nobody(data: Path, proven: Path, start: Start,
     facts = measure(watched, proven, data, tmp_path / "new", "nncf")
     assert facts["maker"].startswith("nncf ")
     assert facts["attempts"][-1]["rows"][0]["backend"] == "openvino"
-    process = watched("models", "verify", tmp_path / "new", "--backend", "openvino", "--precision", "int8")
-    process.communicate(timeout=60)  # this one has no nncf to import, and says so
-    assert process.returncode == 1
-    shutil.rmtree(tmp_path / "new")
-    process = watched(
-        *("models", "quantize", proven, "--images", data / "images/misc", "--most", "2", "-o", tmp_path / "new")
-    )
-    _, errors = process.communicate(timeout=110)
-    assert "CONNECT" not in errors
-    assert "LOOKUP" not in errors
-    assert "THREADS ['MainThread']" in errors
+    assert "CONNECT" not in facts["errors"]
+    assert "LOOKUP" not in facts["errors"]
+    assert "THREADS ['MainThread']" in facts["errors"]
 
 
 def test_an_int8_file_beyond_the_tolerance_is_not_written(data: Path, proven: Path, tmp_path: Path) -> None:
