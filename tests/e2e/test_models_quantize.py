@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def measure(edge_vision: Start, proven: Path, data: Path, new: Path, tool: str) 
 
 @pytest.mark.slow
 def test_onnxruntime_leaves_layers_out_until_the_gate_accepts(
-    data: Path, proven: Path, edge_vision: Start, tmp_path: Path
+    data: Path, proven: Path, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Every layer in int8 halves the accuracy and is refused; without the touchy ones it passes and is written."""
     new, before = tmp_path / "made" / "int8", snapshot(proven)
@@ -96,6 +97,10 @@ def test_onnxruntime_leaves_layers_out_until_the_gate_accepts(
     assert row["made"].endswith("12 pictures, from yolox_nano.onnx")
     code, output, _ = run(edge_vision, "verify", new, "--backend", "onnxruntime", "--precision", "int8")
     assert (code, "passed" in output) == (0, True)
+    site = write_site(cameras=[camera(data, new)], publish=[{"kind": "jsonl", "path": "-"}])
+    code, output, errors = serve(edge_vision, site)
+    assert code == 0, errors
+    assert {json.loads(line)["model"]["precision"] for line in output.splitlines()} == {"int8"}
     # Once more from the new bundle: its int8 file is no source, and its name is taken.
     code, _, errors = run(
         edge_vision, "quantize", new, "--with", "onnxruntime", "--images", data / "images/misc", "-o", tmp_path / "two"
@@ -152,8 +157,25 @@ def test_an_int8_file_beyond_the_tolerance_is_not_written(data: Path, proven: Pa
     assert [path for path in tmp_path.iterdir() if path.name != "cache"] == []
 
 
+def serve(edge_vision: Start, site: Path) -> tuple[int, str, str]:
+    """Exit code, messages and log of a site."""
+    process = edge_vision("run", site)
+    output, errors = process.communicate(timeout=90)
+    return process.returncode, output, errors
+
+
+def camera(data: Path, bundle: Path) -> dict[str, Any]:
+    """One that shows a folder of pictures to int8 weights on ONNX Runtime."""
+    return {
+        "id": "pictures",
+        "source": {"kind": "images", "path": str(data / "images/coco_det_ccby")},
+        "pipeline": "object_detection",
+        "with": {"model": str(bundle), "precision": "int8", "backends": ["onnxruntime"]},
+    }
+
+
 def test_a_naive_int8_file_put_into_a_bundle_by_hand_does_not_serve(
-    data: Path, proven: Path, edge_vision: Start, tmp_path: Path
+    data: Path, proven: Path, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
 ) -> None:
     """One scale per tensor, the head too: `verify` says by how much, and a site with it does not start."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -183,6 +205,10 @@ def test_a_naive_int8_file_put_into_a_bundle_by_hand_does_not_serve(
     assert code == 1
     assert row["verdict"]["agreement"]["quality"] < 0.8
     assert "sees something else at int8" in row["reason"]
+    site = write_site(cameras=[camera(data, folder)], publish=[{"kind": "jsonl", "path": "-"}])
+    code, output, errors = serve(edge_vision, site)
+    assert (code, output) == (78, "")
+    assert "sees something else at int8" in errors
 
 
 def test_a_dynamic_range_file_is_int8_and_not_f32(data: Path, proven: Path, edge_vision: Start, tmp_path: Path) -> None:
