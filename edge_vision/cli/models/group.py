@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import bench, convert, evaluation, golden, quantize, verify
+from edge_vision.cli.models import bench, convert, evaluation, golden, list_models, pull, quantize, verify
 
-_SUBCOMMANDS = (golden, verify, evaluation, quantize, convert, bench)
+_SUBCOMMANDS = (golden, verify, evaluation, quantize, convert, bench, pull, list_models)
 
 
 def add_to(subparsers: Any) -> None:
