@@ -72,7 +72,8 @@ def _bench(options: argparse.Namespace) -> int:
         facts = {"model": bundle.spec.name, "proof": bundle.proof, "threads": options.threads}
         print(json.dumps({**facts, "results": [asdict(result) for result in results]}, indent=2))
     else:
-        print(f"{bundle.spec.name}: milliseconds per frame, {options.threads} threads per inference")
+        threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
+        print(f"{bundle.spec.name}: milliseconds per frame, {threads} per inference")
         print(_HEAD)
         for result in results:
             _print(result)

@@ -121,9 +121,9 @@ def _conclude(done: "Quantized", target: Path) -> None:
     plain, small = done.paces
     print(
         f"speed on {done.backend}: {plain.infer_p50:.2f} -> {small.infer_p50:.2f} ms per inference "
-        f"({plain.infer_p50 / small.infer_p50:.2f} times as fast), taken in turns"
+        f"({plain.infer_mean / small.infer_mean:.2f} times as fast), taken in turns"
     )
-    if small.infer_p50 >= plain.infer_p50:
+    if small.infer_mean >= plain.infer_mean:
         print("  int8 is not faster on this machine: keep it for its size, or for a machine where it is")
     if done.accuracy is not None and last.accuracy is not None:
         change = last.accuracy.ap - done.accuracy.ap
