@@ -38,7 +38,7 @@ class OnnxQuantizer:
     def quantize(self, source: ModelFile, scope: Scope, calibration: Calibration, target: Path) -> None:
         """Write the quantized network to `target`. Raises ModelError with the library's own sentence."""
         tools = self._tools
-        with tempfile.TemporaryDirectory() as folder, _quietly():
+        with tempfile.TemporaryDirectory() as folder, _quietly(self._runtime):
             ready = Path(folder) / "ready.onnx"
             try:
                 network = self._prepare(source, ready)
@@ -66,6 +66,9 @@ class OnnxQuantizer:
     def _prepare(self, source: ModelFile, ready: Path) -> Any:
         """Write the network with a recent operator set, its layers fused and named; what it is then."""
         network = self._onnx.load(str(source.path))
+        weights = {one.name for one in network.graph.initializer}
+        for one in [one for one in network.graph.input if one.name in weights]:  # old exporters list them twice
+            network.graph.input.remove(one)
         opset = next((one.version for one in network.opset_import if one.domain in {"", "ai.onnx"}), _OPSET)
         if opset < _OPSET:
             network = self._onnx.version_converter.convert_version(network, _OPSET)
@@ -93,8 +96,7 @@ def _reader(tools: Any, name: str, calibration: Calibration) -> Any:
 
 def _layers(network: Any) -> list[Layer]:
     graph = network.graph
-    weights = {one.name for one in graph.initializer}
-    sources = {one.name for one in graph.input} - weights
+    sources = {one.name for one in graph.input}
     results = {one.name for one in graph.output}
     makers = {name: node.name for node in graph.node for name in node.output}
     return [
@@ -111,13 +113,15 @@ def _layers(network: Any) -> list[Layer]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """The tool prints its progress and logs advice about its own parameters."""
+def _quietly(runtime: Any) -> Iterator[None]:
+    """The tool prints its progress and logs advice about its own parameters; the runtime about each weight."""
     logger = logging.getLogger()
     before = logger.level
     logger.setLevel(logging.ERROR)
+    runtime.set_default_logger_severity(3)  # errors
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         logger.setLevel(before)
+        runtime.set_default_logger_severity(2)  # warnings, as it starts with
