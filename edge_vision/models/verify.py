@@ -55,10 +55,11 @@ def _rows(bundle: Bundle, golden: Golden, name: str, options: LoadOptions) -> li
         files = usable_files(name, bundle.spec, options.precision)
     except BackendError as error:
         return [Row(name, "", options.precision, options.precision, str(error))]
-    return [_row(bundle, golden, name, file, options) for file in files]
+    return [judge(bundle, golden, name, file, options) for file in files]
 
 
-def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: LoadOptions) -> Row:
+def judge(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: LoadOptions) -> Row:
+    """Prove one runtime with one file, as asked for."""
     path, coarser = bundle.path_of(file), precision_of(file, options.precision)
     try:
         verdict = prove(bundle, golden, file, load(name, file, options), options.precision)

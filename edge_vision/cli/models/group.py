@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import build, golden, list_models, pull, verify
+from edge_vision.cli.models import bench, build, convert, evaluation, golden, list_models, pull, quantize, verify
 
-_SUBCOMMANDS = (golden, verify, pull, list_models, build)
+_SUBCOMMANDS = (pull, list_models, golden, verify, evaluation, bench, quantize, convert, build)
 
 
 def add_to(subparsers: Any) -> None:
