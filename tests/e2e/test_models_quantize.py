@@ -80,6 +80,7 @@ def test_onnxruntime_leaves_layers_out_until_the_gate_accepts(
     assert last["rows"][0] | {"verdict": None} == {
         "backend": "onnxruntime",
         "file": "yolox_nano_int8.onnx",
+        "asked": "int8",
         "precision": "int8",
         "reason": "",
         "verdict": None,
