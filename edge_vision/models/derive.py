@@ -11,6 +11,7 @@ from edge_vision.core.document import read_document
 from edge_vision.core.errors import BackendError, ConfigError
 from edge_vision.core.files import sha256_of
 from edge_vision.core.model import ModelFile
+from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import usable_files
 from edge_vision.inference.table import BACKENDS
 from edge_vision.models.bundle import Bundle
@@ -146,7 +147,7 @@ def readers_of(staged: Staged, precision: str) -> list[str]:
 def prove_new(staged: Staged, backends: Sequence[str], precision: str) -> tuple[Row, ...]:
     """The gate's verdicts on the new file, one per runtime."""
     golden = golden_of(staged.bundle)
-    return tuple(judge(staged.bundle, golden, name, staged.file, precision) for name in backends)
+    return tuple(judge(staged.bundle, golden, name, staged.file, LoadOptions(precision)) for name in backends)
 
 
 def _reads(name: str, staged: Staged, precision: str) -> bool:

@@ -1,16 +1,18 @@
 """What `model.yaml` may say."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from edge_vision.core.options import Fraction, Integer, Options
+from edge_vision.models.refused import refusal
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
 FORMATS = (
-    "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript",
+    "onnx", "openvino", "tensorrt", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7",
+    "torchscript",
 )  # fmt: skip
 COMPANIONS: Final = {
     "openvino": (".xml", ".bin"),
@@ -44,7 +46,17 @@ class WeightsFile(Options):
         None, min_length=1, description="The file with the weights, where a format has two; default: the same stem."
     )
     format: Literal[
-        "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript"
+        "onnx",
+        "openvino",
+        "tensorrt",
+        "tflite",
+        "tensorflow",
+        "savedmodel",
+        "paddle",
+        "caffe",
+        "darknet",
+        "torch7",
+        "torchscript",
     ] = Field(description="What the file is; decides which runtimes can read it. tensorflow is a frozen graph.")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of `path`; checked when given.")
     weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="The same of the weights.")
@@ -52,6 +64,13 @@ class WeightsFile(Options):
     made: str | None = Field(None, description="What made this file of another one of the bundle, and how.")
     input: InputOptions | None = Field(None, description="The input of this file, where it is not the bundle's.")
     output: OutputOptions | None = Field(None, description="The output of this file, where it is not the bundle's.")
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _say_why_refused(cls, name: Any) -> Any:
+        if isinstance(name, str) and (why := refusal(name)) is not None:
+            raise ValueError(str(why))
+        return name
 
     @field_validator("path", "weights")
     @classmethod

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import bench, convert, evaluation, golden, list_models, pull, quantize, verify
+from edge_vision.cli.models import bench, build, convert, evaluation, golden, list_models, pull, quantize, verify
 
-_SUBCOMMANDS = (golden, verify, evaluation, quantize, convert, bench, pull, list_models)
+_SUBCOMMANDS = (golden, verify, evaluation, quantize, convert, bench, pull, list_models, build)
 
 
 def add_to(subparsers: Any) -> None:
