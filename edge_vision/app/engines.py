@@ -16,6 +16,7 @@ from edge_vision.core.scene import ServedModel
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import select
 from edge_vision.inference.slots import Slots
+from edge_vision.inference.trial import admit
 from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
 from edge_vision.models.gate import precision_of
@@ -94,7 +95,7 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
 
 def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots]) -> Served:
     load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel)
-    chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load))
+    chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admit)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
     model = ServedModel(bundle.spec.name, chosen.backend, device, precision, bundle.spec.labels)
