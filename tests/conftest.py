@@ -1,6 +1,7 @@
 """What every test may use: the real data, a free port, processes that always end, and no thread left alive."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,6 +45,36 @@ def yolox(data: Path, coco_labels: list[str], tmp_path_factory: pytest.TempPathF
     (folder / "yolox_nano.onnx").symlink_to(data / "models/yolox_nano/yolox_nano.onnx")
     (folder / "model.yaml").write_text(yaml.safe_dump(yolox_bundle(coco_labels), sort_keys=False))
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden_yolox(data: Path, yolox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """YOLOX-nano in ONNX and OpenVINO's format, with golden data of the 13 labeled pictures. Copy it to change it."""
+    folder = tmp_path_factory.mktemp("golden") / "yolox_nano"
+    shutil.copytree(yolox, folder, symlinks=True)
+    for name in ("yolox_nano_fp32.xml", "yolox_nano_fp32.bin"):
+        (folder / name).symlink_to(data / "models/yolox_nano" / name)
+    content = yaml.safe_load((folder / "model.yaml").read_text())
+    content["files"].append({"path": "yolox_nano_fp32.xml", "format": "openvino"})
+    (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    pictures = data / "images/coco_det_ccby"
+    command = [sys.executable, "-m", "edge_vision", "models", "golden", folder, "--images", pictures]
+    command += ["--labels", pictures / "annotations.json", "--most", "13"]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Verdicts and engines are kept where no earlier run left any."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
 
 
 def yolox_bundle(labels: list[str]) -> dict[str, Any]:

@@ -142,5 +142,5 @@ def _point_error(expected: Detections, one: int, actual: Detections, other: int)
         if here is None or there is None or here.shape[1:] != there.shape[1:]:
             return float("inf")
         distance = np.hypot(*(here[one, :, :2] - there[other, :, :2]).T)
-        worst = max(worst, float(distance.max(initial=0.0)) / diagonal)
+        worst = max(worst, float(np.nan_to_num(distance, nan=np.inf).max(initial=0.0)) / diagonal)
     return worst

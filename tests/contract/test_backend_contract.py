@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from edge_vision.core.tensor import ModelInput
 from edge_vision.inference.select import select
 from edge_vision.inference.table import BACKENDS, backend
 from edge_vision.models.bundle import Bundle, read_bundle
-from edge_vision.postprocess.table import build_postprocessor
+from edge_vision.models.gate import decoder_of
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.testing.contracts import check_engine, check_postprocessor, check_probe
 from edge_vision.testing.fakes import make_frame
@@ -44,7 +45,7 @@ def _bundle(yolox: Path) -> Bundle:
 @pytest.fixture(scope="module", name="engines")
 def _engines(bundle: Bundle) -> dict[str, Engine]:
     """YOLOX-nano, loaded on every runtime."""
-    return {name: backend(name).load(bundle.spec, F32) for name in BACKENDS}
+    return {name: backend(name).load(bundle.spec.files[0], F32) for name in BACKENDS}
 
 
 @pytest.fixture(scope="module", name="dog")
@@ -52,7 +53,7 @@ def _dog(data: Path, bundle: Bundle) -> ModelInput:
     """The picture with a dog, a bicycle and a car, as the network's input."""
     image = cv2.imread(str(data / "images/misc/dog.jpg"))
     assert image is not None
-    return LetterboxPreprocessor(bundle.input, "images")(make_frame(np.asarray(image, np.uint8)))
+    return LetterboxPreprocessor(bundle.ends[0].input, "images")(make_frame(np.asarray(image, np.uint8)))
 
 
 def _input(engine: Engine, dog: ModelInput) -> dict[str, NDArray[Any]]:
@@ -106,7 +107,7 @@ def test_the_dog_the_bicycle_and_the_car_are_seen(
     name: str, bundle: Bundle, engines: dict[str, Engine], dog: ModelInput
 ) -> None:
     """Preprocess, any runtime and postprocess together see what is in the picture."""
-    decode = build_postprocessor(bundle.output, bundle.thresholds, len(bundle.spec.labels), bundle.input.size)
+    decode = decoder_of(bundle, bundle.thresholds, bundle.spec.files[0])
     with engines[name].open_session() as session:
         tensors = session.infer(_input(engines[name], dog))
         seen = check_postprocessor(decode, tensors, dog.letterbox, len(bundle.spec.labels))
@@ -141,7 +142,7 @@ def test_outputs_of_a_call_are_those_of_its_input(name: str, engines: dict[str, 
 def test_a_precision_that_is_not_to_be_had_is_unavailable(name: str, precision: str, bundle: Bundle) -> None:
     """What is asked for or nothing; the message names it."""
     with pytest.raises(BackendUnavailableError, match=precision):
-        backend(name).load(bundle.spec, LoadOptions(precision))
+        backend(name).load(bundle.spec.files[0], LoadOptions(precision))
 
 
 @EVERY
@@ -151,18 +152,26 @@ def test_a_broken_file_is_unavailable_and_named(name: str, content: bytes, bundl
     file = tmp_path / "broken.onnx"
     file.write_bytes(content)
     with pytest.raises(BackendUnavailableError, match=str(file)):
-        backend(name).load(_spec(bundle, file), F32)
+        backend(name).load(_file(bundle, file), F32)
 
 
 @EVERY
 def test_an_absent_file_is_unavailable_and_named(name: str, bundle: Bundle, tmp_path: Path) -> None:
     """It may have gone since the bundle was read."""
     with pytest.raises(BackendUnavailableError, match="absent"):
-        backend(name).load(_spec(bundle, tmp_path / "absent.onnx"), F32)
+        backend(name).load(_file(bundle, tmp_path / "absent.onnx"), F32)
 
 
-def _spec(bundle: Bundle, file: Path, shape: tuple[int, ...] | None = None, dtype: str = "float32") -> ModelSpec:
-    return ModelSpec("m", (ModelFile(file, "onnx"),), shape or bundle.spec.input_shape, dtype, bundle.spec.labels)
+def _file(bundle: Bundle, file: Path, shape: tuple[int, ...] | None = None, dtype: str = "float32") -> ModelFile:
+    return ModelFile(file, "onnx", shape or bundle.spec.files[0].input_shape, dtype)
+
+
+def _spec(*files: ModelFile) -> ModelSpec:
+    return ModelSpec("m", files, ("a",))
+
+
+def _believe(name: str, file: ModelFile, engine: Engine) -> None:
+    del name, file, engine
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
@@ -175,7 +184,7 @@ def test_a_wrong_input_is_a_model_error_that_names_both(
     """Size, layout or type that model.yaml gets wrong: the message has what the network takes and what was said."""
     file = bundle.spec.files[0].path
     with pytest.raises(ModelError) as caught:
-        backend(name).load(_spec(bundle, file, shape, dtype), F32)
+        backend(name).load(_file(bundle, file, shape, dtype), F32)
     assert str([1, 3, 416, 416]) in str(caught.value)
     assert f"{list(shape)} {dtype}" in str(caught.value)
 
@@ -183,7 +192,7 @@ def test_a_wrong_input_is_a_model_error_that_names_both(
 def test_opencv_finds_a_wrong_layout_at_its_first_inference(bundle: Bundle) -> None:
     """It does not tell what a network takes: choosing it runs it once, so that it is passed over all the same."""
     with pytest.raises(NoBackendError, match="opencv_dnn"):
-        select(_spec(bundle, bundle.spec.files[0].path, (1, 416, 416, 3)), ["opencv_dnn"], F32)
+        select(_spec(_file(bundle, bundle.spec.files[0].path, (1, 416, 416, 3))), ["opencv_dnn"], F32, _believe)
 
 
 @EVERY
@@ -191,8 +200,8 @@ def test_an_input_of_another_size_never_passes_for_an_answer(
     name: str, bundle: Bundle, engines: dict[str, Engine]
 ) -> None:
     """A tensor the network does not take is an InferenceError, or decoding its outputs a ModelError."""
-    decode = build_postprocessor(bundle.output, bundle.thresholds, len(bundle.spec.labels), bundle.input.size)
-    wrong = LetterboxPreprocessor(bundle.input.model_copy(update={"size": (320, 320)}), "images")
+    decode = decoder_of(bundle, bundle.thresholds, bundle.spec.files[0])
+    wrong = LetterboxPreprocessor(bundle.ends[0].input.model_copy(update={"size": (320, 320)}), "images")
     model_input = wrong(make_frame())
     with engines[name].open_session() as session, pytest.raises((InferenceError, ModelError)):
         decode(session.infer({engines[name].inputs[0].name: model_input.tensors["images"]}), model_input.letterbox)
@@ -201,11 +210,11 @@ def test_an_input_of_another_size_never_passes_for_an_answer(
 def test_openvino_reads_its_own_format_too(data: Path, bundle: Bundle, dog: ModelInput) -> None:
     """The .xml beside its .bin gives what the ONNX file gives."""
     file = data / "models/yolox_nano/yolox_nano_fp32.xml"
-    spec = ModelSpec("m", (ModelFile(file, "openvino"),), bundle.spec.input_shape, "float32", bundle.spec.labels)
-    selected = select(spec, ["opencv_dnn", "onnxruntime", "openvino"], F32)
+    spec = _spec(replace(bundle.spec.files[0], path=file, format="openvino"))
+    selected = select(spec, ["opencv_dnn", "onnxruntime", "openvino"], F32, _believe)
     assert selected.backend == "openvino"
     assert [name for name, _ in selected.passed_over] == ["opencv_dnn", "onnxruntime"]
-    reference = backend(REFERENCE).load(bundle.spec, F32)
+    reference = backend(REFERENCE).load(bundle.spec.files[0], F32)
     found, expected = _run(selected.engine, dog), _run(reference, dog)
     assert float(np.abs(found - expected).max()) <= 1e-3 * float(np.abs(expected).max())
 

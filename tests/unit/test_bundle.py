@@ -46,7 +46,8 @@ def test_a_whole_bundle_has_its_model_spec(read: Write, tmp_path: Path) -> None:
     assert bundle is not None
     assert (bundle.folder, bundle.spec.name, bundle.spec.labels) == (tmp_path, "m", ("a", "b"))
     assert [(file.path, file.format) for file in bundle.spec.files] == [(tmp_path / "m.onnx", "onnx")]
-    assert (bundle.spec.input_shape, bundle.spec.input_dtype) == ((1, 3, 32, 64), "float32")
+    assert [(file.input_shape, file.input_dtype) for file in bundle.spec.files] == [((1, 3, 32, 64), "float32")]
+    assert (bundle.golden, bundle.proof) == (None, "none")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,15 @@ def test_the_example_site_sets_everything_the_pipeline_exposes() -> None:
     assert set(example["cameras"][0]["with"]) == set(pipeline["expose"])
 
 
+def test_the_table_of_tolerances_is_the_one_in_the_code() -> None:
+    """docs/6-models.md has every default of `parity:`."""
+    from edge_vision.models.options import Parity
+
+    text = (ROOT / "docs/6-models.md").read_text()
+    for precision, limits in Parity().model_dump().items():
+        assert f"| {precision} | {' | '.join(str(limit) for limit in limits.values())} |" in text
+
+
 def test_every_decision_is_numbered_and_has_a_reason() -> None:
     """docs/adr holds 001, 002, ... without a gap; each says what was decided and why."""
     files = sorted((ROOT / "docs/adr").glob("*.md"))

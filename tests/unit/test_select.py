@@ -1,5 +1,6 @@
 """Checks the choice of a runtime: in order, with every reason kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,24 +13,25 @@ from edge_vision.core.errors import (
     ParityError,
 )
 from edge_vision.core.model import ModelFile, ModelSpec
-from edge_vision.core.protocols import Availability, LoadOptions
+from edge_vision.core.protocols import Availability, Engine, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.inference.select import select
 from edge_vision.inference.shapes import check_input, short
 from edge_vision.inference.table import BACKENDS
 from edge_vision.testing.fakes import FakeBackend, FakeEngine, echo
 
-MODEL = ModelSpec("m", (ModelFile(Path("m.onnx"), "onnx"),), (1, 3, 8, 8), "float32", ("a",))
+FILE = ModelFile(Path("m.onnx"), "onnx", (1, 3, 8, 8))
+MODEL = ModelSpec("m", (FILE,), ("a",))
 CALLS: list[str] = []
 
 
 class Good(FakeBackend):
     """Works; notes what it was asked, and for what."""
 
-    def load(self, model: ModelSpec, options: LoadOptions) -> FakeEngine:
+    def load(self, file: ModelFile, options: LoadOptions) -> FakeEngine:
         """The engine of the fake."""
         CALLS.append(f"load {options.precision} {options.threads} {options.parallel}")
-        return FakeEngine((TensorSpec("images", model.input_shape, model.input_dtype),), _note)
+        return FakeEngine((TensorSpec("images", file.input_shape, file.input_dtype),), _note)
 
 
 def _note(tensors: Tensors) -> Tensors:
@@ -42,9 +44,9 @@ class Absent(FakeBackend):
 
     availability = Availability(available=False, reason="absent is not installed")
 
-    def load(self, model: ModelSpec, options: LoadOptions) -> FakeEngine:
+    def load(self, file: ModelFile, options: LoadOptions) -> FakeEngine:
         """Never to be called."""
-        raise AssertionError(model, options)
+        raise AssertionError(file, options)
 
 
 class OtherFormat(Absent):
@@ -102,17 +104,24 @@ def _fakes_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(BACKENDS, fake.__name__, f"{__name__}:{fake.__name__}")
 
 
+def _believe(name: str, file: ModelFile, engine: Engine) -> str:
+    del engine
+    CALLS.append(f"prove {name} {file.path.name}")
+    return "believed"
+
+
 def test_the_first_candidate_that_works_is_taken() -> None:
     """No other is even asked."""
-    chosen = select(MODEL, ["Good", "Broken"], LoadOptions("f16", 3, 2))
+    chosen = select(MODEL, ["Good", "Broken"], LoadOptions("f16", 3, 2), _believe)
     assert (chosen.backend, chosen.passed_over) == ("Good", ())
     assert CALLS[0] == "load f16 3 2"
 
 
 def test_the_first_inference_happens_at_the_choice() -> None:
     """One blank input of the bundle's shape and type, under the network's own name for it; the session is closed."""
-    chosen = select(MODEL, ["Good"], LoadOptions())
-    assert CALLS[1:] == ["infer images (1, 3, 8, 8) float32"]
+    chosen = select(MODEL, ["Good"], LoadOptions(), _believe)
+    assert CALLS[1:] == ["infer images (1, 3, 8, 8) float32", "prove Good m.onnx"]
+    assert (chosen.proof, chosen.file) == ("believed", FILE)
     assert isinstance(chosen.engine, FakeEngine)
     assert chosen.engine.open_sessions == 0
 
@@ -120,15 +129,55 @@ def test_the_first_inference_happens_at_the_choice() -> None:
 def test_candidates_are_tried_in_order_and_every_reason_is_kept() -> None:
     """In the order of the list, each with what it said of itself."""
     order = ["FailsLater", "Absent", "Parity", "OtherFormat", "WrongModel", "Unavailable"]
-    chosen = select(MODEL, [*order, "Good"], LoadOptions())
+    chosen = select(MODEL, [*order, "Good"], LoadOptions(), _believe)
     assert chosen.backend == "Good"
     assert chosen.passed_over == tuple((name, REASONS[name]) for name in order)
+
+
+def _refuse_onnx(name: str, file: ModelFile, engine: Engine) -> str:
+    if file.path.name == "m.onnx":
+        msg = f"{name} sees something else"
+        raise ParityError(msg)
+    return _believe(name, file, engine)
+
+
+def test_a_candidate_that_is_not_proven_gives_way_to_the_next_file() -> None:
+    """A runtime is tried with every file it reads before it is passed over; the reason is kept all the same."""
+    model = ModelSpec("m", (FILE, replace(FILE, path=Path("other.onnx"))), ("a",))
+    chosen = select(model, ["Good"], LoadOptions(), _refuse_onnx)
+    assert chosen.file.path.name == "other.onnx"
+    assert chosen.passed_over == (("Good", "Good sees something else"),)
+    with pytest.raises(NoBackendError, match="Good sees something else"):
+        select(MODEL, ["Good"], LoadOptions(), _refuse_onnx)
+
+
+@pytest.mark.parametrize(
+    "precisions, asked, chosen",
+    [
+        (("f32", "int8"), "f32", "f32"),
+        (("f32", "int8"), "int8", "int8"),
+        (("f16", "int8"), "bf16", "f16"),
+        (("int8",), "f32", None),
+        (("f32", "f16"), "int8", None),
+    ],
+)
+def test_quantized_weights_serve_int8_and_nothing_else(
+    precisions: tuple[str, ...], asked: str, chosen: str | None
+) -> None:
+    """Asked for f32, nobody gets int8; the reason names the files there are."""
+    files = tuple(replace(FILE, path=Path(f"{name}.onnx"), precision=name) for name in precisions)
+    model = ModelSpec("m", files, ("a",))
+    if chosen is None:
+        with pytest.raises(NoBackendError, match=rf"no file it reads has precision {asked}: {precisions[0]}\.onnx"):
+            select(model, ["Good"], LoadOptions(asked), _believe)
+    else:
+        assert select(model, ["Good"], LoadOptions(asked), _believe).file.precision == chosen
 
 
 def test_none_that_works_is_an_error_with_every_reason() -> None:
     """The message has the model, the precision asked for, and a line per candidate in order."""
     with pytest.raises(NoBackendError) as caught:
-        select(MODEL, list(REASONS), LoadOptions("bf16"))
+        select(MODEL, list(REASONS), LoadOptions("bf16"), _believe)
     first, *lines = str(caught.value).splitlines()
     assert "model m" in first
     assert "bf16" in first
@@ -138,13 +187,13 @@ def test_none_that_works_is_an_error_with_every_reason() -> None:
 def test_no_candidates_is_an_error() -> None:
     """Nothing to try is nothing that works."""
     with pytest.raises(NoBackendError, match="model m"):
-        select(MODEL, [], LoadOptions())
+        select(MODEL, [], LoadOptions(), _believe)
 
 
 def test_a_bug_is_not_passed_over() -> None:
     """Only what the package raises on purpose is a reason; anything else stops the start."""
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        select(MODEL, ["Broken", "Good"], LoadOptions())
+        select(MODEL, ["Broken", "Good"], LoadOptions(), _believe)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +214,10 @@ def test_a_bug_is_not_passed_over() -> None:
 def test_the_input_must_be_the_bundle_s(inputs: tuple[TensorSpec, ...], words: str | None) -> None:
     """Shape and type agree, where an open dimension takes any size; else both are named."""
     if words is None:
-        check_input(inputs, MODEL)
+        check_input(inputs, FILE)
         return
     with pytest.raises(ModelError, match=words):
-        check_input(inputs, MODEL)
+        check_input(inputs, FILE)
 
 
 @pytest.mark.parametrize(
