@@ -183,7 +183,7 @@ def _versions(model: Any, opset: int | None) -> Iterator[str]:
     if opset is None:
         yield "names no operator set of ONNX: export it again"
     elif opset > newest:
-        yield f"opset {opset} is newer than any known here (at most {newest}): export it again with --opset {newest}"
+        yield f"opset {opset} is newer than any known here (at most {newest}): export it again with 17"
     if model.ir_version > onnx.IR_VERSION:
         yield f"IR version {model.ir_version} is newer than any known here (at most {onnx.IR_VERSION}): export it again"
 

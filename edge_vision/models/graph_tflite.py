@@ -1,5 +1,6 @@
 """Reads TFLite models, by way of the LiteRT interpreter."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from edge_vision.core.errors import ModelError
 from edge_vision.core.plugin import require
 
 _MARK: Final = b"TFL3"
+_WEIGHTS: Final = {"float32": "f32", "float16": "f16", "int8": "int8", "uint8": "int8"}
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def describe(path: str) -> dict[str, Any]:
         "outputs": [_spec(one) for one in outputs],
         "nodes": [[f"{one['op_name']}#{one['index']}", one["op_name"]] for one in operations],
         "producer": "TFLite",
-        "precision": _precision(tensors),
+        "precision": _precision(tensors, operations),
     }
 
 
@@ -42,14 +44,13 @@ def _spec(details: Any) -> tuple[str, list[int], str]:
     return str(details["name"]), [int(size) for size in shape], np.dtype(details["dtype"]).name
 
 
-def _precision(tensors: list[Any]) -> str:
-    """By the largest share of the constants, which are the tensors that belong to no picture."""
-    sizes = {np.dtype(kind).name: 0 for kind in (np.float32, np.float16, np.int8, np.uint8)}
+def _precision(tensors: list[Any], operations: list[Any]) -> str:
+    """By the largest share of the constants, which are what operations take and none makes."""
+    made = {int(index) for one in operations for index in one["outputs"]}
+    taken = {int(index) for one in operations for index in one["inputs"]} - made
+    sizes: Counter[str] = Counter()
     for one in tensors:
-        name = np.dtype(one["dtype"]).name if one["dtype"] is not None else ""
-        if name in sizes:
-            sizes[name] += int(np.prod(one["shape"]))
-    quantized = sizes["int8"] + sizes["uint8"]
-    if quantized > sizes["float32"] + sizes["float16"]:
-        return "int8"
-    return "f16" if sizes["float16"] > sizes["float32"] else "f32"
+        if one["index"] in taken and one["dtype"] is not None:
+            sizes[np.dtype(one["dtype"]).name] += int(np.prod(one["shape"]))
+    kind = max(_WEIGHTS, key=lambda name: sizes[name])
+    return _WEIGHTS[kind]

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import golden, verify
+from edge_vision.cli.models import check, golden, verify
 
-_SUBCOMMANDS = (golden, verify)
+_SUBCOMMANDS = (golden, verify, check)
 
 
 def add_to(subparsers: Any) -> None:
