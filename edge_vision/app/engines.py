@@ -29,7 +29,7 @@ _CAVEATS: Final = {
     "unverified": "its golden data were made without ground truth and prove only that runtimes agree",
 }
 
-_Key: TypeAlias = tuple[Path, tuple[str, ...], str, int | None]
+_Key: TypeAlias = tuple[Path, tuple[str, ...], str, int | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
 
 
 def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots]) -> Served:
-    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel)
+    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device)
     chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admit)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
@@ -120,4 +120,4 @@ def _prove(bundle: Bundle, options: LoadOptions, name: str, file: ModelFile, eng
 
 
 def _key(options: DetectOptions) -> _Key:
-    return options.model, options.backends, options.precision, options.threads
+    return options.model, options.backends, options.precision, options.threads, options.device

@@ -46,7 +46,7 @@ def _backend(name: str) -> dict[str, Any]:
         "reason": availability.reason,
         "version": availability.version,
         "devices": list(availability.devices),
-        "formats": list(candidate.formats),
+        "formats": [name for name in candidate.formats if name not in dict(availability.lacks)],
     }
 
 

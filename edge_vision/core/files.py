@@ -19,8 +19,15 @@ def why_not_folder(path: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
+    """The checksum of a file, in hexadecimal.
+
+    That of a folder is the checksum of the list of its files by path, as `sha256sum` prints it.
+    """
     digest = hashlib.sha256()
+    if path.is_dir():
+        names = sorted(part.relative_to(path).as_posix() for part in path.rglob("*") if part.is_file())
+        digest.update("".join(f"{sha256_of(path / name)}  {name}\n" for name in names).encode())
+        return digest.hexdigest()
     with path.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)

@@ -9,7 +9,8 @@ class ModelFile:
     """One file of weights: its format decides which runtimes can read it, its precision what answers to expect of it.
 
     `input_shape` is what preprocessing produces, (1, 3, height, width) or (1, height, width, 3); a file whose input
-    has open dimensions is fixed to it. `precision` is that of the weights: f32, f16 or int8.
+    has open dimensions is fixed to it. `precision` is that of the weights: f32, f16 or int8. `weights` is the second
+    file of a format that has two, such as the .bin of an OpenVINO IR.
     """
 
     path: Path
@@ -17,6 +18,14 @@ class ModelFile:
     input_shape: tuple[int, ...]
     input_dtype: str = "float32"
     precision: str = "f32"
+    weights: Path | None = None
+
+    def parts(self) -> tuple[Path, ...]:
+        """Every file it is made of, with those beside it of the same stem: an ONNX file may keep weights there."""
+        found = set(self.path.rglob("*") if self.path.is_dir() else self.path.parent.glob(f"{self.path.stem}.*"))
+        if self.weights is not None:
+            found.add(self.weights)
+        return tuple(sorted(part for part in found if part.is_file() and part.suffix != ".yaml"))
 
 
 @dataclass(frozen=True, slots=True)

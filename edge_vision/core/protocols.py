@@ -44,15 +44,21 @@ class Availability:
     reason: str
     version: str = ""
     devices: tuple[str, ...] = ()
+    lacks: tuple[tuple[str, str], ...] = ()
+    """Formats that this build of the runtime cannot read, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How an engine is to run: the numeric precision, threads per inference, and how many run side by side."""
+    """How an engine is to run: the numeric precision, threads per inference, and how many run side by side.
+
+    `device` is in the runtime's own words, such as CPU, GPU or CUDA; None is the runtime's own choice.
+    """
 
     precision: str = "f32"
     threads: int = 1
     parallel: int = 1
+    device: str | None = None
 
 
 class Session(Protocol):

@@ -1,68 +1,100 @@
-"""OpenCV's own DNN module: the last resort, present wherever cv2 is."""
+"""OpenCV's own DNN module: the last resort, present wherever cv2 is, and the reader of old formats."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, MissingLibraryError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
-from edge_vision.inference.shapes import short
+from edge_vision.inference.shapes import check_device, short
+
+_READERS: Final = {
+    "onnx": "readNetFromONNX",
+    "tensorflow": "readNetFromTensorflow",
+    "tflite": "readNetFromTFLite",
+    "caffe": "readNetFromCaffe",
+    "darknet": "readNetFromDarknet",
+    "torch7": "readNetFromTorch",
+}
+"""The function that reads a format; those of OpenCV 4 are not all in 5."""
+_DEVICES: Final = {
+    "CPU": ("DNN_BACKEND_OPENCV", {"f32": "DNN_TARGET_CPU"}),
+    "OPENCL": ("DNN_BACKEND_OPENCV", {"f32": "DNN_TARGET_OPENCL", "f16": "DNN_TARGET_OPENCL_FP16"}),
+    "CUDA": ("DNN_BACKEND_CUDA", {"f32": "DNN_TARGET_CUDA", "f16": "DNN_TARGET_CUDA_FP16"}),
+    "VULKAN": ("DNN_BACKEND_VKCOM", {"f32": "DNN_TARGET_VULKAN"}),
+    "OPENVINO": ("DNN_BACKEND_INFERENCE_ENGINE", {"f32": "DNN_TARGET_CPU"}),
+}
+"""The backend of each device, and its target for each precision."""
+_CHANNELS: Final = (1, 3)
 
 
 class OpenCvDnn:
-    """The `opencv_dnn` backend, on the CPU target."""
+    """The `opencv_dnn` backend, on the CPU unless another of its targets is asked for."""
 
-    formats = ("onnx",)
+    formats = tuple(_READERS)
 
     def probe(self) -> Availability:
-        """Whether cv2 imports, and with the reader for ONNX."""
+        """Whether cv2 imports, and with a reader for any format; which formats this build lacks."""
         try:
             cv2 = require("cv2", "cpu")
         except MissingLibraryError as error:
             return Availability(available=False, reason=str(error))
-        if not hasattr(getattr(cv2, "dnn", None), "readNetFromONNX"):
-            reason = "this build of OpenCV has no dnn module with an ONNX reader"
-            return Availability(available=False, reason=reason, version=cv2.__version__)
-        return Availability(available=True, reason="works", version=cv2.__version__, devices=("CPU",))
+        version = str(cv2.__version__)
+        module = getattr(cv2, "dnn", None)
+        lacks = tuple(
+            (name, f"OpenCV {version} has no {name} reader{_remedy(version)}")
+            for name, reader in _READERS.items()
+            if not hasattr(module, reader)
+        )
+        if len(lacks) == len(_READERS):
+            reason = "this build of OpenCV has no dnn module with a reader"
+            return Availability(available=False, reason=reason, version=version)
+        return Availability(available=True, reason="works", version=version, devices=_devices(cv2), lacks=lacks)
 
     def load(self, file: ModelFile, options: LoadOptions) -> "OpenCvEngine":
         """Read the network, to see that it can be read. Raises BackendUnavailableError."""
-        if options.precision not in {"f32", file.precision}:
-            msg = f"computes in f32 on the CPU; {options.precision} is not to be had"
-            raise BackendUnavailableError(msg)
         cv2 = require("cv2", "cpu")
+        device = check_device(options.device, _devices(cv2)) or "CPU"
+        targets = _DEVICES[device][1]
+        precision = options.precision if options.precision in targets else "f32"
+        if options.precision not in {precision, file.precision}:
+            msg = f"computes in {' or '.join(targets)} on {device}; {options.precision} is not to be had"
+            raise BackendUnavailableError(msg)
         cv2.setNumThreads(options.threads)  # one pool for the whole process
         # OpenCV does not tell a network's inputs before it has run: the bundle's word is taken, and the warm-up
         # run is what finds out.
-        inputs = (TensorSpec("input", file.input_shape, file.input_dtype),)
-        engine = OpenCvEngine(file, inputs)
-        _read(file)
+        engine = OpenCvEngine(file, device, precision)
+        _read(file, device, precision)
         return engine
 
 
 class OpenCvEngine:
     """The file of a network: a `cv2.dnn.Net` serves one thread only, so that every session reads its own."""
 
-    device = "CPU"
-
-    def __init__(self, file: ModelFile, inputs: tuple[TensorSpec, ...]) -> None:
+    def __init__(self, file: ModelFile, device: str, precision: str) -> None:
         self._file = file
-        self.inputs = inputs
+        self._precision = precision
+        self.device = device
+        self.inputs = (TensorSpec("input", file.input_shape, file.input_dtype),)
 
     @contextmanager
     def open_session(self) -> Iterator["OpenCvSession"]:
         """A network of the calling thread's own. Raises BackendUnavailableError."""
-        yield OpenCvSession(_read(self._file))
+        yield OpenCvSession(_read(self._file, self.device, self._precision), planar=_wants_planes(self._file))
 
 
 class OpenCvSession:
-    """One thread's network."""
+    """One thread's network; with `planar`, an input of (1, h, w, c) is handed over as (1, c, h, w)."""
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Any, *, planar: bool) -> None:
         self._net = net
+        self._planar = planar
         self._names = tuple(net.getUnconnectedOutLayersNames())
 
     def infer(self, tensors: Tensors) -> Tensors:
@@ -70,19 +102,47 @@ class OpenCvSession:
         cv2 = require("cv2", "cpu")
         (value,) = tensors.values()
         try:
-            self._net.setInput(value)
+            self._net.setInput(_planes(value) if self._planar else value)
             return dict(zip(self._names, self._net.forward(self._names), strict=True))
         except cv2.error as error:
             msg = f"opencv_dnn: {short(error)}"
             raise InferenceError(msg) from error
 
 
-def _read(file: ModelFile) -> Any:
+def _devices(cv2: Any) -> tuple[str, ...]:
+    """The devices whose target this build of OpenCV finds on this machine."""
+    found = []
+    for device, (backend, targets) in _DEVICES.items():
+        available = cv2.dnn.getAvailableTargets(getattr(cv2.dnn, backend, -1)) if hasattr(cv2.dnn, backend) else ()
+        if getattr(cv2.dnn, targets["f32"], None) in {int(target) for target in available}:
+            found.append(device)
+    return tuple(found)
+
+
+def _remedy(version: str) -> str:
+    return "; OpenCV 4 has one" if int(version.partition(".")[0]) > 4 else ""  # noqa: PLR2004 - OpenCV 5 dropped them
+
+
+def _wants_planes(file: ModelFile) -> bool:
+    """Whether OpenCV reads the network's input with its channels first, whatever the file says."""
+    return file.format in {"tensorflow", "tflite"} and file.input_shape[-1] in _CHANNELS
+
+
+def _planes(value: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(value.transpose(0, 3, 1, 2))
+
+
+def _read(file: ModelFile, device: str, precision: str) -> Any:
     cv2 = require("cv2", "cpu")
+    reader = getattr(cv2.dnn, _READERS[file.format], None)
+    if reader is None:
+        msg = f"OpenCV {cv2.__version__} has no {file.format} reader{_remedy(cv2.__version__)}"
+        raise BackendUnavailableError(msg)
+    backend, targets = _DEVICES[device]
     try:
-        net = cv2.dnn.readNetFromONNX(str(file.path))
-        net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
-        net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
+        net = reader(str(file.path), *([] if file.weights is None else [str(file.weights)]))
+        net.setPreferableBackend(getattr(cv2.dnn, backend))
+        net.setPreferableTarget(getattr(cv2.dnn, targets[precision]))
         net.enableWinograd(False)  # its rounding moves scores in the third digit
     except cv2.error as error:
         msg = f"cannot read {file.path}: {short(error)}"

@@ -1,4 +1,4 @@
-"""OpenVINO on Intel (and other x86) processors."""
+"""OpenVINO on Intel (and other x86) processors, and on Intel's GPUs and NPUs."""
 
 import sys
 from collections.abc import Iterator
@@ -10,18 +10,21 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
-from edge_vision.inference.shapes import check_input, short
+from edge_vision.inference.blobs import open_blobs, seal_blobs
+from edge_vision.inference.shapes import check_device, check_input, short
 
-_DTYPES: Final = {"f32": "float32", "f16": "float16", "u8": "uint8"}
+_DTYPES: Final = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8"}
+_VIRTUAL: Final = ("AUTO", "MULTI", "HETERO")
+"""Devices that share the work out among others."""
 
 
 class OpenVino:
-    """The `openvino` backend, on the CPU device."""
+    """The `openvino` backend, on the CPU or whichever of its devices is asked for."""
 
-    formats = ("openvino", "onnx")
+    formats = ("openvino", "onnx", "tflite", "tensorflow", "savedmodel", "paddle")
 
     def probe(self) -> Availability:
-        """Whether the library imports and sees a CPU; lists the devices it sees."""
+        """Whether the library imports and sees a device; lists the devices it sees."""
         try:
             openvino = _library()
         except MissingLibraryError as error:
@@ -30,17 +33,17 @@ class OpenVino:
             devices = tuple(openvino.Core().available_devices)
         except Exception as error:  # noqa: BLE001 - a plugin that fails to start raises anything
             return Availability(available=False, reason=short(error), version=openvino.__version__)
-        if "CPU" not in devices:
-            reason = f"sees no CPU device, only {', '.join(devices) or 'none'}"
-            return Availability(available=False, reason=reason, version=openvino.__version__)
+        if not devices:
+            return Availability(available=False, reason="sees no device", version=openvino.__version__)
         return Availability(available=True, reason="works", version=openvino.__version__, devices=devices)
 
     def load(self, file: ModelFile, options: LoadOptions) -> "OpenVinoEngine":
         """Read and compile the model. Raises BackendUnavailableError, with the library's own sentence."""
         openvino = _library()
         core = openvino.Core()
+        device = _device(core, options.device)
         try:
-            network = core.read_model(str(file.path))
+            network = core.read_model(str(file.path), *([] if file.weights is None else [str(file.weights)]))
         except Exception as error:
             msg = f"cannot read {file.path}: {short(error)}"
             raise BackendUnavailableError(msg) from error
@@ -48,38 +51,90 @@ class OpenVino:
             TensorSpec(_name(port, number), _shape(port), _dtype(port)) for number, port in enumerate(network.inputs)
         )
         check_input(inputs, file)
-        precision = "f32" if options.precision == "int8" else options.precision  # what is not quantized, then
+        _check_outputs(network, file)
+        settings = _settings(device, options)
+        blobs = open_blobs("openvino", file)
+        if blobs is not None:
+            settings["CACHE_DIR"] = str(blobs)
         try:
             if network.is_dynamic():
                 network.reshape(list(file.input_shape))
-            compiled = core.compile_model(
-                network,
-                "CPU",
-                {
-                    # Without it the library picks bf16 where the processor has it, and answers differ.
-                    "INFERENCE_PRECISION_HINT": precision,
-                    "INFERENCE_NUM_THREADS": options.threads * options.parallel,
-                    "NUM_STREAMS": options.parallel,
-                },
-            )
+            compiled = core.compile_model(network, device, settings)
         except Exception as error:
-            msg = f"cannot compile {file.path}: {short(error)}"
-            raise BackendUnavailableError(msg) from error
-        actual = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
-        if actual != precision:
-            msg = f"asked for precision {precision}, the CPU plugin chose {actual}"
+            msg = f"cannot compile {file.path} for {device} (there are {', '.join(core.available_devices)}): "
+            raise BackendUnavailableError(msg + short(error)) from error
+        if blobs is not None:
+            seal_blobs(blobs)
+        used = _check_precision(compiled, device, str(settings["INFERENCE_PRECISION_HINT"]))
+        return OpenVinoEngine(compiled, inputs, used)
+
+
+def _device(core: Any, asked: str | None) -> str:
+    """The device to compile for. Raises BackendUnavailableError when it is not there."""
+    if asked is None:
+        return "CPU"
+    name = asked.upper()
+    devices = tuple(core.available_devices)
+    known = tuple(dict.fromkeys((*devices, *(device.partition(".")[0] for device in devices))))  # GPU is GPU.0
+    kind, _, choice = name.partition(":")
+    if kind not in _VIRTUAL:
+        check_device(name, known)
+        return name
+    # Of a list those that are there: AUTO fails, or begins elsewhere, for the sake of one that is not.
+    there = [one for one in choice.split(",") if one in known]
+    if choice and not there:
+        check_device(choice, known)
+    return there[0] if len(there) == 1 else f"{kind}:{','.join(there)}" if there else kind
+
+
+def _check_outputs(network: Any, file: ModelFile) -> None:
+    """Raise BackendUnavailableError for the quantized outputs of a TFLite file: what they mean is not told here."""
+    for number, port in enumerate(network.outputs):
+        if file.format == "tflite" and _dtype(port) in {"uint8", "int8"}:
+            msg = f"{file.path}: output {_name(port, number)} is quantized, and its scale is lost here; litert keeps it"
             raise BackendUnavailableError(msg)
-        return OpenVinoEngine(compiled, inputs)
+
+
+def _settings(device: str, options: LoadOptions) -> dict[str, Any]:
+    # Without the hint the library picks bf16 where the processor has it, and answers differ. What is not quantized of
+    # int8 weights is computed in f32.
+    precision = {"INFERENCE_PRECISION_HINT": "f32" if options.precision == "int8" else options.precision}
+    processor = {"INFERENCE_NUM_THREADS": options.threads * options.parallel, "NUM_STREAMS": options.parallel}
+    kind = device.partition(":")[0]
+    if kind == "CPU":
+        return {**precision, **processor}
+    if kind == "AUTO":  # it would begin on another device than it goes on with, and change it when that one fails
+        precision |= {"ENABLE_STARTUP_FALLBACK": "NO", "ENABLE_RUNTIME_FALLBACK": "NO"}
+    if kind in _VIRTUAL:
+        return {**precision, "DEVICE_PROPERTIES": {"CPU": processor}}
+    return dict(precision)
+
+
+def _check_precision(compiled: Any, device: str, precision: str) -> str:
+    """The devices that really serve. Raises BackendUnavailableError when one computes in another precision."""
+    used = ",".join(compiled.get_property("EXECUTION_DEVICES"))
+    if device.partition(":")[0] in _VIRTUAL:
+        hints = {
+            name: properties.get("INFERENCE_PRECISION_HINT")
+            for name, properties in compiled.get_property("DEVICE_PROPERTIES").items()
+        }
+    else:
+        hints = {device: compiled.get_property("INFERENCE_PRECISION_HINT")}
+    for name, hint in hints.items():
+        actual = "unknown" if hint is None else str(hint.get_type_name())
+        if actual != precision:
+            msg = f"asked for precision {precision}, {name} chose {actual}"
+            raise BackendUnavailableError(msg)
+    return used
 
 
 class OpenVinoEngine:
     """A compiled model; sessions of several threads run on its streams side by side."""
 
-    device = "CPU"
-
-    def __init__(self, compiled: Any, inputs: tuple[TensorSpec, ...]) -> None:
+    def __init__(self, compiled: Any, inputs: tuple[TensorSpec, ...], device: str) -> None:
         self._compiled = compiled
         self.inputs = inputs
+        self.device = device
 
     @contextmanager
     def open_session(self) -> Iterator["OpenVinoSession"]:

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
 
-BackendName: TypeAlias = Literal["openvino", "onnxruntime", "opencv_dnn"]
+BackendName: TypeAlias = Literal["openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"]
 Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
 
 
@@ -19,7 +19,15 @@ class DetectOptions(Options):
     confidence: Fraction | None = Field(None, description="Replaces the bundle's confidence threshold.")
     iou: Fraction | None = Field(None, description="Replaces the bundle's overlap threshold.")
     backends: tuple[BackendName, ...] = Field(
-        ("openvino", "onnxruntime", "opencv_dnn"), min_length=1, description="Runtimes to try, in this order."
+        ("openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"),
+        min_length=1,
+        description="Runtimes to try, in this order.",
+    )
+    device: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Device, in a runtime's words: CPU, GPU, NPU, AUTO, CUDA, OPENCL ...; default: each runtime's own.",
     )
     precision: Precision = Field(
         "f32", description="Arithmetic of the network; what is asked for or nothing. int8 takes quantized weights."

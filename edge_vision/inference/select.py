@@ -78,7 +78,10 @@ def usable_files(name: str, model: ModelSpec, precision: str) -> tuple[ModelFile
     availability = candidate.probe()
     if not availability.available:
         raise BackendUnavailableError(availability.reason)
-    readable = model.files_in(candidate.formats)
+    lacks = dict(availability.lacks)
+    readable = model.files_in(tuple(one for one in candidate.formats if one not in lacks))
+    if not readable and (unread := model.files_in(tuple(lacks))):
+        raise BackendUnavailableError("; ".join(f"{file.path.name}: {lacks[file.format]}" for file in unread))
     if not readable:
         have = ", ".join(sorted({file.format for file in model.files}))
         msg = f"reads {', '.join(candidate.formats)}; the bundle holds {have}"

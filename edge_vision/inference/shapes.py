@@ -1,6 +1,8 @@
-"""Checks that a loaded network takes what the bundle says it takes."""
+"""Checks what every runtime checks: the device asked for, and that a network takes what the bundle says it takes."""
 
-from edge_vision.core.errors import ModelError
+from collections.abc import Sequence
+
+from edge_vision.core.errors import BackendUnavailableError, ModelError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.tensor import TensorSpec
 
@@ -22,8 +24,20 @@ def check_input(inputs: tuple[TensorSpec, ...], file: ModelFile) -> None:
         raise ModelError(msg)
 
 
+def check_device(asked: str | None, devices: Sequence[str]) -> str | None:
+    """The device asked for, in the runtime's spelling; None when none was. Raises BackendUnavailableError."""
+    if asked is None:
+        return None
+    found = next((device for device in devices if device.upper() == asked.upper()), None)
+    if found is None:
+        msg = f"has no device {asked} here; it has {', '.join(devices)}"
+        raise BackendUnavailableError(msg)
+    return found
+
+
 def short(error: BaseException) -> str:
     """A library's error in one line: its first sentence with something in it, cut at 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines) or type(error).__name__
+    told = [line for line in lines if not line.startswith("Exception from ")]  # OpenVINO's way through its own sources
+    text = " ".join(told or lines) or type(error).__name__
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -8,6 +8,8 @@ from edge_vision.core.protocols import Backend
 BACKENDS: Final = {
     "openvino": "edge_vision.inference.openvino:OpenVino",
     "onnxruntime": "edge_vision.inference.onnxruntime:OnnxRuntime",
+    "litert": "edge_vision.inference.litert:LiteRt",
+    "torchscript": "edge_vision.inference.torchscript:TorchScript",
     "opencv_dnn": "edge_vision.inference.opencv_dnn:OpenCvDnn",
 }
 

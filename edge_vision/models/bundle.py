@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vision.core.document import Document, DocumentError, Problem, read_document
-from edge_vision.core.files import sha256_of, why_not_file
+from edge_vision.core.files import sha256_of, why_not_file, why_not_folder
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.schema_errors import validate
 from edge_vision.models.golden import Golden, read_golden
-from edge_vision.models.options import BundleFile, Parity, WeightsFile
+from edge_vision.models.options import COMPANIONS, BundleFile, Parity, WeightsFile
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
@@ -79,7 +79,14 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
         Ends(one.input or file.input, one.output or file.output, one.path if one.input else "") for one in file.files
     )
     files = tuple(
-        ModelFile(folder / one.path, one.format, end.input.shape, end.input.dtype, one.precision)
+        ModelFile(
+            folder / one.path,
+            one.format,
+            end.input.shape,
+            end.input.dtype,
+            one.precision,
+            None if one.companion is None else folder / one.companion,
+        )
         for one, end in zip(file.files, ends, strict=True)
     )
     spec = ModelSpec(file.name, files, labels)
@@ -106,15 +113,22 @@ def _labels(file: BundleFile, folder: Path, document: Document) -> tuple[tuple[s
 
 
 def _check_weights(weights: WeightsFile, folder: Path, document: Document, number: int) -> list[Problem]:
-    place = ("files", number, "path")
     path = folder / weights.path
-    if why := why_not_file(path):
-        return [document.problem(place, f"{path}: {why}")]
-    if weights.format == "openvino" and why_not_file(path.with_suffix(".bin")):
-        return [document.problem(place, f"{path.with_suffix('.bin')}: the weights beside the .xml are missing")]
-    if weights.sha256 is not None:
-        actual = sha256_of(path)
-        if actual != weights.sha256:
-            text = f"{path} has sha256 {actual}, not the one written here"
-            return [document.problem(("files", number, "sha256"), text)]
-    return []
+    if why := (why_not_folder if weights.format == "savedmodel" else why_not_file)(path):
+        return [document.problem(("files", number, "path"), f"{path}: {why}")]
+    sums = [("sha256", path, weights.sha256)]
+    if weights.companion is not None:
+        companion = folder / weights.companion
+        if why := why_not_file(companion):
+            where = "path" if weights.weights is None else "weights"
+            beside = COMPANIONS[weights.format][0]
+            text = f"{companion}: the weights beside the {beside} are missing ({why})"
+            return [document.problem(("files", number, where), text)]
+        sums.append(("weights_sha256", companion, weights.weights_sha256))
+    problems: list[Problem] = []
+    for key, part, wanted in sums:
+        if wanted is not None and (actual := sha256_of(part)) != wanted:
+            problems.append(
+                document.problem(("files", number, key), f"{part} has sha256 {actual}, not the one written here")
+            )
+    return problems

@@ -1,7 +1,7 @@
 """What `model.yaml` may say."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,7 +9,16 @@ from edge_vision.core.options import Fraction, Integer, Options
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
-FORMATS = ("onnx", "openvino")
+FORMATS = (
+    "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript",
+)  # fmt: skip
+COMPANIONS: Final = {
+    "openvino": (".xml", ".bin"),
+    "paddle": (".pdmodel", ".pdiparams"),
+    "caffe": (".prototxt", ".caffemodel"),
+    "darknet": (".cfg", ".weights"),
+}
+"""The formats that come as two files: the network, which `path` names, and its weights."""
 
 
 def _inside(path: str) -> str:
@@ -26,14 +35,41 @@ def _inside(path: str) -> str:
 class WeightsFile(Options):
     """One file of weights."""
 
-    path: str = Field(min_length=1, description="The file, relative to the bundle. For OpenVINO IR the .xml.")
-    format: Literal["onnx", "openvino"] = Field(description="What the file is; decides which runtimes can read it.")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Checked when given.")
+    path: str = Field(
+        min_length=1,
+        description="The file, relative to the bundle; of a format with two the network: .xml, .pdmodel, .prototxt, "
+        ".cfg; for savedmodel a folder.",
+    )
+    weights: str | None = Field(
+        None, min_length=1, description="The file with the weights, where a format has two; default: the same stem."
+    )
+    format: Literal[
+        "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript"
+    ] = Field(description="What the file is; decides which runtimes can read it. tensorflow is a frozen graph.")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of `path`; checked when given.")
+    weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="The same of the weights.")
     precision: Literal["f32", "f16", "int8"] = Field("f32", description="Precision of the weights in this file.")
     input: InputOptions | None = Field(None, description="The input of this file, where it is not the bundle's.")
     output: OutputOptions | None = Field(None, description="The output of this file, where it is not the bundle's.")
 
-    _stays_inside = field_validator("path")(_inside)
+    @field_validator("path", "weights")
+    @classmethod
+    def _stays_inside(cls, path: str | None) -> str | None:
+        return None if path is None else _inside(path)
+
+    @model_validator(mode="after")
+    def _two_files_where_there_are_two(self) -> "WeightsFile":
+        if self.format not in COMPANIONS and (self.weights or self.weights_sha256):
+            msg = f"format {self.format} is one file: weights and weights_sha256 belong to {', '.join(COMPANIONS)}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def companion(self) -> str | None:
+        """The path of the second file inside the bundle; None for a format that has one."""
+        if self.format not in COMPANIONS or self.weights is not None:
+            return self.weights
+        return str(PurePosixPath(self.path).with_suffix(COMPANIONS[self.format][1]))
 
 
 class Provenance(Options):

@@ -34,7 +34,18 @@ from edge_vision.runtime.clock import SystemClock
 
 _log = logging.getLogger(__name__)
 
-REFERENCES: Final = {"onnx": "onnxruntime", "openvino": "openvino"}
+REFERENCES: Final = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "tflite": "litert",
+    "torchscript": "torchscript",
+    "tensorflow": "openvino",
+    "savedmodel": "openvino",
+    "paddle": "openvino",
+    "caffe": "opencv_dnn",
+    "darknet": "opencv_dnn",
+    "torch7": "opencv_dnn",
+}
 """The runtime whose answers count for a format: the one that training frameworks compare with, or the format's own."""
 PICTURES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 EVALUATION: Final = 0.01

@@ -54,7 +54,7 @@ def _key(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: Eng
     """A checksum of everything a verdict depends on; the bundle's name and the order of its keys are not of it."""
     ends = bundle.ends_of(file)
     facts: dict[str, Any] = {
-        "weights": [sha256_of(part) for part in sorted(file.path.parent.glob(f"{file.path.stem}.*")) if part.is_file()],
+        "weights": [sha256_of(part) for part in file.parts()],
         "input": ends.input.model_dump(mode="json"),
         "output": ends.output.model_dump(mode="json"),
         "labels": len(bundle.spec.labels),

@@ -1,0 +1,59 @@
+"""Keeps what a runtime compiled, one folder per model, and trusts it only while it is as it was written."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from edge_vision.core.files import cache_folder, sha256_of, write_whole
+from edge_vision.core.model import ModelFile
+
+_log = logging.getLogger(__name__)
+
+_SEAL: Final = "sums.json"
+
+
+def open_blobs(runtime: str, file: ModelFile) -> Path | None:
+    """The folder for what `runtime` compiles of a file, without anything damaged; None when it cannot be written.
+
+    OpenVINO runs a blob with flipped bits without a word, and the golden check of a warm start is remembered: what
+    does not have the checksum it was written with is removed here.
+    """
+    parts = "".join(sha256_of(part) for part in file.parts())
+    folder = cache_folder() / runtime / hashlib.sha256(parts.encode()).hexdigest()[:32]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if _sums(folder) != _sealed(folder):
+            _log.info("%s: is not as it was written: compiled again", folder)
+            shutil.rmtree(folder)
+            folder.mkdir()
+    except OSError as error:
+        _log.info("%s: compiled models cannot be kept: %s", folder, error.strerror)
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def seal_blobs(folder: Path) -> None:
+    """Write down what the folder holds now."""
+    try:
+        sums = _sums(folder)
+        if sums != _sealed(folder):
+            write_whole(folder / _SEAL, json.dumps(sums).encode())
+    except OSError as error:
+        _log.info("%s: compiled models cannot be kept: %s", folder, error.strerror)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {part.name: sha256_of(part) for part in sorted(folder.iterdir()) if part.is_file() and part.name != _SEAL}
+
+
+def _sealed(folder: Path) -> object:
+    try:
+        return json.loads((folder / _SEAL).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return None
