@@ -84,9 +84,8 @@ def _spec(facts: Mapping[str, Any]) -> TensorSpec:
 
 
 def _key(name: str, file: ModelFile, options: LoadOptions) -> str:
-    parts = sorted(part for part in file.path.parent.glob(f"{file.path.stem}.*") if part.is_file())
     facts = {
-        "weights": [sha256_of(part) for part in parts],
+        "weights": [sha256_of(part) for part in file.parts()],
         "file": [file.format, file.input_shape, file.input_dtype, file.precision],
         "options": asdict(options),
         "backend": [name, backend(name).probe().version],

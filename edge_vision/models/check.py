@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_vision.core.errors import BackendError, ModelError
+from edge_vision.core.files import why_not_file
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
@@ -19,7 +20,7 @@ from edge_vision.models.bundle import Bundle
 from edge_vision.models.culprit import culprit
 from edge_vision.models.gate import decoder_of
 from edge_vision.models.graph import Graph, Node, read_graph
-from edge_vision.models.options import FORMATS
+from edge_vision.models.options import COMPANIONS, FORMATS
 from edge_vision.models.recognize import recognize
 from edge_vision.models.refused import REFUSED
 
@@ -84,7 +85,7 @@ def check_file(path: Path, backends: Sequence[str], size: tuple[int, int] | None
     """
     format_ = recognized(path)
     graph = sound(path, format_)
-    file = ModelFile(path, format_, input_shape(path, graph, size), input_dtype(path, graph), graph.precision)
+    file = model_file(path, graph, input_shape(path, graph, size))
     return Report(path, graph, _rows(file, graph, readers(path, format_, backends), None))
 
 
@@ -98,6 +99,17 @@ def check_bundle(bundle: Bundle, backends: Sequence[str]) -> list[Report]:
         graph = sound(file.path, file.format)
         reports.append(Report(file.path, graph, _rows(file, graph, readers(file.path, file.format, backends), bundle)))
     return reports
+
+
+def model_file(path: Path, graph: Graph, shape: tuple[int, ...]) -> ModelFile:
+    """A file to be run with an input of that shape. Raises ModelError when its weights are not beside it."""
+    weights: Path | None = None
+    if graph.format in COMPANIONS:
+        weights = path.with_suffix(COMPANIONS[graph.format][1])
+        if why := why_not_file(weights):
+            msg = f"{path}: the weights beside it, {weights}, are missing ({why}): copy both files"
+            raise ModelError(msg)
+    return ModelFile(path, graph.format, shape, input_dtype(path, graph), graph.precision, weights)
 
 
 def sound(path: Path, format_: str) -> Graph:
@@ -159,7 +171,7 @@ def readers(path: Path, format_: str, backends: Sequence[str]) -> list[str]:
             reasons += [f"{name} reads {', '.join(candidate.formats)}"] if backends else []
             continue
         availability = candidate.probe()
-        if availability.available and format_ not in dict(getattr(availability, "lacks", ())):
+        if availability.available and format_ not in dict(availability.lacks):
             found.append(name)
         else:
             reasons.append(f"{name}: {dict(getattr(availability, 'lacks', ())).get(format_, availability.reason)}")
