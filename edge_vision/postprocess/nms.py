@@ -19,22 +19,34 @@ def finish(
     class_id: NDArray[np.int32],
     letterbox: Letterbox,
     thresholds: Thresholds,
+    points: NDArray[np.float32] | None = None,
 ) -> Detections:
     """The common end of all box formats: suppress doubles, map to the source, clip to the picture.
 
     A box that is not finite (an overflow in half precision, say) is no object, and must not disturb the others.
-    `xyxy` is (n, 4) in input pixels, already above the confidence threshold. The result is sorted by confidence.
+    `xyxy` is (n, 4) in input pixels, already above the confidence threshold; `points` (n, k, 2) are keypoints there,
+    which get the confidence of their object and may lie outside the picture. The result is sorted by confidence.
     """
     finite = np.isfinite(xyxy).all(axis=1)
+    if points is not None:
+        finite &= np.isfinite(points).all(axis=(1, 2))
     if not finite.all():
         xyxy, confidence, class_id = xyxy[finite], confidence[finite], class_id[finite]
+        points = None if points is None else points[finite]
     if len(confidence) == 0:
         return Detections.empty()
     keep = suppress(xyxy, confidence, class_id, thresholds.iou, thresholds.max_detections)
     source = letterbox.to_source(xyxy[keep])
     width, height = letterbox.source_wh
     np.clip(source, 0.0, np.array([width, height, width, height], np.float32), out=source)
-    return Detections(source, confidence[keep].astype(np.float32), class_id[keep].astype(np.int32))
+    score = confidence[keep].astype(np.float32)
+    keypoints = None if points is None else _with_confidence(letterbox.to_source(points[keep]), score)
+    return Detections(source, score, class_id[keep].astype(np.int32), keypoints=keypoints)
+
+
+def _with_confidence(points: NDArray[np.float32], score: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, k, 2) and (n,) → (n, k, 3): x, y, confidence."""
+    return np.concatenate([points, np.broadcast_to(score[:, None, None], (*points.shape[:2], 1))], axis=2)
 
 
 def suppress(

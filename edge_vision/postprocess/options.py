@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from edge_vision.core.options import Fraction, Integer, Options
+from edge_vision.core.options import Fraction, Integer, Number, Options
 
 
 class Thresholds(Options):
@@ -47,6 +47,61 @@ class SsdOutput(_Format):
     first_class: Integer = Field(0, ge=0, description="The number the network gives to the first label.")
 
 
+class ScoresBoxesOutput(Options):
+    """Decoded boxes beside their scores: [1, N, classes] and [1, N, 4] as left, top, right, bottom in 0..1."""
+
+    format: Literal["scores_boxes"]
+    scores: str = Field("scores", description="Name of the output with the scores.")
+    boxes: str = Field("boxes", description="Name of the output with the boxes.")
+    first_class: Integer = Field(1, ge=0, description="Column of the first label; those before it are background.")
+
+
+_Size: TypeAlias = Annotated[Number, Field(gt=0, le=8192)]
+
+
+class PriorsOutput(Options):
+    """Offsets from prior boxes, as in SSD (arXiv:1512.02325) and RetinaFace (arXiv:1905.00641).
+
+    Scores are [1, N, classes], offsets [1, N, 4] as center and log size; the axis of 1 may be missing.
+    """
+
+    format: Literal["priors"]
+    scores: str = Field("scores", description="Name of the output with the scores.")
+    boxes: str = Field("boxes", description="Name of the output with the offsets of the boxes.")
+    first_class: Integer = Field(1, ge=0, description="Column of the first label; those before it are background.")
+    activation: Literal["none", "softmax", "sigmoid"] = Field(
+        "none", description="What the network leaves to be done to its scores."
+    )
+    strides: tuple[Annotated[Integer, Field(ge=1)], ...] = Field(
+        min_length=1, description="Input pixels per cell of each feature map, in the order of the rows."
+    )
+    min_sizes: tuple[Annotated[tuple[_Size, ...], Field(min_length=1)], ...] = Field(
+        min_length=1, description="Sides of the square priors of a cell in input pixels, a list per stride."
+    )
+    variances: tuple[Number, Number, Number, Number] = Field(
+        (0.1, 0.1, 0.2, 0.2), description="Factors on the offsets of center x, center y, width, height."
+    )
+    cells: Literal["ceil", "floor"] = Field("ceil", description="How a side that no stride divides is rounded.")
+    centers: Literal["cell", "stride"] = Field(
+        "cell", description="Center of cell i: (i + 0.5) / cells of the side, or (i + 0.5) * stride."
+    )
+    clip: bool = Field(False, description="Whether priors are cut at the rim of the input, as in training.")
+    iou: str | None = Field(None, description="Name of an output with expected overlaps: score = sqrt(score * iou).")
+    keypoints: Integer = Field(0, ge=0, le=256, description="Keypoints per object, as offsets from the prior.")
+    points: str | None = Field(None, description="Name of their output; without it they follow the box's offsets.")
+
+    @model_validator(mode="after")
+    def _a_list_per_stride(self) -> "PriorsOutput":
+        if len(self.min_sizes) != len(self.strides):
+            msg = f"min_sizes has {len(self.min_sizes)} lists, strides has {len(self.strides)}: they belong together"
+            raise ValueError(msg)
+        if self.points is not None and not self.keypoints:
+            msg = "points names an output with keypoints: say with keypoints how many"
+            raise ValueError(msg)
+        return self
+
+
 OutputOptions: TypeAlias = Annotated[
-    YoloxOutput | Yolov5Output | Yolov8Output | SsdOutput, Field(discriminator="format")
+    YoloxOutput | Yolov5Output | Yolov8Output | SsdOutput | ScoresBoxesOutput | PriorsOutput,
+    Field(discriminator="format"),
 ]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_vision.core.errors import ModelError
@@ -29,3 +30,13 @@ def check_shape(format_name: str, actual: NDArray[Any], expected: tuple[int | No
         wanted = ", ".join("N" if size is None else str(size) for size in expected)
         msg = f"format {format_name} expects an output of [{wanted}] ({why}), the model gives {list(actual.shape)}"
         raise ModelError(msg)
+
+
+def pick_rows(format_name: str, tensors: Tensors, name: str, size: tuple[int | None, int], why: str) -> NDArray[Any]:
+    """The output called `name` as (rows, columns) of `size`: some networks leave out the axis of the batch."""
+    value = pick(tensors, name)
+    if value.ndim == 2:  # noqa: PLR2004 - rows and columns
+        check_shape(f"{format_name}, {name}:", value, size, why)
+        return value
+    check_shape(f"{format_name}, {name}:", value, (1, *size), why)
+    return np.asarray(value[0])

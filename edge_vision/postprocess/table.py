@@ -11,6 +11,8 @@ FORMATS: Final = {
     "yolov5": "edge_vision.postprocess.yolo:Yolov5",
     "yolov8": "edge_vision.postprocess.yolo:Yolov8",
     "ssd": "edge_vision.postprocess.ssd:Ssd",
+    "scores_boxes": "edge_vision.postprocess.scores_boxes:ScoresBoxes",
+    "priors": "edge_vision.postprocess.priors:Priors",
 }
 
 

@@ -9,27 +9,39 @@ from pydantic import TypeAdapter
 
 from edge_vision.core.errors import ModelError
 from edge_vision.core.geometry import Letterbox
+from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.postprocess.table import FORMATS, build_postprocessor
 from edge_vision.testing.contracts import check_postprocessor
 
 CLASSES = 4
-SHAPES: dict[str, tuple[int, ...]] = {
-    "yolox": (1, 8 * 8 + 4 * 4 + 2 * 2, 5 + CLASSES),
-    "yolov5": (1, 60, 5 + CLASSES),
-    "yolov8": (1, 4 + CLASSES, 60),
-    "ssd": (1, 1, 30, 7),
+CELLS = 8 * 8 + 4 * 4 + 2 * 2
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "yolox": {"out": (1, CELLS, 5 + CLASSES)},
+    "yolov5": {"out": (1, 60, 5 + CLASSES)},
+    "yolov8": {"out": (1, 4 + CLASSES, 60)},
+    "ssd": {"out": (1, 1, 30, 7)},
+    "scores_boxes": {"scores": (1, 60, 1 + CLASSES), "boxes": (1, 60, 4)},
+    "priors": {"scores": (1, 2 * CELLS, 1 + CLASSES), "boxes": (1, 2 * CELLS, 4 + 6)},
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "priors": {"strides": [8, 16, 32], "min_sizes": [[4, 9], [16, 20], [32, 50]], "keypoints": 3},
 }
 OPTIONS: TypeAdapter[OutputOptions] = TypeAdapter(OutputOptions)
 LETTERBOX = Letterbox.fit((101, 57), (64, 64))
 
 
-def _raw(name: str, dtype: str = "float32") -> NDArray[Any]:
+def _raw(name: str, dtype: str = "float32") -> dict[str, NDArray[Any]]:
     random = np.random.default_rng(4)
-    raw = random.uniform(0.0, 1.0, SHAPES[name])
+    raw = {output: random.uniform(0.0, 1.0, shape) for output, shape in SHAPES[name].items()}
     if name == "ssd":
-        raw[..., 0], raw[..., 1] = 0, random.integers(0, CLASSES, 30)
-    return raw.astype(dtype)
+        raw["out"][..., 0], raw["out"][..., 1] = 0, random.integers(0, CLASSES, 30)
+    return {output: value.astype(dtype) for output, value in raw.items()}
+
+
+def _build(name: str, thresholds: Thresholds | None = None) -> Postprocessor:
+    options = OPTIONS.validate_python({"format": name, **SETTINGS.get(name, {})})
+    return build_postprocessor(options, thresholds or Thresholds(), CLASSES, (64, 64))
 
 
 def test_every_format_is_tested_here() -> None:
@@ -43,39 +55,45 @@ def test_every_format_is_tested_here() -> None:
 def test_a_decoder_keeps_the_contract(name: str, dtype: str, writeable: bool) -> None:
     """Pure, typed, sorted, inside the picture, and at most as many as asked for; also of read-only outputs."""
     raw = _raw(name, dtype)
-    raw.flags.writeable = writeable
-    thresholds = Thresholds(confidence=0.3, max_detections=5)
-    decode = build_postprocessor(OPTIONS.validate_python({"format": name}), thresholds, CLASSES, (64, 64))
-    found = check_postprocessor(decode, {"out": raw}, LETTERBOX, CLASSES)
+    for value in raw.values():
+        value.flags.writeable = writeable
+    decode = _build(name, Thresholds(confidence=0.3, max_detections=5))
+    found = check_postprocessor(decode, raw, LETTERBOX, CLASSES)
     assert 0 < len(found) <= 5
     assert (found.confidence >= np.float32(0.3)).all()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name, output", [(name, output) for name in FORMATS for output in SHAPES[name]])
 @pytest.mark.parametrize("shape", [(), (0,), (1, 1), (2, 3, 4, 5, 6)])
-def test_an_output_of_any_other_shape_is_a_model_error(name: str, shape: tuple[int, ...]) -> None:
+def test_an_output_of_any_other_shape_is_a_model_error(name: str, output: str, shape: tuple[int, ...]) -> None:
     """Never an IndexError, and never no detections for ever."""
-    decode = build_postprocessor(OPTIONS.validate_python({"format": name}), Thresholds(), CLASSES, (64, 64))
     with pytest.raises(ModelError, match=f"format {name}"):
-        decode({"out": np.zeros(shape, np.float32)}, LETTERBOX)
+        _build(name)({**_raw(name), output: np.zeros(shape, np.float32)}, LETTERBOX)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_output_at_all_is_a_model_error(name: str) -> None:
     """A session that gives nothing is not a scene without objects."""
-    decode = build_postprocessor(OPTIONS.validate_python({"format": name}), Thresholds(), CLASSES, (64, 64))
     with pytest.raises(ModelError):
-        decode({}, LETTERBOX)
+        _build(name)({}, LETTERBOX)
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_a_network_that_sees_nothing_is_no_error(name: str) -> None:
+    """Zeros everywhere are an empty scene, with typed and empty columns."""
+    raw = {output: np.zeros_like(value) for output, value in _raw(name).items()}
+    found = check_postprocessor(_build(name), raw, LETTERBOX, CLASSES)
+    assert len(found) == 0
+
+
+@pytest.mark.parametrize("name, output", [(name, output) for name in FORMATS for output in SHAPES[name]])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_numbers_that_are_none_are_not_detections(name: str) -> None:
+def test_numbers_that_are_none_are_not_detections(name: str, output: str) -> None:
     """Where the network answers nan, nothing was seen there; every box that comes out is finite."""
     raw = _raw(name)
-    raw[..., 3] = np.nan
     if name == "yolov8":
-        raw = _raw(name)
-        raw[:, 3] = np.nan
-    decode = build_postprocessor(OPTIONS.validate_python({"format": name}), Thresholds(), CLASSES, (64, 64))
-    assert np.isfinite(decode({"out": raw}, LETTERBOX).xyxy).all()
+        raw[output][:, 3] = np.nan
+    else:
+        raw[output][..., 3] = np.nan
+    found = _build(name)(raw, LETTERBOX)
+    assert all(np.isfinite(column).all() for column in found.columns().values())
