@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import check, golden, verify
+from edge_vision.cli.models import check, golden, import_model, verify
 
-_SUBCOMMANDS = (golden, verify, check)
+_SUBCOMMANDS = (import_model, check, golden, verify)
 
 
 def add_to(subparsers: Any) -> None:
