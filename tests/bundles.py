@@ -1,6 +1,9 @@
 """Writes real model bundles for tests: one network in several formats, as a training team would hand it over."""
 
+from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 ULTRAFACE_INPUT: Final[dict[str, Any]] = {
     "size": [320, 240], "color": "rgb", "resize": "stretch", "mean": [127, 127, 127], "std": [128, 128, 128],
@@ -24,3 +27,106 @@ YUNET_OUTPUT: Final[dict[str, Any]] = {
     "centers": "stride",
     "variances": [0.1, 0.1, 0.1, 0.2],  # of 2021: opencv_zoo multiplies width and height by the pair (0.1, 0.2)
 }
+
+
+_RAW: Final[dict[str, Any]] = {"output": PRIORS_OF_ULTRAFACE}
+ULTRAFACE_FILES: Final[dict[str, dict[str, Any]]] = {
+    "onnx decoded": {"path": "version-RFB-320.onnx", "format": "onnx"},
+    "onnx raw": {"path": "version-RFB-320_without_postprocessing.onnx", "format": "onnx", **_RAW},
+    "caffe": {"path": "RFB-320.prototxt", "format": "caffe", **_RAW},
+    "tflite": {
+        "path": "version-RFB-320_without_postprocessing.tflite",
+        "format": "tflite",
+        "input": {**ULTRAFACE_INPUT, "layout": "nhwc"},
+        "output": {**PRIORS_OF_ULTRAFACE, "boxes": "Identity", "scores": "Identity_1"},
+    },
+    "openvino": {"path": "RFB-320_fp32.xml", "format": "openvino"},
+    "ncnn": {"path": "RFB-320.param", "format": "ncnn"},
+    "mnn": {"path": "RFB-320.mnn", "format": "mnn"},
+}
+"""The same weights in seven formats; ncnn and MNN are refused."""
+
+
+def write_ultraface(folder: Path, data: Path, *formats: str) -> Path:
+    """A bundle of UltraFace in the formats named, with links to the real files."""
+    return write_bundle(
+        folder,
+        data / "models/ultraface_rfb320",
+        {
+            "name": "ultraface",
+            "files": [ULTRAFACE_FILES[name] for name in formats],
+            "input": ULTRAFACE_INPUT,
+            "output": {"format": "scores_boxes"},
+            "labels": ["face"],
+            "thresholds": {"confidence": 0.5, "iou": 0.3},
+        },
+    )
+
+
+def write_yunet(folder: Path, data: Path) -> Path:
+    """A bundle of YuNet of 2021: faces with five keypoints."""
+    return write_bundle(
+        folder,
+        data / "models/yunet_120x160",
+        {
+            "name": "yunet",
+            "files": [{"path": "face_detection_yunet_120x160.onnx", "format": "onnx"}],
+            "input": {"size": [160, 120], "color": "bgr", "resize": "stretch"},
+            "output": YUNET_OUTPUT,
+            "labels": ["face"],
+            "thresholds": {"confidence": 0.5, "iou": 0.3},
+        },
+    )
+
+
+def write_bundle(folder: Path, models: Path, content: dict[str, Any]) -> Path:
+    """A bundle whose files are links to those of the same stem in `models`."""
+    folder.mkdir(parents=True)
+    for file in content["files"]:
+        for part in models.glob(f"{Path(file['path']).stem}.*"):
+            if not (folder / part.name).exists():
+                (folder / part.name).symlink_to(part)
+    whole = {"version": 1, "task": "detection", **content}
+    (folder / "model.yaml").write_text(yaml.safe_dump(whole, sort_keys=False))
+    return folder
+
+
+YOLOX_FILES: Final[dict[str, dict[str, Any]]] = {
+    "onnx": {"path": "yolox_nano.onnx", "format": "onnx"},
+    "openvino": {"path": "yolox_nano_fp32.xml", "format": "openvino"},
+    "tflite f16": {"path": "yolox_nano_float16.tflite", "format": "tflite", "precision": "f16"},
+    "tflite int8": {"path": "yolox_nano_dynrange.tflite", "format": "tflite", "precision": "int8"},
+}
+"""YOLOX-nano in four files; the TFLite ones take channels first too."""
+
+
+def write_yolox(folder: Path, data: Path, labels: list[str], *formats: str) -> Path:
+    """A bundle of YOLOX-nano in the formats named."""
+    return write_bundle(
+        folder,
+        data / "models/yolox_nano",
+        {
+            "name": "yolox_nano",
+            "files": [YOLOX_FILES[name] for name in formats],
+            "input": {"size": [416, 416], "color": "bgr", "anchor": "top_left", "pad_value": 114},
+            "output": {"format": "yolox"},
+            "labels": labels,
+            "thresholds": {"confidence": 0.3, "iou": 0.45},
+        },
+    )
+
+
+def write_yolo_fastest(folder: Path, data: Path, labels: list[str]) -> Path:
+    """A bundle of Yolo-Fastest in Darknet's own files."""
+    return write_bundle(
+        folder,
+        data / "models/yolo_fastest_darknet",
+        {
+            "name": "yolo_fastest",
+            "files": [{"path": "yolo-fastest-1.1.cfg", "format": "darknet"}],
+            "input": {"size": [320, 320], "color": "rgb", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "darknet"},
+            "labels": labels,
+            "thresholds": {"confidence": 0.3, "iou": 0.45},
+        },
+    )

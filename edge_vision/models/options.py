@@ -1,11 +1,12 @@
 """What `model.yaml` may say."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from edge_vision.core.options import Fraction, Integer, Options
+from edge_vision.models.refused import refusal
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
@@ -51,6 +52,13 @@ class WeightsFile(Options):
     precision: Literal["f32", "f16", "int8"] = Field("f32", description="Precision of the weights in this file.")
     input: InputOptions | None = Field(None, description="The input of this file, where it is not the bundle's.")
     output: OutputOptions | None = Field(None, description="The output of this file, where it is not the bundle's.")
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _say_why_refused(cls, name: Any) -> Any:
+        if isinstance(name, str) and (why := refusal(name)) is not None:
+            raise ValueError(str(why))
+        return name
 
     @field_validator("path", "weights")
     @classmethod

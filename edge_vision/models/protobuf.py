@@ -24,6 +24,10 @@ _SHORT: Final = 5
 _FIXED: Final = {_LONG: 8, _SHORT: 4}
 _MOST_FIELDS: Final = 20_000
 """A frozen graph has a field per node; the fields that tell come long before."""
+_ONNX_GRAPH: Final = 7
+_ONNX_FIELDS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+_LATEST_IR: Final = 1000
+"""Far more than there will be: ONNX is at 13 in 2026, and other messages begin with a checksum."""
 _FIRST_COREML_KIND: Final = 200
 _CAFFE_LAYER: Final = 100
 
@@ -58,7 +62,8 @@ def told_by_fields(data: Buffer) -> tuple[str, str] | None:
 def _candidates(data: Buffer, fields: list[Field], numbers: set[int]) -> Iterator[tuple[str, str]]:
     first = fields[0]
     if first.value is not None:
-        if 7 in numbers and numbers <= {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}:  # noqa: PLR2004 - onnx.proto
+        graph = any(field.number == _ONNX_GRAPH and field.value is None for field in fields)
+        if graph and numbers <= _ONNX_FIELDS and first.value <= _LATEST_IR:
             maker = " ".join(filter(None, (_text(data, fields, 2), _text(data, fields, 3))))
             yield "onnx", f"ONNX, IR version {first.value}" + (f", written by {maker}" if maker else "")
         elif max(numbers) >= _FIRST_COREML_KIND:

@@ -101,7 +101,19 @@ class PriorsOutput(Options):
         return self
 
 
+class DarknetOutput(Options):
+    """The [yolo] or [region] layers of a Darknet file, as OpenCV runs them, each [N, 5 + classes].
+
+    A row is center x, center y, width, height in 0..1, objectness, and scores that objectness already is part of.
+    """
+
+    format: Literal["darknet"]
+    outputs: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Names of the outputs to read; all of them if not given."
+    )
+
+
 OutputOptions: TypeAlias = Annotated[
-    YoloxOutput | Yolov5Output | Yolov8Output | SsdOutput | ScoresBoxesOutput | PriorsOutput,
+    YoloxOutput | Yolov5Output | Yolov8Output | SsdOutput | ScoresBoxesOutput | PriorsOutput | DarknetOutput,
     Field(discriminator="format"),
 ]

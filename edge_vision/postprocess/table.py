@@ -13,6 +13,7 @@ FORMATS: Final = {
     "ssd": "edge_vision.postprocess.ssd:Ssd",
     "scores_boxes": "edge_vision.postprocess.scores_boxes:ScoresBoxes",
     "priors": "edge_vision.postprocess.priors:Priors",
+    "darknet": "edge_vision.postprocess.darknet:Darknet",
 }
 
 

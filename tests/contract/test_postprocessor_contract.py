@@ -23,6 +23,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "ssd": {"out": (1, 1, 30, 7)},
     "scores_boxes": {"scores": (1, 60, 1 + CLASSES), "boxes": (1, 60, 4)},
     "priors": {"scores": (1, 2 * CELLS, 1 + CLASSES), "boxes": (1, 2 * CELLS, 4 + 6)},
+    "darknet": {"coarse": (20, 5 + CLASSES), "fine": (40, 5 + CLASSES)},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "priors": {"strides": [8, 16, 32], "min_sizes": [[4, 9], [16, 20], [32, 50]], "keypoints": 3},

@@ -153,6 +153,7 @@ MADE: dict[str, tuple[str, bytes, str]] = {
     "gzip": ("a.tar.gz", b"\x1f\x8b\x08" + bytes(30), "archive"),
     "zip": ("a.zip", _zipped("readme.txt"), "archive"),
     # what is none
+    "fingerprint": ("fingerprint.pb", _field(1, 1 << 60) + _field(2, 5) + _field(7, b"a"), "unknown"),
     "empty": ("a.onnx", b"", "unknown"),
     "zeros": ("a.onnx", bytes(1000), "unknown"),
     "a lonely .bin": ("a.bin", bytes(1000), "unknown"),

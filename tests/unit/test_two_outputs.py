@@ -157,6 +157,24 @@ def test_scores_boxes_equal_their_row_by_row_reference(seed: int, first: int) ->
     _assert_equal(found, objects, np.float32(0.3))
 
 
+@given(seed=st.integers(0, 100_000))
+def test_darknet_equals_its_row_by_row_reference(seed: int) -> None:
+    """All layers together; the class scores as they are, because objectness is in them already."""
+    random = np.random.default_rng(seed)
+    outputs = {
+        name: random.uniform(0, 1, (rows, 5 + CLASSES)).astype(np.float32) for name, rows in (("a", 9), ("b", 30))
+    }
+    found = _build(format="darknet")(outputs, LETTERBOX)
+    objects: list[Object] = []
+    for x, y, width, height, _, *labels in [row for layer in outputs.values() for row in layer.tolist()]:
+        sides = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+        corners = [value * MODEL_WH[place % 2] for place, value in enumerate(sides)]
+        objects.append((max(labels), labels.index(max(labels)), corners, []))
+    _assert_equal(found, objects, np.float32(0.3))
+    only = _build(format="darknet", outputs=["b"])(outputs, LETTERBOX)
+    _assert_equal(only, objects[9:], np.float32(0.3))
+
+
 @pytest.mark.parametrize("name", ["priors", "scores_boxes"])
 @pytest.mark.parametrize("threshold", [0.3, 0.1, 0.7])
 def test_a_score_equal_to_the_threshold_is_seen(name: str, threshold: float) -> None:
@@ -201,6 +219,8 @@ def test_doubles_are_suppressed(name: str) -> None:
         ({"format": "priors"}, {"scores": (1, 82, 2), "boxes": (1, 82, 4)}, ["[1, 82, 3]", "1 of background"]),
         ({"format": "priors"}, {"scores": (1, 81, 3), "boxes": (1, 81, 4)}, ["[1, 82, 3]", "min_sizes"]),
         ({"format": "priors"}, {"scores": (82, 3), "boxes": (82, 14)}, ["boxes", "[82, 4]", "[82, 14]"]),
+        ({"format": "darknet"}, {"a": (9, 7), "b": (9, 8)}, ["darknet, b", "[N, 7]", "[9, 8]", "2 labels"]),
+        ({"format": "darknet", "outputs": ["c"]}, {"a": (9, 7)}, ["no output 'c'"]),
         ({"format": "priors", "iou": "q"}, {"scores": (1, 82, 3), "boxes": (1, 82, 4)}, ["no output 'q'"]),
     ],
 )
