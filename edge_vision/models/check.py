@@ -191,6 +191,8 @@ def _row(name: str, file: ModelFile, graph: Graph, bundle: Bundle | None) -> Row
         keep = Path(folder) / "outputs.npz"
         try:
             tried = try_out(name, file, options, keep)
+        except ModelError as error:  # the input is not as the bundle says: no node is to blame
+            return Row(name, (), str(error))
         except BackendError as error:
             return Row(name, (), str(error), culprit(graph, name, file, options, str(error)))
         if bundle is not None:

@@ -21,10 +21,10 @@ _CONVENTIONS: Final[dict[str, dict[str, Any]]] = {
 }
 """How the projects these formats come from prepare a picture; a guess, and named as one."""
 _PRIORS: Final = (
-    ((8, 16, 32, 64), ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))),  # UltraFace
-    ((8, 16, 32), ((16, 32), (64, 128), (256, 512))),  # RetinaFace
+    ((8, 16, 32, 64), ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256)), True),  # UltraFace
+    ((8, 16, 32), ((16, 32), (64, 128), (256, 512)), False),  # RetinaFace
 )
-"""Strides and sides of the prior boxes of projects whose files are met often."""
+"""Strides and sides of the prior boxes of projects whose files are met often, and whether they are clipped."""
 _GUESSED: Final = ("color", "resize", "anchor", "pad_value", "scale", "mean", "std")
 
 
@@ -157,10 +157,10 @@ def _pairs(outputs: Tensors, size: tuple[int, int], labels: int | None) -> Itera
 
 def _priors(count: int, size: tuple[int, int]) -> dict[str, Any]:
     """Strides and sides of prior boxes, where a known set has that many; what is missing must be said."""
-    for strides, sides in _PRIORS:
+    for strides, sides, clip in _PRIORS:
         cells = [-(-size[0] // stride) * -(-size[1] // stride) for stride in strides]
         if count == sum(number * len(own) for number, own in zip(cells, sides, strict=True)):
-            return {"strides": list(strides), "min_sizes": [list(own) for own in sides]}
+            return {"strides": list(strides), "min_sizes": [list(own) for own in sides], "clip": clip}
     return {}
 
 
