@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from edge_vision.core.errors import BackendError, BackendUnavailableError, InferenceError, NoBackendError
+from edge_vision.core.errors import BackendError, BackendUnavailableError, ModelError, NoBackendError
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.core.tensor import Tensors
@@ -56,7 +56,7 @@ def select(
                 engine = load(name, file, options)
                 proof = prove(name, file, engine)
             except BackendError as error:
-                reasons.append(str(error))
+                reasons.append(_with_file(file, str(error)))
             else:
                 if reasons:
                     passed_over.append((name, "; ".join(reasons)))
@@ -66,6 +66,10 @@ def select(
     reasons = [f"\n  {name}: {reason}" for name, reason in passed_over]
     msg = f"model {model.name}: no runtime can serve it with precision {options.precision}:{''.join(reasons)}"
     raise NoBackendError(msg)
+
+
+def _with_file(file: ModelFile, reason: str) -> str:
+    return reason if str(file.path) in reason else f"{file.path}: {reason}"
 
 
 def usable_files(name: str, model: ModelSpec, precision: str) -> tuple[ModelFile, ...]:
@@ -102,15 +106,18 @@ def load(name: str, file: ModelFile, options: LoadOptions) -> Engine:
 
 
 def first_answer(engine: Engine, file: ModelFile) -> Tensors:
-    """The outputs for a blank picture; raises InferenceError when one of them holds nothing but NaN.
+    """The outputs for a blank picture; raises ModelError when there are none or one holds nothing but NaN.
 
     The first inference, on this thread: some runtimes find out only now, others must not make theirs at once.
     """
     blank = np.zeros(file.input_shape, file.input_dtype)
     with engine.open_session() as session:
         outputs = session.infer({engine.inputs[0].name: blank})
+        if not outputs:
+            msg = f"{file.path}: has no output"
+            raise ModelError(msg)
         for name, value in outputs.items():
             if value.size and value.dtype.kind == "f" and np.isnan(value).all():
                 msg = f"{file.path}: its output {name} is not a number anywhere (NaN): the weights are damaged"
-                raise InferenceError(msg)
+                raise ModelError(msg)
         return {name: np.array(value) for name, value in outputs.items()}

@@ -213,5 +213,3 @@ def decode(bundle: Bundle, file: ModelFile, outputs: Tensors) -> Any:
     """Take outputs through the bundle's decoder. Raises ModelError when they do not fit it."""
     size = bundle.ends_of(file).input.size
     return decoder_of(bundle, bundle.thresholds, file)(outputs, Letterbox.fit(size, size))
-
-

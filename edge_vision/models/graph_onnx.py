@@ -220,7 +220,9 @@ def _shapes(model: Any) -> Iterator[str]:
 
 def _precision(graph: Any) -> str:
     onnx: Any = require("onnx", "models")
-    if any(node.op_type.startswith(("QLinear", "QuantizeLinear", "ConvInteger", "MatMulInteger")) for node in graph.node):
+    if any(
+        node.op_type.startswith(("QLinear", "QuantizeLinear", "ConvInteger", "MatMulInteger")) for node in graph.node
+    ):
         return "int8"
     sizes: Mapping[int, int] = {}
     sizes = {kind: sum(len(one.raw_data) for one in graph.initializer if one.data_type == kind) for kind in (1, 10)}

@@ -233,9 +233,7 @@ def _file(file: ModelFile) -> dict[str, Any]:
     return entry | ({"precision": file.precision} if file.precision != "f32" else {})
 
 
-def _source(
-    path: Path, graph: Graph, facts: Told, guessed: tuple[str, ...], tried: tuple[str, ...]
-) -> dict[str, Any]:
+def _source(path: Path, graph: Graph, facts: Told, guessed: tuple[str, ...], tried: tuple[str, ...]) -> dict[str, Any]:
     libraries = [f"edge-vision {__version__}", f"Python {platform.python_version()}"]
     if graph.format == "onnx":
         libraries.append(f"onnx {_version('onnx')}")
