@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 from edge_vision.core.errors import ModelError
 from edge_vision.core.files import why_not_file
@@ -16,8 +16,8 @@ _OLDEST: Final = 10
 def describe(path: str) -> dict[str, Any]:
     """Everything `models/graph.py` wants to know, as JSON. Raises ModelError for a file that is no IR."""
     try:
-        root = Xml.parse(path).getroot()  # noqa: S314 - in a child process with limits, and expat limits entities
-    except (Xml.ParseError, UnicodeError, ValueError) as error:
+        root = ET.parse(path).getroot()  # noqa: S314 - in a child process with limits, and expat limits entities
+    except (ET.ParseError, UnicodeError, ValueError) as error:
         msg = f"{path}: is no OpenVINO IR, or a truncated one ({error}): copy or convert it again"
         raise ModelError(msg) from error
     layers = root.findall("./layers/layer")

@@ -104,31 +104,34 @@ def _ends(graph: Any, inputs: list[Any]) -> Iterator[str]:
 
 
 def _wiring(graph: Any) -> Iterator[str]:
-    """Inputs of nodes that nothing makes, and circles."""
+    """Inputs of nodes that nothing makes, else circles."""
     known = {value.name for value in (*graph.input, *graph.initializer)}
     known |= {tensor.values.name for tensor in graph.sparse_initializer}
-    makers = {name: node for node in graph.node for name in node.output if name}
-    for node in graph.node:
-        for name in node.input:
-            if name and name not in known and name not in makers:
-                yield f"{_shown(node)} needs a tensor {name} that nothing makes: export it again"
-                return
-    waiting = {id(node): {name for name in node.input if name and name not in known} for node in graph.node}
-    users: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in waiting[id(node)]:
-            users.setdefault(name, []).append(node)
-    ready = [node for node in graph.node if not waiting[id(node)]]
-    for node in ready:  # grows while it is walked
-        for name in node.output:
-            for user in users.get(name, ()):
-                waiting[id(user)].discard(name)
-                if not waiting[id(user)]:
-                    ready.append(user)
-    stuck = [node for node in graph.node if waiting[id(node)]]
-    if stuck:
+    made = {name for node in graph.node for name in node.output if name}
+    needs = [{name for name in node.input if name} - known for node in graph.node]
+    lacking = [(node, name) for node, names in zip(graph.node, needs, strict=True) for name in sorted(names - made)]
+    if lacking:
+        node, name = lacking[0]
+        yield f"{_shown(node)} needs a tensor {name} that nothing makes: export it again"
+    elif stuck := _stuck(list(graph.node), needs):
         shown = ", ".join(_shown(node) for node in stuck[:_MOST_NAMED])
         yield f"its nodes wait for each other in a circle: {shown}: export it again"
+
+
+def _stuck(nodes: list[Any], needs: list[set[str]]) -> list[Any]:
+    """The nodes that never get what they need, in whatever order one goes through the graph."""
+    users: dict[str, list[int]] = {}
+    for number, names in enumerate(needs):
+        for name in names:
+            users.setdefault(name, []).append(number)
+    waiting = [set(names) for names in needs]
+    ready = [number for number, names in enumerate(waiting) if not names]
+    for number in ready:  # grows while it is walked
+        for user in (user for name in nodes[number].output for user in users.get(name, ())):
+            waiting[user] -= set(nodes[number].output)
+            if not waiting[user] and user not in ready:
+                ready.append(user)
+    return [node for node, names in zip(nodes, waiting, strict=True) if names]
 
 
 def _damaged(graph: Any) -> Iterator[str]:

@@ -33,6 +33,7 @@ from edge_vision.models.writing import write_bundle
 from edge_vision.postprocess.table import build_postprocessor
 from edge_vision.preprocess.options import InputOptions
 
+_FRAMEWORKS: Final = frozenset({"caffe", "darknet", "jax", "keras", "mxnet", "paddle", "pytorch", "tensorflow"})
 _NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -176,7 +177,7 @@ def _input(wishes: Wishes, graph: Graph, facts: Told, settings: dict[str, Any]) 
 def _checked(content: dict[str, Any], part: str) -> BundleFile | InputOptions:
     """Hold what would be written against the schema. Raises ConfigError that names the key."""
     document = Document(Path("model.yaml as it would be"), content[part] if part else content, {}, {})
-    made, problems = validate(document, InputOptions if part else BundleFile)  # type: ignore[type-var]
+    made, problems = validate(document, InputOptions if part else BundleFile)
     if made is None:
         prefix = f"{part}." if part else ""
         raise ConfigError([f"{prefix}{problem.path}: {problem.text} (set it with --set)" for problem in problems])
@@ -241,8 +242,7 @@ def _source(path: Path, graph: Graph, facts: Told, guessed: tuple[str, ...], tri
     if name is not None and (version := backend(name).probe().version):
         libraries.append(f"{name} {version}")
     source: dict[str, Any] = {
-        "framework": graph.producer or None,
-        "framework_version": graph.producer_version or None,
+        **_maker(graph),
         "opset": graph.opset,
         "license": facts.license,
         "file": path.name,
@@ -251,6 +251,13 @@ def _source(path: Path, graph: Graph, facts: Told, guessed: tuple[str, ...], tri
         "tried": list(tried),
     }
     return {key: value for key, value in source.items() if value}
+
+
+def _maker(graph: Graph) -> dict[str, Any]:
+    """The framework it was trained with, or the converter that wrote it."""
+    if graph.producer.lower() in _FRAMEWORKS:
+        return {"framework": graph.producer, "framework_version": graph.producer_version}
+    return {"script": f"{graph.producer} {graph.producer_version}".strip()}
 
 
 def _version(module: str) -> str:

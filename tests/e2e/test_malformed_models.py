@@ -1,6 +1,5 @@
 """Wrong model files, each in its own way: a clear error, the exit code 78, no traceback, no crash, in time."""
 
-import json
 import os
 import subprocess
 import sys

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import check, golden, import_model, verify
+from edge_vision.cli.models import check, golden, import_model, show, verify
 
-_SUBCOMMANDS = (import_model, check, golden, verify)
+_SUBCOMMANDS = (import_model, check, show, golden, verify)
 
 
 def add_to(subparsers: Any) -> None:
