@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 
 def with_brightness(source: Path, target: Path) -> None:
@@ -27,6 +27,27 @@ def with_brightness(source: Path, target: Path) -> None:
     for place, node in enumerate(nodes):
         graph.node.insert(place, node)
     graph.initializer.append(helper.make_tensor("middle", TensorProto.FLOAT, [1], [110.0]))
+    onnx.save(model, str(target))
+
+
+def with_batch_axis(source: Path, target: Path) -> None:
+    """The network with its first axis open, as exporters leave it when they are asked to."""
+    model = onnx.load(str(source))
+    graph: Any = model.graph
+    for port in (*graph.input, *graph.output):
+        port.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.value_info[:]
+    shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+    for place, one in enumerate(graph.initializer):
+        if one.name in shapes:
+            values = numpy_helper.to_array(one).copy()
+            values[0] = 0  # as many as there are
+            graph.initializer[place].CopyFrom(numpy_helper.from_array(values, one.name))
+    for node in graph.node:
+        if node.op_type == "Constant" and node.output[0] in shapes:
+            values = numpy_helper.to_array(node.attribute[0].t).copy()
+            values[0] = 0
+            node.attribute[0].t.CopyFrom(numpy_helper.from_array(values))
     onnx.save(model, str(target))
 
 

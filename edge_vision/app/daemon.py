@@ -277,6 +277,7 @@ def _facts(engines: Engines) -> list[dict[str, Any]]:
             "device": served.model.device,
             "precision": served.model.precision,
             "passed_over": dict(served.passed_over),
+            "batching": served.batching,
             "proof": served.proof.state,
             **({} if served.proof.agreement is None else {"agreement": asdict(served.proof.agreement)}),
         }

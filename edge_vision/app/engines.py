@@ -2,17 +2,19 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ParityError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.core.scene import ServedModel
+from edge_vision.inference.batching import BatchingEngine, why_not_batch
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import select
 from edge_vision.inference.slots import Slots
@@ -21,6 +23,7 @@ from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
 from edge_vision.models.gate import precision_of
 from edge_vision.models.verdicts import proven
+from edge_vision.preprocess.options import InputOptions
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +31,6 @@ _CAVEATS: Final = {
     "none": "it has no golden data, so that nothing shows whether this runtime sees what the model was trained to see",
     "unverified": "its golden data were made without ground truth and prove only that runtimes agree",
 }
-
-_Key: TypeAlias = tuple[Path, tuple[str, ...], str, int | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,13 @@ class Served:
     passed_over: tuple[tuple[str, str], ...]
     ends: Ends
     proof: Proof
+    batching: str = "no"
 
 
 class Engines:
     """The loaded models of a site, found by the options of the stage that uses them."""
 
-    def __init__(self, served: dict[_Key, Served]) -> None:
+    def __init__(self, served: dict[DetectOptions, Served]) -> None:
         self._served = served
 
     def __getitem__(self, options: DetectOptions) -> Served:
@@ -73,12 +75,12 @@ def load_engines(site: Site, bundles: dict[Path, Bundle], go_on: Callable[[], No
     """Load the models of every camera; `go_on` is called before each. Raises NoBackendError or ModelError."""
     plan = plan_threads(len(os.sched_getaffinity(0)), len(site.cameras))
     slots: dict[str, Slots] = {}
-    served: dict[_Key, Served] = {}
+    served: dict[DetectOptions, Served] = {}
     for camera in site.cameras:
         for options in camera.stages:
             if isinstance(options, DetectOptions) and _key(options) not in served:
                 go_on()
-                served[_key(options)] = _load(options, bundles[options.model], plan, slots)
+                served[_key(options)] = _load(options, bundles[options.model], plan, slots, len(site.cameras))
     return Engines(served)
 
 
@@ -93,8 +95,9 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
     return LoadOptions(threads=threads, parallel=min(cameras, max(1, cores // threads)))
 
 
-def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots]) -> Served:
-    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device)
+def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
+    most = 1 if options.batching is None else min(options.batching.most, cameras)
+    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
     chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admit)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
@@ -106,7 +109,21 @@ def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict
     if proof.state != "verified":
         _log.warning("model %s: %s; `edge-vision models golden` makes golden data", model.name, _CAVEATS[proof.state])
     queue = slots.setdefault(device, Slots(device, plan.parallel))
-    return Served(bundle, chosen.engine, model, queue, chosen.passed_over, bundle.ends_of(chosen.file), proof)
+    ends = bundle.ends_of(chosen.file)
+    served = Served(bundle, chosen.engine, model, queue, chosen.passed_over, ends, proof)
+    return served if most == 1 else _gathering(served, options, most, ends.input)
+
+
+def _gathering(served: Served, options: DetectOptions, most: int, taken: InputOptions) -> Served:
+    """The same with frames of several cameras in one inference, where that works and gains."""
+    assert options.batching is not None
+    why = why_not_batch(served.engine, taken.shape, taken.dtype, most, measured=not options.batching.always)
+    if why:
+        _log.info("model %s: frames are not gathered: %s", served.model.name, why)
+        return replace(served, batching=f"no: {why}")
+    engine = BatchingEngine(served.engine, served.slots, most, options.batching.window_ms / 1e3, options.timeout_s)
+    # The batch waits for the device, not each of its frames: those meet in front of it.
+    return replace(served, engine=engine, slots=Slots(engine.device, sys.maxsize), batching=f"up to {most} frames")
 
 
 def _prove(bundle: Bundle, options: LoadOptions, name: str, file: ModelFile, engine: Engine) -> Proof:
@@ -119,5 +136,6 @@ def _prove(bundle: Bundle, options: LoadOptions, name: str, file: ModelFile, eng
     return Proof(bundle.proof, verdict.agreement)
 
 
-def _key(options: DetectOptions) -> _Key:
-    return options.model, options.backends, options.precision, options.threads, options.device
+def _key(options: DetectOptions) -> DetectOptions:
+    """The options without those that do not change the engine: cameras that differ only there share it."""
+    return options.model_copy(update={"name": None, "confidence": None, "iou": None})

@@ -7,7 +7,7 @@ from pydantic import Field
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.capture.options import SourceOptions
 from edge_vision.core.options import Identifier, Integer, Options
-from edge_vision.inference.options import DetectOptions
+from edge_vision.inference.options import Backends, DetectOptions
 from edge_vision.publish.options import SinkOptions
 
 StageOptions: TypeAlias = Annotated[DetectOptions | AnalyticsOptions, Field(discriminator="kind")]
@@ -33,6 +33,9 @@ class SiteFile(Options):
     site: Identifier = Field(description="Name of the site in every message and topic.")
     cameras: tuple[CameraOptions, ...] = Field(min_length=1, max_length=256, description="The cameras.")
     publish: tuple[SinkOptions, ...] = Field((), max_length=32, description="Where messages go.")
+    backends: Backends | None = Field(
+        None, description="Runtimes to try, in this order, where a pipeline does not say; all of them if not given."
+    )
 
 
 class PipelineFile(Options):

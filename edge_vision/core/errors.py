@@ -5,6 +5,7 @@ EdgeVisionError
 ├── MissingLibraryError (ImportError)
 ├── SourceError (OSError)
 │   └── SourceTimeoutError (TimeoutError)
+├── DownloadError (OSError)
 ├── BackendError (RuntimeError)
 │   ├── BackendUnavailableError
 │   ├── ParityError
@@ -48,6 +49,14 @@ class SourceError(EdgeVisionError, OSError):
 
 class SourceTimeoutError(SourceError, TimeoutError):
     """A source stayed silent past its limit: handled like any other `SourceError`."""
+
+
+class DownloadError(EdgeVisionError, OSError):
+    """A file cannot be fetched: tried again a few times where `again` says so, then the command ends with 70."""
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class BackendError(EdgeVisionError, RuntimeError):

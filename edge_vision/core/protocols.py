@@ -52,6 +52,7 @@ class Availability:
 class LoadOptions:
     """How an engine is to run: the numeric precision, threads per inference, and how many run side by side.
 
+    `batch` is how many frames at once it may be given, where the model's first axis is open.
     `device` is in the runtime's own words, such as CPU, GPU or CUDA; None is the runtime's own choice.
     """
 
@@ -59,6 +60,7 @@ class LoadOptions:
     threads: int = 1
     parallel: int = 1
     device: str | None = None
+    batch: int = 1
 
 
 class Session(Protocol):

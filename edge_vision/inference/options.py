@@ -1,13 +1,33 @@
 """What a pipeline may say about running a model."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
 
 BackendName: TypeAlias = Literal["openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"]
 Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
+
+
+def _no_doubles(backends: tuple[BackendName, ...]) -> tuple[BackendName, ...]:
+    double = next((name for name in backends if backends.count(name) > 1), None)
+    if double is not None:
+        msg = f"{double} is listed twice"
+        raise ValueError(msg)
+    return backends
+
+
+Backends: TypeAlias = Annotated[tuple[BackendName, ...], Field(min_length=1), AfterValidator(_no_doubles)]
+"""Names of runtimes in the order in which they are tried, each once."""
+
+
+class BatchingOptions(Options):
+    """Gathers frames of several cameras into one inference."""
+
+    most: Integer = Field(8, ge=2, le=64, description="At most so many frames at once.")
+    window_ms: Number = Field(5.0, ge=0, le=1000, description="How long the first frame waits for others.")
+    always: bool = Field(False, description="Also where a measurement at start shows no gain.")
 
 
 class DetectOptions(Options):
@@ -18,10 +38,9 @@ class DetectOptions(Options):
     model: RelativePath = Field(description="Folder of the model bundle (holds model.yaml).")
     confidence: Fraction | None = Field(None, description="Replaces the bundle's confidence threshold.")
     iou: Fraction | None = Field(None, description="Replaces the bundle's overlap threshold.")
-    backends: tuple[BackendName, ...] = Field(
+    backends: Backends = Field(
         ("openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"),
-        min_length=1,
-        description="Runtimes to try, in this order.",
+        description="Runtimes to try, in this order; the site's list if not given.",
     )
     device: str | None = Field(
         None,
@@ -35,13 +54,7 @@ class DetectOptions(Options):
     threads: Integer | None = Field(
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
     )
+    batching: BatchingOptions | None = Field(
+        None, description="Frames of several cameras in one inference, where the model has a batch axis."
+    )
     timeout_s: Number = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
-
-    @field_validator("backends")
-    @classmethod
-    def _no_doubles(cls, backends: tuple[str, ...]) -> tuple[str, ...]:
-        double = next((name for name in backends if backends.count(name) > 1), None)
-        if double is not None:
-            msg = f"{double} is listed twice"
-            raise ValueError(msg)
-        return backends

@@ -86,7 +86,11 @@ def record(bundle: Bundle, recording: Recording, progress: Callable[[int, int], 
     reference = Reference(
         backend=name, version=backend(name).probe().version, file=bundle.path_of(file), precision=file.precision
     )
-    return _write(bundle.folder, reference, thresholds, verified, answers)
+    try:
+        return _write(bundle.folder, reference, thresholds, verified, answers)
+    except OSError as error:
+        msg = f"{bundle.folder / FOLDER}: cannot be written: {error.strerror}"
+        raise ConfigError(msg) from error
 
 
 def find_pictures(folder: Path) -> list[Path]:

@@ -242,6 +242,17 @@ def test_labels_that_contradict_the_input_section_make_no_golden_data(
     assert sorted((file.name, file.stat().st_size) for file in (folder / "golden").iterdir()) == before
 
 
+def test_golden_data_that_cannot_be_written_are_an_error_not_a_traceback(
+    data: Path, changed: Callable[[Change], Path]
+) -> None:
+    """Something else has the name of the folder they are put together in."""
+    folder = changed(lambda _content, folder: (folder / ".golden.new").write_text("in the way") and None)
+    done = models("golden", folder, "--images", data / "images/coco_det_ccby")
+    assert done.returncode == 78
+    assert f"{folder}/golden: cannot be written: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_the_training_framework_saw_verifies_too(
     data: Path, changed: Callable[[Change], Path], tmp_path: Path
 ) -> None:

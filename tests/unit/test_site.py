@@ -160,3 +160,27 @@ def test_the_resolved_site_shows_everything_but_secrets(read: Read, monkeypatch:
     assert shown["cameras"][0]["source"]["password"]["env"] == "CAMERA_PASSWORD"
     assert shown["cameras"][0]["source"]["read_timeout_s"] > 0
     assert shown["publish"][0]["path"] == "-"
+
+
+def test_a_site_names_the_runtimes_for_pipelines_that_do_not(read: Read, tmp_path: Path) -> None:
+    """The site's list stands in for the default, and gives way to a pipeline's or a camera's own."""
+    exposed = {**PIPELINE, "expose": {**PIPELINE["expose"], "backends": "detect.backends"}}  # type: ignore[dict-item]
+    (tmp_path / "open.yaml").write_text(yaml.safe_dump(exposed))
+    own = {**PIPELINE, "stages": [{"kind": "detect", "backends": ["opencv_dnn"]}, *PIPELINE["stages"][1:]]}  # type: ignore[index]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    draft = read(
+        _camera("plain"),
+        _camera("asked", "open", backends=["onnxruntime"]),
+        _camera("pinned", "own"),
+        backends=["openvino", "onnxruntime"],
+    )
+    assert draft.site is not None, draft.problems
+    assert [camera.stages[0].backends for camera in draft.site.cameras] == [
+        ("openvino", "onnxruntime"), ("onnxruntime",), ("opencv_dnn",),
+    ]  # fmt: skip
+
+
+def test_a_runtime_listed_twice_is_refused(read: Read) -> None:
+    """By the site as by a camera."""
+    problems = _problems(read(_camera(), backends=["openvino", "openvino"]))
+    assert problems == ["site.yaml: backends: openvino is listed twice"]
