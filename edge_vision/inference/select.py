@@ -56,7 +56,7 @@ def select(
                 engine = load(name, file, options)
                 proof = prove(name, file, engine)
             except BackendError as error:
-                reasons.append(_with_file(file, str(error)))
+                reasons.append(str(error))
             else:
                 if reasons:
                     passed_over.append((name, "; ".join(reasons)))
@@ -66,10 +66,6 @@ def select(
     reasons = [f"\n  {name}: {reason}" for name, reason in passed_over]
     msg = f"model {model.name}: no runtime can serve it with precision {options.precision}:{''.join(reasons)}"
     raise NoBackendError(msg)
-
-
-def _with_file(file: ModelFile, reason: str) -> str:
-    return reason if str(file.path) in reason else f"{file.path}: {reason}"
 
 
 def usable_files(name: str, model: ModelSpec, precision: str) -> tuple[ModelFile, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from edge_vision.core.errors import BackendError
 from edge_vision.core.files import cache_folder, sha256_of, write_whole
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
@@ -44,7 +45,13 @@ def try_out(name: str, file: ModelFile, options: LoadOptions, keep: Path | None 
     """
     argument = {"name": name, "file": file, "options": options, "keep": keep}
     row = f"{__name__}:attempt"
-    answer = confined(row, argument, _LIMITS_S.get(name, LIMIT_S))
+    try:
+        answer = confined(row, argument, _LIMITS_S.get(name, LIMIT_S))
+    except BackendError as error:
+        if str(file.path) in str(error):
+            raise
+        msg = f"{file.path}: {error}"
+        raise type(error)(msg) from error
     return Tried(*(tuple(map(_spec, answer[side])) for side in ("inputs", "outputs")))
 
 

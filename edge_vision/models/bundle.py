@@ -141,12 +141,11 @@ def _check_weights(weights: WeightsFile, folder: Path, document: Document, numbe
 def _why_not_format(path: Path, format_: str) -> str:
     """Why a file cannot be of a format, by its content; nothing when it is, or when the content does not tell."""
     found = recognize(path)
-    if found.detail == "is empty":
-        return "is empty: copy it again"
     if found.kind in REFUSED:
         return f"is {found.detail}, not {format_}: {REFUSED[found.kind].remedy}"
     if found.kind in FORMATS and found.kind != format_:
         return f"is {found.detail} by its content, not {format_}"
-    if found.kind == "unknown" and "known here" not in found.detail:  # a web page, a pointer of Git LFS, a program
+    telling = "known here" not in found.detail and found.detail != "is empty"
+    if found.kind == "unknown" and telling:  # a web page, a pointer of Git LFS, a program
         return f"is {found.detail}, not {format_}"
     return ""

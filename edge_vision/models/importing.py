@@ -219,9 +219,13 @@ def _guess(
     for guess in found:
         if wanted in (None, guess.format):
             return guess
-    if wanted is not None:
+    if wanted is not None and count is not None:
         return Guess({"format": wanted}, count, "as asked for")
     shown = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
+    if wanted is not None:
+        like = f" but like {found[0].format} with {found[0].classes} classes" if found else ""
+        msg = f"{wishes.file}: {shown} does not look like {wanted}{like}: to insist name the classes with --labels FILE"
+        raise ConfigError(msg)
     with_labels = f" with {count} labels" if count else ""
     msg = f"{wishes.file}: no known output format fits {shown}{with_labels}: name it with --output FORMAT, or correct "
     raise ConfigError(msg + "--labels and --input-size")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def add_to(subparsers: Any) -> None:
     """Add the subcommand."""
+    from edge_vision.postprocess.table import FORMATS
+
     parser = subparsers.add_parser(
         "import",
         help="make a bundle of a model file",
@@ -23,7 +25,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("-o", "--to", type=Path, required=True, metavar="BUNDLE", help="a folder that is not there yet")
     parser.add_argument("--name", help="default: the name of the file")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one per line, in order")
-    parser.add_argument("--output", metavar="FORMAT", help="output format; default: found by the outputs")
+    parser.add_argument("--output", choices=list(FORMATS), help="output format; default: found by the outputs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as input.color=bgr")
     parser.add_argument("--input-size", type=size, metavar="W,H", help="for inputs whose sides are open or not told")
     parser.set_defaults(run=_import)
