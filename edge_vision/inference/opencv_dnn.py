@@ -141,6 +141,9 @@ def _read(file: ModelFile, device: str, precision: str) -> Any:
     backend, targets = _DEVICES[device]
     try:
         net = reader(str(file.path), *([] if file.weights is None else [str(file.weights)]))
+        if net.empty():  # an empty Caffe file passes for a network
+            msg = f"cannot read {file.path}: it holds no network"
+            raise BackendUnavailableError(msg)
         net.setPreferableBackend(getattr(cv2.dnn, backend))
         net.setPreferableTarget(getattr(cv2.dnn, targets[precision]))
         net.enableWinograd(False)  # its rounding moves scores in the third digit

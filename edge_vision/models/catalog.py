@@ -70,7 +70,7 @@ class Entry(Options):
         if len(set(paths)) < len(paths):
             msg = "two of its files have the same path"
             raise ValueError(msg)
-        named = [file.path for file in self.model.files]
+        named = [name for file in self.model.files for name in (file.path, file.companion) if name is not None]
         absent = sorted({path for path in (*named, self.model.labels_file or paths[0]) if path not in paths})
         if absent:
             msg = f"model names {', '.join(absent)}, which is not among the files"
@@ -89,7 +89,10 @@ class Entry(Options):
         """What goes into model.yaml: as written, with the checksums of the weights."""
         content = self.model.model_dump(mode="json", exclude_unset=True)
         checksums = {file.path: file.sha256 for file in self.files}
-        content["files"] = [{**file, "sha256": checksums[file["path"]]} for file in content["files"]]
+        for file, written in zip(self.model.files, content["files"], strict=True):
+            written["sha256"] = checksums[file.path]
+            if file.companion is not None:
+                written["weights_sha256"] = checksums[file.companion]
         return content
 
 

@@ -146,9 +146,6 @@ class Downloader:
     def _attempt(self, file: RemoteFile, url: str, part: Path, progress: Progress) -> None:
         """Fetch what is missing of the part; it is deleted when it turns out wrong."""
         have = _size(part)
-        if have > file.size:
-            part.unlink()
-            have = 0
         fresh = have == 0
         if have < file.size:
             fresh = self._get(file, url, part, have, progress)

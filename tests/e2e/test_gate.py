@@ -37,7 +37,7 @@ def _changed(golden_yolox: Path, tmp_path: Path) -> Callable[[Change], Path]:
 
     def change(how: Change) -> Path:
         folder = tmp_path / "changed"
-        shutil.copytree(golden_yolox, folder, symlinks=True)
+        shutil.copytree(golden_yolox, folder)
         content = yaml.safe_load((folder / "model.yaml").read_text())
         how(content, folder)
         (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -246,7 +246,11 @@ def test_golden_data_that_cannot_be_written_are_an_error_not_a_traceback(
     data: Path, changed: Callable[[Change], Path]
 ) -> None:
     """Something else has the name of the folder they are put together in."""
-    folder = changed(lambda _content, folder: (folder / ".golden.new").write_text("in the way") and None)
+
+    def block(_content: dict[str, Any], folder: Path) -> None:
+        (folder / ".golden.new").write_text("in the way")
+
+    folder = changed(block)
     done = models("golden", folder, "--images", data / "images/coco_det_ccby")
     assert done.returncode == 78
     assert f"{folder}/golden: cannot be written: " in done.stderr

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 import yaml
+from catalogued import FOLDERS, real_file
 from conftest import Start, wait_until
 from file_server import Fault, certificate, serving
 
 import edge_vision as edge_vision_package
 from edge_vision.core.detections import Detections
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference.select import load
+from edge_vision.inference.select import load, usable_files
 from edge_vision.models.bundle import read_bundle
 from edge_vision.models.catalog import read_catalog
 from edge_vision.models.record import find_pictures, look
 from edge_vision.models.truth import Labeled
 
 PACKAGE = Path(edge_vision_package.__file__).parent
-FOLDERS = {"yolox_nano": "yolox_nano", "vehicle_lpd_0106": "vehicle_lpd_0106_ir_int8"}
 SLOW = Fault(piece=1 << 16, pause_s=0.03)
 """YOLOX-nano takes about two seconds."""
 
@@ -52,36 +52,37 @@ def models(edge_vision: Start, tmp_path: Path, cache: dict[str, str]) -> Pull:
 def real_files(data: Path) -> dict[str, bytes]:
     """The files of the catalogue, by their path on a mirror."""
     return {
-        f"/{entry.name}/{file.path}": (data / "models" / FOLDERS[entry.name] / file.path).read_bytes()
+        f"/{entry.name}/{file.path}": real_file(data, entry, file).read_bytes()
         for entry in read_catalog().entries
         for file in entry.files
     }
 
 
 def seen(folder: Path, backend: str, pictures: list[Path], **thresholds: Any) -> dict[str, Detections]:
-    """What a pulled bundle sees in pictures."""
+    """What a pulled bundle sees in pictures, with the file that a runtime reads."""
     bundle, problems = read_bundle(folder)
     assert bundle is not None, problems
-    file = bundle.spec.files[0]
+    file = usable_files(backend, bundle.spec, "int8" if bundle.spec.files[0].precision == "int8" else "f32")[0]
     limits = bundle.thresholds.model_copy(update=thresholds)
     return dict(look(bundle, file, load(backend, file, LoadOptions()), pictures, limits))
 
 
+@pytest.mark.parametrize("backend, file", [("onnxruntime", "yolox_nano.onnx"), ("litert", "yolox_nano_float16.tflite")])
 def test_a_pulled_yolox_nano_has_the_known_average_precision(
-    models: Pull, real_files: dict[str, bytes], tmp_path: Path, data: Path
+    backend: str, file: str, models: Pull, real_files: dict[str, bytes], tmp_path: Path, data: Path
 ) -> None:
     """From the server to COCO's figures, within 0.002 of expected/."""
     with serving(real_files) as server:
         code, output, errors = models("pull", "yolox_nano", "--mirror", server.url)
     assert (code, errors) == (0, "")
-    assert "models/yolox_nano: 1 file, 3.7 MB, Apache-2.0, from https://github.com/Megvii" in output
-    assert "not proven yet" in output
+    assert "models/yolox_nano: 2 files, 5.6 MB, Apache-2.0, from https://github.com/Megvii" in output
+    assert "to prove it: edge-vision models golden models/yolox_nano --images DIR" in output
     folder = data / "images/coco_det_ccby"
-    found = seen(tmp_path / "models/yolox_nano", "onnxruntime", find_pictures(folder), confidence=0.01, iou=0.65)
+    found = seen(tmp_path / "models/yolox_nano", backend, find_pictures(folder), confidence=0.01, iou=0.65)
     bundle, _ = read_bundle(tmp_path / "models/yolox_nano")
     assert bundle is not None
     measured = Labeled(folder / "annotations.json", bundle.spec.labels).average_precision(found)
-    expected = json.loads((data / "expected/detection_ap.json").read_text())["ap"]["yolox_nano.onnx"]
+    expected = json.loads((data / "expected/detection_ap.json").read_text())["ap"][file]
     assert [measured.ap, measured.ap50, measured.ap75] == pytest.approx(
         expected["coco_det_ccby AP,AP50,AP75"], abs=0.002
     )
@@ -92,14 +93,41 @@ def test_a_pulled_vehicle_lpd_0106_sees_the_truck_and_its_plate(
 ) -> None:
     """Boxes as read off the picture by eye, in pixels of its 320."""
     with serving(real_files) as server:
-        code, _, errors = models("pull", "vehicle_lpd_0106", "--mirror", server.url, "-o", "lpd")
+        code, output, errors = models("pull", "vehicle_lpd_0106", "--mirror", server.url, "-o", "lpd")
     assert (code, errors) == (0, "")
+    assert "quantized weights alone are no reference" in output
     found = seen(tmp_path / "lpd", "openvino", [data / "images/plates_sample/hyperlpr_1.jpg"])["hyperlpr_1.jpg"]
     assert sorted(found.class_id.tolist()) == [0, 1]
     assert min(found.confidence.tolist()) > 0.9
     boxes = {int(number): box for number, box in zip(found.class_id, found.xyxy.tolist(), strict=True)}
     assert boxes[0] == pytest.approx([88, 57, 251, 250], abs=6)
     assert boxes[1] == pytest.approx([153, 215, 177, 228], abs=3)
+
+
+FACES = [(133, 81, 222, 204), (260, 47, 347, 168), (439, 118, 489, 185), (7, 101, 50, 160)]
+"""In face.jpg: four people, as read off the picture by eye."""
+
+
+@pytest.mark.parametrize(
+    "name, backend",
+    [("ultraface_rfb320", "onnxruntime"), ("ultraface_rfb320", "litert"), ("yunet_120x160", "onnxruntime")],
+)
+def test_a_pulled_face_detector_sees_four_faces(
+    name: str, backend: str, models: Pull, real_files: dict[str, bytes], tmp_path: Path, data: Path
+) -> None:
+    """Each face once and nothing else; the eyes of YuNet's keypoints lie in the upper half of the face."""
+    with serving(real_files) as server:
+        code, _, errors = models("pull", name, "--mirror", server.url)
+    assert (code, errors) == (0, "")
+    found = seen(tmp_path / "models" / name, backend, [data / "images/misc/face.jpg"])["face.jpg"]
+    assert len(found) == len(FACES)
+    for number, box in enumerate(found.xyxy.tolist()):
+        nearest = min(FACES, key=lambda face: abs(face[0] - box[0]))
+        assert box == pytest.approx(nearest, abs=14)
+        if found.keypoints is not None:
+            middle = (box[1] + box[3]) / 2
+            assert max(found.keypoints[number, :2, 1]) < middle < min(found.keypoints[number, 3:, 1])
+    assert (found.keypoints is not None) == (name == "yunet_120x160")
 
 
 def test_a_pull_killed_in_the_middle_goes_on_where_it_was(
@@ -118,7 +146,7 @@ def test_a_pull_killed_in_the_middle_goes_on_where_it_was(
         assert not (tmp_path / "models").exists()
         code, _, errors = models("pull", "yolox_nano", "--mirror", server.url)
     assert (code, errors) == (0, "")
-    assert [one.range for one in server.asked] == [None, f"bytes={kept}-"]
+    assert [one.range for one in server.asked] == [None, f"bytes={kept}-", None]
     assert server.asked[1].sent == whole - kept
     print(f"killed at {kept} of {whole} bytes, {server.asked[1].sent} sent the second time")
     bundle, problems = read_bundle(tmp_path / "models/yolox_nano")
@@ -139,7 +167,7 @@ def test_two_pulls_at_once_fetch_it_once(
         ends = [process.communicate(timeout=60)[1] for process in both]
     assert ends == ["", ""]
     assert [process.returncode for process in both] == [0, 0]
-    assert server.sent == len(real_files["/yolox_nano/yolox_nano.onnx"])
+    assert server.sent == read_catalog().entry("yolox_nano").size
     assert all(read_bundle(tmp_path / name)[0] is not None for name in ("one", "two"))
 
 
@@ -148,7 +176,7 @@ def test_a_stick_fills_a_closed_network(models: Pull, real_files: dict[str, byte
     with serving(real_files) as server:
         code, output, errors = models("pull", *FOLDERS, "--to-mirror", "stick", "--mirror", server.url)
     assert (code, errors) == (0, "")
-    assert "stick/yolox_nano: 1 file, 3.7 MB" in output
+    assert "stick/yolox_nano: 2 files, 5.6 MB" in output
     (tmp_path / "stick").rename(tmp_path / "carried")
     for name in FOLDERS:
         code, _, errors = models("pull", name, "--mirror", "carried")
@@ -204,7 +232,7 @@ def test_the_list_names_license_size_and_address(models: Pull) -> None:
     code, output, _ = models("list")
     assert code == 0
     assert output.splitlines()[0].split()[:6] == ["name", "task", "license", "size", "input", "pulled"]
-    assert output.splitlines()[1].split()[:7] == ["yolox_nano", "detection", "Apache-2.0", "3.7", "MB", "416x416", "no"]
+    assert output.splitlines()[1].split()[:7] == ["yolox_nano", "detection", "Apache-2.0", "5.6", "MB", "416x416", "no"]
     code, output, _ = models("list", "--urls")
     for line in output.splitlines():
         sha256, place, url = line.split()

@@ -1,4 +1,4 @@
-"""The wheel alone is enough: pipelines, demo and systemd unit come with it."""
+"""The wheel alone is enough: pipelines, demo, systemd unit and the catalogue of models come with it."""
 
 import os
 import subprocess
@@ -26,3 +26,10 @@ def test_the_demo_runs_from_an_installed_wheel(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert str(site) in done.stdout
     assert int(done.stdout.splitlines()[-1].split()[1]) > 30
+    command = [sys.executable, "-m", "edge_vision", "models", "list", "--urls"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "yolox_nano/yolox_nano.onnx" in done.stdout
+    assert (site / "edge_vision/models/catalog.yaml").is_file()

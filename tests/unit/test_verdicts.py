@@ -21,7 +21,7 @@ F32 = LoadOptions()
 @pytest.fixture(name="bundle")
 def _bundle(golden_yolox: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "bundle"
-    shutil.copytree(golden_yolox, folder, symlinks=True)
+    shutil.copytree(golden_yolox, folder)
     return folder
 
 
