@@ -99,6 +99,8 @@ def serve() -> None:
 
 def _set_limits(limit_s: float, memory_mb: int | None) -> None:
     """Leave no core file, end when the parent cannot end this any more, and be the first to go for want of memory."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a stop is for the parent, who would take it for a crash here
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(int(limit_s) + 2)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if memory_mb is None else memory_mb << 20

@@ -43,6 +43,12 @@ def test_what_hangs_is_ended_in_time() -> None:
     assert time.monotonic() - started < 5
 
 
+def test_a_stop_is_not_a_crash() -> None:
+    """systemd and a terminal tell the whole group to end: the trial is finished, and the parent decides."""
+    shell = "kill -TERM $PPID && kill -INT $PPID && sleep 0.2"
+    assert confined("subprocess:call", {"args": shell, "shell": True}) == 0
+
+
 def test_errors_of_this_package_keep_their_class(tmp_path: Path) -> None:
     """A ModelError in the child is a ModelError here."""
     row = "edge_vision.postprocess.outputs:pick"
