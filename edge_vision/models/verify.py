@@ -29,30 +29,35 @@ class Row:
 
 
 def verify(
-    bundle: Bundle, golden: Golden, backends: Sequence[str], precisions: Sequence[str], tell: Callable[[Row], None]
+    bundle: Bundle,
+    golden: Golden,
+    backends: Sequence[str],
+    precisions: Sequence[str],
+    tell: Callable[[Row], None],
+    device: str | None = None,
 ) -> list[Row]:
     """Prove each runtime with each of its files at each precision; `tell` hears of each row as it comes."""
     rows: list[Row] = []
     for name in backends:
         for precision in precisions:
-            for row in _rows(bundle, golden, name, precision):
+            for row in _rows(bundle, golden, name, LoadOptions(precision, device=device)):
                 tell(row)
                 rows.append(row)
     return rows
 
 
-def _rows(bundle: Bundle, golden: Golden, name: str, precision: str) -> list[Row]:
+def _rows(bundle: Bundle, golden: Golden, name: str, options: LoadOptions) -> list[Row]:
     try:
-        files = usable_files(name, bundle.spec, precision)
+        files = usable_files(name, bundle.spec, options.precision)
     except BackendError as error:
-        return [Row(name, "", precision, str(error))]
-    return [_row(bundle, golden, name, file, precision) for file in files]
+        return [Row(name, "", options.precision, str(error))]
+    return [_row(bundle, golden, name, file, options) for file in files]
 
 
-def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, precision: str) -> Row:
-    path, coarser = bundle.path_of(file), precision_of(file, precision)
+def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: LoadOptions) -> Row:
+    path, coarser = bundle.path_of(file), precision_of(file, options.precision)
     try:
-        verdict = prove(bundle, golden, file, load(name, file, LoadOptions(precision)), precision)
+        verdict = prove(bundle, golden, file, load(name, file, options), options.precision)
     except BackendError as error:
         return Row(name, path, coarser, str(error))
     return Row(name, path, coarser, verdict.reason, verdict)
