@@ -95,9 +95,14 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
     return LoadOptions(threads=threads, parallel=min(cameras, max(1, cores // threads)))
 
 
-def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
+def load_options(options: DetectOptions, plan: LoadOptions, cameras: int) -> LoadOptions:
+    """How the engine of a stage is loaded, on a site of so many cameras."""
     most = 1 if options.batching is None else min(options.batching.most, cameras)
-    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
+    return LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
+
+
+def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
+    load = load_options(options, plan, cameras)
     chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admit)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
@@ -111,7 +116,7 @@ def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict
     queue = slots.setdefault(device, Slots(device, plan.parallel))
     ends = bundle.ends_of(chosen.file)
     served = Served(bundle, chosen.engine, model, queue, chosen.passed_over, ends, proof)
-    return served if most == 1 else _gathering(served, options, most, ends.input)
+    return served if load.batch == 1 else _gathering(served, options, load.batch, ends.input)
 
 
 def _gathering(served: Served, options: DetectOptions, most: int, taken: InputOptions) -> Served:

@@ -11,7 +11,8 @@ from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
 FORMATS = (
-    "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript",
+    "onnx", "openvino", "tensorrt", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7",
+    "torchscript",
 )  # fmt: skip
 COMPANIONS: Final = {
     "openvino": (".xml", ".bin"),
@@ -45,7 +46,17 @@ class WeightsFile(Options):
         None, min_length=1, description="The file with the weights, where a format has two; default: the same stem."
     )
     format: Literal[
-        "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript"
+        "onnx",
+        "openvino",
+        "tensorrt",
+        "tflite",
+        "tensorflow",
+        "savedmodel",
+        "paddle",
+        "caffe",
+        "darknet",
+        "torch7",
+        "torchscript",
     ] = Field(description="What the file is; decides which runtimes can read it. tensorflow is a frozen graph.")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of `path`; checked when given.")
     weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="The same of the weights.")

@@ -65,7 +65,7 @@ _TORCH_PICKLE: Final = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 """The number that torch.save wrote before 1.6."""
 
 _ZIPPED: Final = (
-    ("data.pkl", "pytorch", "weights written by torch.save, without the network"),
+    ("data.pkl", "pytorch", "written by torch.save, without a network that runs by itself"),
     ("serialized_exported_program.json", "torch_export", "a program of torch.export"),
     ("archive_format", "torch_export", "a program of torch.export"),
     ("model.weights.h5", "keras", "Keras 3"),
@@ -235,6 +235,8 @@ def _messages(_path: Path, _head: bytes, mapped: mmap.mmap) -> Recognized | None
 
 def _by_name(path: Path, head: bytes) -> Recognized:
     suffix = path.suffix.lower()
+    if suffix.startswith(".data-"):  # .data-00000-of-00001
+        return Recognized("tf_checkpoint", "the values of a TensorFlow checkpoint, by its name", "weights")
     if suffix in _BY_NAME:
         kind, detail, part = _BY_NAME[suffix]
         return Recognized(kind, detail, part)

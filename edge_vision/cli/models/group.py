@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge_vision.cli.models import check, golden, import_model, list_models, pull, show, verify
+from edge_vision.cli.models import build, check, golden, import_model, list_models, pull, show, verify
 
-_SUBCOMMANDS = (import_model, check, show, golden, verify, pull, list_models)
+_SUBCOMMANDS = (import_model, check, show, golden, verify, pull, list_models, build)
 
 
 def add_to(subparsers: Any) -> None:
