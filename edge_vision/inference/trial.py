@@ -22,8 +22,6 @@ from edge_vision.runtime.quarantine import LIMIT_S, confined
 
 _log = logging.getLogger(__name__)
 
-_LIMITS_S: Final = {"tensorrt": 900.0}
-"""Runtimes that build for minutes."""
 _ELSEWHERE: Final = frozenset({"remote"})
 """Runtimes that read no file in this process."""
 _RANDOM_SEED: Final = 7
@@ -46,7 +44,7 @@ def try_out(name: str, file: ModelFile, options: LoadOptions, keep: Path | None 
     argument = {"name": name, "file": file, "options": options, "keep": keep}
     row = f"{__name__}:attempt"
     try:
-        answer = confined(row, argument, _LIMITS_S.get(name, LIMIT_S))
+        answer = confined(row, argument, LIMIT_S)
     except BackendError as error:
         if str(file.path) in str(error):
             raise

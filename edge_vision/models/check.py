@@ -30,12 +30,16 @@ _DTYPES: Final = {"float32": "float32", "float16": "float32", "uint8": "uint8", 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a runtime made of a file: its outputs, or the reason and, where it can be told, the node."""
+    """What a runtime made of a file: its outputs, or the reason and, where it can be told, the node.
+
+    `note` says why nothing was tried although nothing is wrong.
+    """
 
     backend: str
     outputs: tuple[TensorSpec, ...] = ()
     reason: str = ""
     node: Node | None = None
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -194,6 +198,8 @@ def _row(name: str, file: ModelFile, graph: Graph, bundle: Bundle | None) -> Row
         except ModelError as error:  # the input is not as the bundle says: no node is to blame
             return Row(name, (), str(error))
         except BackendError as error:
+            if "no engine built" in str(error):  # TensorRT loads only what was built before
+                return Row(name, note=str(error))
             return Row(name, (), str(error), culprit(graph, name, file, options, str(error)))
         if bundle is not None:
             try:

@@ -72,26 +72,14 @@ def import_model(wishes: Wishes) -> Imported:
     settings = _settings(wishes.settings)
     graph = sound(path, format_)
     facts = told_by(graph)
-    labels = _labels(wishes.labels) or facts.labels
     section = _input(wishes, graph, facts, settings)
-    options = _checked({"input": section}, "input")
-    assert isinstance(options, InputOptions)
+    options = _checked_input(section)
     file = model_file(path, graph, options.shape)
     ran, runs, outputs = _run(file, format_)
+    labels = _labels(wishes.labels) or facts.labels
     guess = _guess(wishes, settings, outputs, options, labels)
-    if labels is None:
-        labels = tuple(f"class_{number}" for number in range(guess.classes or 0))
-    if not labels:
-        msg = f"{path}: its outputs do not tell the number of classes: name them with --labels FILE"
-        raise ConfigError(msg)
     section |= conventional(section, guess.format)
-    known = [*settings, *(f"input.{key}" for key in facts.input)]
-    filled = _checked({"input": section}, "input")
-    guessed = {key: getattr(filled, key.partition(".")[2]) for key in assumed(filled.model_dump(), known)}
-    if wishes.labels is None and facts.labels is None and "labels" not in settings:
-        guessed["labels"] = f"{labels[0]} to {labels[-1]}"
-    if wishes.output is None and not any(key.startswith("output.") for key in settings):
-        guessed |= {f"output.{key}": value for key, value in guess.options.items() if key == "min_sizes"}
+    guessed = _guessed(wishes, settings, facts, guess, section)
     claimed = graph.inputs[0].shape if graph.inputs else ()
     tried = tuple(str(attempt) for attempt in try_axes(file, claimed, ran))
     content: dict[str, Any] = {
@@ -101,13 +89,12 @@ def import_model(wishes: Wishes) -> Imported:
         "files": [_file(file)],
         "input": section,
         "output": guess.options,
-        "labels": list(labels),
+        "labels": list(labels or _numbered(path, guess)),
         "source": _source(path, graph, facts, tuple(guessed), tried),
     }
     for key, value in settings.items():
         _put(content, key, value)
-    whole = _checked(content, "")
-    assert isinstance(whole, BundleFile)
+    whole = _checked(content)
     _decode(whole, outputs, path)
     files: dict[str, Path | bytes] = {path.name: path, **{name: path.parent / name for name in graph.beside}}
     if file.weights is not None:
@@ -115,6 +102,28 @@ def import_model(wishes: Wishes) -> Imported:
     bundle = write_bundle(wishes.target, content, files)
     told = {"labels": f"{len(whole.labels or ())}", "input.size": str(list(whole.input.size)), "output": guess.why}
     return Imported(bundle, graph, told, guessed, runs, tried)
+
+
+def _numbered(path: Path, guess: Guess) -> list[str]:
+    """Names for classes that nobody has named. Raises ConfigError when nobody has counted them either."""
+    if not guess.classes:
+        msg = f"{path}: its outputs do not tell the number of classes: name them with --labels FILE"
+        raise ConfigError(msg)
+    return [f"class_{number}" for number in range(guess.classes)]
+
+
+def _guessed(
+    wishes: Wishes, settings: dict[str, Any], facts: Told, guess: Guess, section: dict[str, Any]
+) -> dict[str, Any]:
+    """What is assumed, by key, with the value that was taken."""
+    filled = _checked_input(section)
+    known = [*settings, *(f"input.{key}" for key in facts.input)]
+    guessed = {key: getattr(filled, key.partition(".")[2]) for key in assumed(filled.model_dump(), known)}
+    if wishes.labels is None and facts.labels is None and "labels" not in settings:
+        guessed["labels"] = f"class_0 to class_{(guess.classes or 1) - 1}"
+    if "min_sizes" in guess.options and not any(key.startswith("output.") for key in settings):
+        guessed["output.min_sizes"] = guess.options["min_sizes"]
+    return guessed
 
 
 def _settings(given: Sequence[str]) -> dict[str, Any]:
@@ -174,14 +183,19 @@ def _input(wishes: Wishes, graph: Graph, facts: Told, settings: dict[str, Any]) 
     return section | own
 
 
-def _checked(content: dict[str, Any], part: str) -> BundleFile | InputOptions:
-    """Hold what would be written against the schema. Raises ConfigError that names the key."""
-    document = Document(Path("model.yaml as it would be"), content[part] if part else content, {}, {})
-    made, problems = validate(document, InputOptions if part else BundleFile)
+def _checked_input(section: dict[str, Any]) -> InputOptions:
+    """Hold an input section against its schema. Raises ConfigError that names the key."""
+    made, problems = validate(Document(Path("input"), section, {}, {}), InputOptions)
     if made is None:
-        prefix = f"{part}." if part else ""
-        raise ConfigError([f"{prefix}{problem.path}: {problem.text} (set it with --set)" for problem in problems])
-    assert isinstance(made, (BundleFile, InputOptions))
+        raise ConfigError([f"input.{problem.path}: {problem.text} (set it with --set)" for problem in problems])
+    return made
+
+
+def _checked(content: dict[str, Any]) -> BundleFile:
+    """Hold what would be written against the schema. Raises ConfigError that names the key."""
+    made, problems = validate(Document(Path("model.yaml"), content, {}, {}), BundleFile)
+    if made is None:
+        raise ConfigError([f"{problem.path}: {problem.text} (set it with --set)" for problem in problems])
     return made
 
 

@@ -20,8 +20,8 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.select import load, usable_files
-from edge_vision.inference.trial import admit
 from edge_vision.inference.table import backend
+from edge_vision.inference.trial import admit
 from edge_vision.models.agreement import compare
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.gate import decoder_of

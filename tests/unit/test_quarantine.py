@@ -44,7 +44,7 @@ def test_what_hangs_is_ended_in_time() -> None:
 
 
 def test_a_stop_is_not_a_crash() -> None:
-    """systemd and a terminal tell the whole group to end: the trial is finished, and the parent decides."""
+    """A terminal, or systemd, tells the whole group to end: the trial is finished, and the parent decides."""
     shell = "kill -TERM $PPID && kill -INT $PPID && sleep 0.2"
     assert confined("subprocess:call", {"args": shell, "shell": True}) == 0
 

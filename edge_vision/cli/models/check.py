@@ -80,4 +80,4 @@ def _print(report: "Report") -> None:
     print(f"{report.path}: {report.graph}")
     for row in report.rows:
         node = f" at {row.node}" if row.node else ""
-        print(f"  {row.backend:<13}{'runs it' if row.passed else 'cannot run it'}{node}", flush=True)
+        print(f"  {row.backend:<13}{row.note or ('runs it' if row.passed else 'cannot run it')}{node}", flush=True)
