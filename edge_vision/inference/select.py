@@ -102,7 +102,7 @@ def load(name: str, file: ModelFile, options: LoadOptions) -> Engine:
 
 
 def first_answer(engine: Engine, file: ModelFile) -> Tensors:
-    """The outputs for a blank picture; raises ModelError when there are none or one holds nothing but NaN.
+    """The outputs for a blank picture; raises ModelError when there are none or one holds a NaN.
 
     The first inference, on this thread: some runtimes find out only now, others must not make theirs at once.
     """
@@ -113,7 +113,9 @@ def first_answer(engine: Engine, file: ModelFile) -> Tensors:
             msg = f"{file.path}: has no output"
             raise ModelError(msg)
         for name, value in outputs.items():
-            if value.size and value.dtype.kind == "f" and np.isnan(value).all():
-                msg = f"{file.path}: its output {name} is not a number anywhere (NaN): the weights are damaged"
+            share = np.isnan(value).mean() if value.size and value.dtype.kind == "f" else 0.0
+            if share:
+                what = f"{share:.0%} of its output {name} for a blank picture are not numbers (NaN)"
+                msg = f"{file.path}: {what}: the weights are damaged, or overflow in this precision"
                 raise ModelError(msg)
         return {name: np.array(value) for name, value in outputs.items()}
