@@ -62,7 +62,9 @@ def select(
                     passed_over.append((name, "; ".join(reasons)))
                 return Selected(engine, file, name, proof, tuple(passed_over))
         passed_over.append((name, "; ".join(reasons)))
-        _log.warning("model %s: %s passed over: %s", model.name, *passed_over[-1])
+        # A runtime this machine has not is a fact of it; one that failed is news.
+        level = logging.WARNING if files else logging.INFO
+        _log.log(level, "model %s: %s passed over: %s", model.name, *passed_over[-1])
     reasons = [f"\n  {name}: {reason}" for name, reason in passed_over]
     msg = f"model {model.name}: no runtime can serve it with precision {options.precision}:{''.join(reasons)}"
     raise NoBackendError(msg)

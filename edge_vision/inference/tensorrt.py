@@ -161,9 +161,8 @@ class TensorRtEngine:
                 msg = f"tensorrt: no execution context: {self._library.errors}"
                 raise InferenceError(msg)
             if -1 in taken.shape:
-                # Only the first context of an engine has a profile by itself.
+                # Only the first context of an engine has a profile by itself; the stream is the one it will run on.
                 chosen = context.set_optimization_profile_async(0, stream.handle)
-                stream.wait()
                 if not chosen or not context.set_input_shape(taken.name, self._most):
                     msg = f"tensorrt: the engine does not take the shape {list(self._most)}: {self._library.errors}"
                     raise InferenceError(msg)

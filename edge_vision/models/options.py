@@ -61,6 +61,7 @@ class WeightsFile(Options):
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of `path`; checked when given.")
     weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="The same of the weights.")
     precision: Literal["f32", "f16", "int8"] = Field("f32", description="Precision of the weights in this file.")
+    made: str | None = Field(None, description="What made this file of another one of the bundle, and how.")
     input: InputOptions | None = Field(None, description="The input of this file, where it is not the bundle's.")
     output: OutputOptions | None = Field(None, description="The output of this file, where it is not the bundle's.")
 

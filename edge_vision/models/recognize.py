@@ -35,6 +35,8 @@ class Recognized:
 
 _HEAD: Final = 4096
 _MOST_TEXT: Final = 1 << 20
+_SEARCHED: Final = 1 << 26
+"""Where a word may stand anywhere, it is looked for in so many bytes: a file may have a terabyte of holes."""
 _OLDEST_IR: Final = 10
 
 _MAGIC: Final = (
@@ -132,7 +134,7 @@ def _content(path: Path, mapped: mmap.mmap) -> Recognized:
 def _marked(path: Path, head: bytes, mapped: mmap.mmap) -> Recognized | None:
     """Formats with a mark of their own that needs a second look."""
     if head[4:8] == b"TFL3":
-        edge = mapped.find(b"edgetpu-custom-op") >= 0
+        edge = _holds(mapped, b"edgetpu-custom-op")
         return Recognized("edgetpu", "TFLite, compiled for the Edge TPU") if edge else Recognized("tflite", "TFLite")
     if head.startswith(b"PK\x03\x04"):
         return _zip(path)
@@ -141,6 +143,10 @@ def _marked(path: Path, head: bytes, mapped: mmap.mmap) -> Recognized | None:
     if path.suffix == ".weights" and _darknet_weights(head):
         return Recognized("darknet", "the weights of a Darknet network", "weights")
     return None
+
+
+def _holds(mapped: mmap.mmap, word: bytes) -> bool:
+    return mapped.find(word, 0, _SEARCHED) >= 0
 
 
 def _pickled(_path: Path, head: bytes, _mapped: mmap.mmap) -> Recognized | None:
@@ -213,9 +219,9 @@ def _xml(start: str) -> Recognized:
 
 
 def _json(mapped: mmap.mmap) -> Recognized:
-    if mapped.find(b'"modelTopology"') >= 0 or mapped.find(b'"weightsManifest"') >= 0:
+    if _holds(mapped, b'"modelTopology"') or _holds(mapped, b'"weightsManifest"'):
         return Recognized("tfjs", "TensorFlow.js", "graph")
-    if mapped.find(b'"arg_nodes"') >= 0 and mapped.find(b'"heads"') >= 0:
+    if _holds(mapped, b'"arg_nodes"') and _holds(mapped, b'"heads"'):
         return Recognized("mxnet", "the graph of an MXNet network", "graph")
     if re.search(rb'"magic"\s*:\s*"pir"', mapped[:_HEAD]):
         return Recognized("paddle_json", "a Paddle 3 program", "graph")

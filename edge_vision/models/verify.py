@@ -15,10 +15,14 @@ from edge_vision.models.golden import Golden
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of one runtime and one file; without a verdict it did not get as far, and `reason` says why."""
+    """What came of one runtime and one file; without a verdict it did not get as far, and `reason` says why.
+
+    `asked` is the precision that was asked for, `precision` the one whose tolerance counts.
+    """
 
     backend: str
     file: str
+    asked: str
     precision: str
     reason: str
     verdict: Verdict | None = None
@@ -51,15 +55,16 @@ def _rows(bundle: Bundle, golden: Golden, name: str, options: LoadOptions) -> li
     try:
         files = usable_files(name, bundle.spec, options.precision)
     except BackendError as error:
-        return [Row(name, "", options.precision, str(error))]
-    return [_row(bundle, golden, name, file, options) for file in files]
+        return [Row(name, "", options.precision, options.precision, str(error))]
+    return [judge(bundle, golden, name, file, options) for file in files]
 
 
-def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: LoadOptions) -> Row:
+def judge(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: LoadOptions) -> Row:
+    """Prove one runtime with one file, as asked for."""
     path, coarser = bundle.path_of(file), precision_of(file, options.precision)
     try:
         admit(name, file, options)
         verdict = prove(bundle, golden, file, load(name, file, options), options.precision)
     except BackendError as error:
-        return Row(name, path, coarser, str(error))
-    return Row(name, path, coarser, verdict.reason, verdict)
+        return Row(name, path, options.precision, coarser, str(error))
+    return Row(name, path, options.precision, coarser, verdict.reason, verdict)

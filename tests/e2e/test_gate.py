@@ -278,3 +278,22 @@ def test_what_the_training_framework_saw_verifies_too(
     done = models("golden", folder, "--images", pictures, "--expected", expected)
     assert done.returncode == 78
     assert "1 missed beside" in done.stderr
+
+
+def test_a_file_that_one_runtime_cannot_load_is_no_failure_beside_one_that_it_can(
+    changed: Callable[[Change], Path],
+) -> None:
+    """As in the daemon: the next file serves. Where no other is there, it fails."""
+
+    def add(content: dict[str, Any], folder: Path) -> None:
+        (folder / "broken.onnx").write_bytes(b"not a network")
+        content["files"].insert(0, {"path": "broken.onnx", "format": "onnx"})
+
+    folder = changed(add)
+    code, rows = verify(folder, "--backend", "onnxruntime")
+    assert [row["passed"] for row in rows] == [False, True]
+    assert code == 0
+    content = yaml.safe_load((folder / "model.yaml").read_text())
+    content["files"] = content["files"][:1]
+    (folder / "model.yaml").write_text(yaml.safe_dump(content))
+    assert verify(folder, "--backend", "onnxruntime")[0] == 1

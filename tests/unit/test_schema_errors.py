@@ -13,6 +13,7 @@ from edge_vision.core.document import read_document
 from edge_vision.core.options import Options
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.models.options import FORMATS, BundleFile
+from edge_vision.postprocess.table import FORMATS as OUTPUTS
 
 RTSP = {"kind": "rtsp", "url": "rtsp://cam/1"}
 MODEL = {
@@ -62,7 +63,7 @@ def test_a_right_file_has_no_problems(problems: Problems) -> None:
         ([1], [": must be a mapping of keys to values, not a list"]),
         ("text", [": must be a mapping of keys to values, not 'text'"]),
         ({**_site(), "camera": 1}, ["camera: unknown key; did you mean cameras?"]),
-        ({**_site(), "zzz": 1}, ["zzz: unknown key; known: cameras, publish, site, version"]),
+        ({**_site(), "zzz": 1}, ["zzz: unknown key; known: backends, cameras, publish, site, version"]),
         ({**_site(), "version": 2}, ["version: must be 1, not 2"]),
         ({**_site(), "site": "Not Good"}, ["site: 'Not Good' does not match ^[a-z0-9][a-z0-9_-]{0,31}$"]),
         ({**_site(), "site": 7}, ["site: must be text, not 7"]),
@@ -130,7 +131,7 @@ def test_a_wrong_site_file_is_explained(content: Any, expected: list[str], probl
         ({"thresholds": {"confidence": 1.5}}, ["thresholds.confidence: must be at most 1, not 1.5"]),
         ({"thresholds": {"confidence": float("inf")}}, ["thresholds.confidence: must be a finite number, not inf"]),
         ({"source": {"licence": "MIT"}}, ["source.licence: unknown key; did you mean license?"]),
-        ({"output": {"strides": [8]}}, ["output: needs a format, one of yolox, yolov5, yolov8, ssd"]),
+        ({"output": {"strides": [8]}}, [f"output: needs a format, one of {', '.join(OUTPUTS)}"]),
     ],
 )  # fmt: skip
 def test_a_wrong_model_file_is_explained(more: dict[str, Any], expected: list[str], problems: Problems) -> None:

@@ -24,7 +24,7 @@ from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference import cuda as cuda_module
 from edge_vision.inference import engine_cache
 from edge_vision.inference.batching import why_not_batch
-from edge_vision.inference.options import DetectOptions
+from edge_vision.inference.options import BatchingOptions, DetectOptions
 from edge_vision.inference.tensorrt import TensorRt, TensorRtEngine
 from edge_vision.inference.tensorrt_builder import Profile, key_of
 from edge_vision.inference.tensorrt_library import find_library
@@ -462,14 +462,12 @@ def test_a_library_that_raises_comes_with_the_file_and_its_remedy(trt: Any, mode
         TensorRt().load(model, F32)
 
 
-def _site(model: ModelFile) -> Any:
-    """A checked site of one camera with one model, as far as building ahead looks at it."""
-    spec = ModelSpec("m", (model,), ("thing",))
-    bundle = SimpleNamespace(spec=spec, path_of=lambda file: file.path.name)
-    detect = DetectOptions(kind="detect", model=Path("m"), backends=("tensorrt",))
-    return SimpleNamespace(
-        site=SimpleNamespace(cameras=[SimpleNamespace(stages=(detect, detect))]), bundles={Path("m"): bundle}
-    )
+def _site(model: ModelFile, cameras: int = 1, **settings: Any) -> Any:
+    """A checked site whose cameras use one model, twice each, as far as building ahead looks at it."""
+    bundle = SimpleNamespace(spec=ModelSpec("m", (model,), ("thing",)), path_of=lambda file: file.path.name)
+    detect = DetectOptions(kind="detect", model=Path("m"), backends=("tensorrt",), **settings)
+    site = SimpleNamespace(cameras=[SimpleNamespace(stages=(detect, detect))] * cameras)
+    return SimpleNamespace(site=site, bundles={Path("m"): bundle})
 
 
 @pytest.mark.usefixtures("trt")
@@ -480,6 +478,16 @@ def test_an_engine_that_is_there_is_loaded_and_run_where_there_is_a_gpu(model: M
     assert (row.state, row.file, row.backend, row.precision) == ("there already", "model.onnx", "tensorrt 8.6.2", "f32")
     assert "for Fake GPU (compute capability 8.7); loaded and run in " in row.text
     assert complete([row])
+
+
+@pytest.mark.usefixtures("trt")
+def test_an_engine_is_built_for_as_many_pictures_as_the_site_gathers(model: ModelFile) -> None:
+    """As many as there are cameras, `most` at most: the daemon looks for the same."""
+    _loaded_for(2, model, images=("FLOAT", (-1, 3, 4, 5)), out=("FLOAT", (-1, 3, 4, 5)))
+    (row,) = build_ahead(_site(model, 2, batching=BatchingOptions()), None, lambda _: lambda *_: None)
+    assert row.state == "there already"
+    (row,) = build_ahead(_site(model, 3, batching=BatchingOptions()), None, lambda _: lambda *_: None)
+    assert row.state == "failed"  # it was not there, and a fake builds nothing
 
 
 @pytest.mark.usefixtures("trt")
