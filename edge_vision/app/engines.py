@@ -20,6 +20,7 @@ from edge_vision.inference.batching import BatchingEngine, why_not_batch
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import Selected, select
 from edge_vision.inference.slots import Slots
+from edge_vision.inference.trial import admit
 from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
 from edge_vision.models.gate import precision_of
@@ -121,9 +122,14 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
     return LoadOptions(threads=threads, parallel=min(cameras, max(1, cores // threads)))
 
 
-def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
+def load_options(options: DetectOptions, plan: LoadOptions, cameras: int) -> LoadOptions:
+    """How the engine of a stage is loaded, on a site of so many cameras."""
     most = 1 if options.batching is None else min(options.batching.most, cameras)
-    load = LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
+    return LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
+
+
+def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
+    load = load_options(options, plan, cameras)
     servers = None if options.remote is None else Servers(bundle, options, options.remote, SystemClock())
     if servers is not None:
         servers.start()
@@ -140,8 +146,8 @@ def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict
     queue = slots.setdefault(device, Slots(device, plan.parallel))
     ends = bundle.ends_of(chosen.file)
     served = Served(bundle, chosen.engine, model, queue, chosen.passed_over, ends, proof, servers)
-    alone = most == 1 or isinstance(chosen.engine, AbsentEngine)
-    return served if alone else _gathering(served, options, most, ends.input)
+    alone = load.batch == 1 or isinstance(chosen.engine, AbsentEngine)
+    return served if alone else _gathering(served, options, load.batch, ends.input)
 
 
 def _choose(options: DetectOptions, bundle: Bundle, load: LoadOptions, servers: Servers | None) -> Selected[Proof]:
@@ -150,7 +156,7 @@ def _choose(options: DetectOptions, bundle: Bundle, load: LoadOptions, servers: 
     Raises NoBackendError when nothing serves or ever will; InferenceError when a server may come back.
     """
     try:
-        return select(bundle.spec, options.backends, load, partial(_prove, bundle, load))
+        return select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admit)
     except NoBackendError as error:
         if servers is None:
             raise

@@ -97,14 +97,19 @@ def _open(runtime: Any, file: ModelFile, options: LoadOptions, device: str) -> A
     # Threads that spin while they wait steal the time of the other threads of this process.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider = _PROVIDERS[device]
-    rest = [] if provider == _CPU else [_CPU]
+    providers = [(provider, _SETTINGS[device])]
+    if provider != _CPU:
+        providers.append((_CPU, {}))
+        runtime.set_default_logger_severity(4)  # a provider that fails to load writes to standard error
     try:
-        session = runtime.InferenceSession(str(file.path), settings, providers=[(provider, _SETTINGS[device]), *rest])
+        # With its fallback a provider that fails, even in the middle of a day, is replaced by the CPU, and the library
+        # prints so on standard output.
+        session = runtime.InferenceSession(str(file.path), settings, providers=providers, enable_fallback=0)
     except Exception as error:
         msg = f"cannot load {file.path}: {short(error)}"
         raise BackendUnavailableError(msg) from error
     active = session.get_providers()[0]
-    if active != provider:  # it says so on standard error only
+    if active != provider:
         msg = f"asked for {provider}, got {active}: this build lists it, but its libraries or its device are not there"
         raise BackendUnavailableError(msg)
     return session

@@ -1,5 +1,6 @@
 """OpenCV's own DNN module: the last resort, present wherever cv2 is, and the reader of old formats."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -70,7 +71,9 @@ class OpenCvDnn:
         # OpenCV does not tell a network's inputs before it has run: the bundle's word is taken, and the warm-up
         # run is what finds out.
         engine = OpenCvEngine(file, device, precision)
-        _read(file, device, precision)
+        net = _read(file, device, precision)
+        if device != "CPU":
+            _check_target(net, engine, precision)
         return engine
 
 
@@ -82,11 +85,13 @@ class OpenCvEngine:
         self._precision = precision
         self.device = device
         self.inputs = (TensorSpec("input", file.input_shape, file.input_dtype),)
+        # OpenCV reads the input of these with its channels first, whatever the file says.
+        self.planar = file.format in {"tensorflow", "tflite"} and file.input_shape[-1] in _CHANNELS
 
     @contextmanager
     def open_session(self) -> Iterator["OpenCvSession"]:
         """A network of the calling thread's own. Raises BackendUnavailableError."""
-        yield OpenCvSession(_read(self._file, self.device, self._precision), planar=_wants_planes(self._file))
+        yield OpenCvSession(_read(self._file, self.device, self._precision), planar=self.planar)
 
 
 class OpenCvSession:
@@ -119,13 +124,24 @@ def _devices(cv2: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _check_target(net: Any, engine: "OpenCvEngine", precision: str) -> None:
+    """Raise BackendUnavailableError when OpenCV computes elsewhere: it only writes a line when it switches.
+
+    Where each layer runs is in the picture of the graph that it can draw, once the network has run.
+    """
+    (spec,) = engine.inputs
+    OpenCvSession(net, planar=engine.planar).infer({spec.name: np.zeros(spec.shape, spec.dtype)})
+    places = set(re.findall(r"\\l(\w+/\w+)", net.dump())) - {"OCV/CPU"}
+    if not places:
+        msg = f"asked for {engine.device}, OpenCV went on with the CPU"
+        raise BackendUnavailableError(msg)
+    if engine.device == "OPENCL" and precision == "f16" and "OCV/OCL_FP16" not in places:
+        msg = f"asked for precision f16 on OPENCL, OpenCV chose f32 ({', '.join(sorted(places))})"
+        raise BackendUnavailableError(msg)
+
+
 def _remedy(version: str) -> str:
     return "; OpenCV 4 has one" if int(version.partition(".")[0]) > 4 else ""  # noqa: PLR2004 - OpenCV 5 dropped them
-
-
-def _wants_planes(file: ModelFile) -> bool:
-    """Whether OpenCV reads the network's input with its channels first, whatever the file says."""
-    return file.format in {"tensorflow", "tflite"} and file.input_shape[-1] in _CHANNELS
 
 
 def _planes(value: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from edge_vision.core.options import Fraction, Integer, Number, Options, RelativePath
 from edge_vision.inference.remote.options import RemoteOptions
 
-BackendName: TypeAlias = Literal["openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"]
+BackendName: TypeAlias = Literal["tensorrt", "openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"]
 Precision: TypeAlias = Literal["f32", "f16", "bf16", "int8"]
 
 
@@ -40,7 +40,7 @@ class DetectOptions(Options):
     confidence: Fraction | None = Field(None, description="Replaces the bundle's confidence threshold.")
     iou: Fraction | None = Field(None, description="Replaces the bundle's overlap threshold.")
     backends: Backends = Field(
-        ("openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"),
+        ("tensorrt", "openvino", "onnxruntime", "litert", "torchscript", "opencv_dnn"),
         description="Runtimes to try, in this order; the site's list if not given.",
     )
     device: str | None = Field(

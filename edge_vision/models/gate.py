@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ModelError
 from edge_vision.core.frame import Frame
+from edge_vision.core.geometry import Letterbox
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, Postprocessor
 from edge_vision.models.agreement import Agreement, compare
@@ -18,6 +19,7 @@ from edge_vision.models.options import Tolerance
 from edge_vision.postprocess.options import Thresholds
 from edge_vision.postprocess.table import build_postprocessor
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
+from edge_vision.preprocess.options import InputOptions
 from edge_vision.runtime.clock import SystemClock
 
 _GRAY_LEVELS: Final = 1.001
@@ -73,8 +75,8 @@ def prove(bundle: Bundle, golden: Golden, file: ModelFile, engine: Engine, arith
                 text = f"preprocess: the input tensor of {image.name} is off by {levels:.1f} gray levels (limit 1)"
                 return Verdict(text, levels)
             expected.append(answer.detections)
-            if decode is not None:
-                decoded.append(decode(answer.raw, model_input.letterbox))
+            if reference is not None and decode is not None:
+                decoded.append(decode(answer.raw, _letterbox(bundle.ends_of(reference).input, frame)))
             found.append(postprocess(session.infer(model_input.tensors), model_input.letterbox))
     return _judge(bundle, golden, precision_of(file, arithmetic), levels, expected, decoded, found)
 
@@ -104,6 +106,11 @@ def decoder_of(bundle: Bundle, thresholds: Thresholds, file: ModelFile) -> Postp
     """The decoder of a file's outputs, with thresholds other than the bundle's."""
     ends = bundle.ends_of(file)
     return build_postprocessor(ends.output, thresholds, len(bundle.spec.labels), ends.input.size)
+
+
+def _letterbox(options: InputOptions, frame: Frame) -> Letterbox:
+    """How a file's own input lays a picture: the reference's need not be that of the file on trial."""
+    return Letterbox.fit(frame.wh, options.size, options.resize, options.anchor)
 
 
 def _distance(tensor: NDArray[Any], answer: Answer, key: str) -> float:

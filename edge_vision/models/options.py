@@ -11,7 +11,8 @@ from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
 FORMATS = (
-    "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript",
+    "onnx", "openvino", "tensorrt", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7",
+    "torchscript",
 )  # fmt: skip
 COMPANIONS: Final = {
     "openvino": (".xml", ".bin"),
@@ -45,11 +46,22 @@ class WeightsFile(Options):
         None, min_length=1, description="The file with the weights, where a format has two; default: the same stem."
     )
     format: Literal[
-        "onnx", "openvino", "tflite", "tensorflow", "savedmodel", "paddle", "caffe", "darknet", "torch7", "torchscript"
+        "onnx",
+        "openvino",
+        "tensorrt",
+        "tflite",
+        "tensorflow",
+        "savedmodel",
+        "paddle",
+        "caffe",
+        "darknet",
+        "torch7",
+        "torchscript",
     ] = Field(description="What the file is; decides which runtimes can read it. tensorflow is a frozen graph.")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of `path`; checked when given.")
     weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="The same of the weights.")
     precision: Literal["f32", "f16", "int8"] = Field("f32", description="Precision of the weights in this file.")
+    made: str | None = Field(None, description="What made this file of another one of the bundle, and how.")
     input: InputOptions | None = Field(None, description="The input of this file, where it is not the bundle's.")
     output: OutputOptions | None = Field(None, description="The output of this file, where it is not the bundle's.")
 
@@ -89,6 +101,10 @@ class Provenance(Options):
     license: str | None = Field(None, description="License of the weights.")
     url: str | None = Field(None, description="Where they were taken from.")
     script: str | None = Field(None, description="What made them.")
+    file: str | None = Field(None, description="Name of the file that was imported.")
+    imported_with: str | None = Field(None, description="What imported it, with versions.")
+    assumed: tuple[str, ...] = Field((), description="Keys whose values no file told and nobody has confirmed.")
+    tried: tuple[str, ...] = Field((), description="What became of the axes that the file leaves open.")
 
 
 class Evaluation(Options):

@@ -35,6 +35,8 @@ class Recognized:
 
 _HEAD: Final = 4096
 _MOST_TEXT: Final = 1 << 20
+_SEARCHED: Final = 1 << 26
+"""Where a word may stand anywhere, it is looked for in so many bytes: a file may have a terabyte of holes."""
 _OLDEST_IR: Final = 10
 
 _MAGIC: Final = (
@@ -65,7 +67,7 @@ _TORCH_PICKLE: Final = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 """The number that torch.save wrote before 1.6."""
 
 _ZIPPED: Final = (
-    ("data.pkl", "pytorch", "weights written by torch.save, without the network"),
+    ("data.pkl", "pytorch", "written by torch.save, without a network that runs by itself"),
     ("serialized_exported_program.json", "torch_export", "a program of torch.export"),
     ("archive_format", "torch_export", "a program of torch.export"),
     ("model.weights.h5", "keras", "Keras 3"),
@@ -132,7 +134,7 @@ def _content(path: Path, mapped: mmap.mmap) -> Recognized:
 def _marked(path: Path, head: bytes, mapped: mmap.mmap) -> Recognized | None:
     """Formats with a mark of their own that needs a second look."""
     if head[4:8] == b"TFL3":
-        edge = mapped.find(b"edgetpu-custom-op") >= 0
+        edge = _holds(mapped, b"edgetpu-custom-op")
         return Recognized("edgetpu", "TFLite, compiled for the Edge TPU") if edge else Recognized("tflite", "TFLite")
     if head.startswith(b"PK\x03\x04"):
         return _zip(path)
@@ -141,6 +143,10 @@ def _marked(path: Path, head: bytes, mapped: mmap.mmap) -> Recognized | None:
     if path.suffix == ".weights" and _darknet_weights(head):
         return Recognized("darknet", "the weights of a Darknet network", "weights")
     return None
+
+
+def _holds(mapped: mmap.mmap, word: bytes) -> bool:
+    return mapped.find(word, 0, _SEARCHED) >= 0
 
 
 def _pickled(_path: Path, head: bytes, _mapped: mmap.mmap) -> Recognized | None:
@@ -213,9 +219,9 @@ def _xml(start: str) -> Recognized:
 
 
 def _json(mapped: mmap.mmap) -> Recognized:
-    if mapped.find(b'"modelTopology"') >= 0 or mapped.find(b'"weightsManifest"') >= 0:
+    if _holds(mapped, b'"modelTopology"') or _holds(mapped, b'"weightsManifest"'):
         return Recognized("tfjs", "TensorFlow.js", "graph")
-    if mapped.find(b'"arg_nodes"') >= 0 and mapped.find(b'"heads"') >= 0:
+    if _holds(mapped, b'"arg_nodes"') and _holds(mapped, b'"heads"'):
         return Recognized("mxnet", "the graph of an MXNet network", "graph")
     if re.search(rb'"magic"\s*:\s*"pir"', mapped[:_HEAD]):
         return Recognized("paddle_json", "a Paddle 3 program", "graph")
@@ -235,6 +241,8 @@ def _messages(_path: Path, _head: bytes, mapped: mmap.mmap) -> Recognized | None
 
 def _by_name(path: Path, head: bytes) -> Recognized:
     suffix = path.suffix.lower()
+    if suffix.startswith(".data-"):  # .data-00000-of-00001
+        return Recognized("tf_checkpoint", "the values of a TensorFlow checkpoint, by its name", "weights")
     if suffix in _BY_NAME:
         kind, detail, part = _BY_NAME[suffix]
         return Recognized(kind, detail, part)

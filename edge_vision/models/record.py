@@ -21,6 +21,7 @@ from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.select import load, usable_files
 from edge_vision.inference.table import backend
+from edge_vision.inference.trial import admit
 from edge_vision.models.agreement import compare
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.gate import decoder_of
@@ -140,16 +141,21 @@ def _frame(image: NDArray[np.uint8]) -> Frame:
 
 
 def _reference(bundle: Bundle) -> tuple[ModelFile, str, Engine]:
-    """The first file whose reference runtime works here, that runtime's name, and the engine."""
+    """The first file whose reference runtime works here, that runtime's name, and the engine.
+
+    Quantized weights are a reference only where a bundle has no others.
+    """
     reasons: list[str] = []
-    for file in bundle.spec.files:
+    for file in sorted(bundle.spec.files, key=lambda one: one.precision == "int8"):
         name = REFERENCES.get(file.format)
-        if name is None or file.precision == "int8":
-            reasons.append(f"{file.path.name}: {file.precision} {file.format} is no reference")
+        if name is None:
+            reasons.append(f"{file.path.name}: {file.format} is no reference")
             continue
+        precision = "int8" if file.precision == "int8" else "f32"
         try:
-            if file in usable_files(name, bundle.spec, "f32"):
-                return file, name, load(name, file, LoadOptions())
+            if file in usable_files(name, bundle.spec, precision):
+                admit(name, file, LoadOptions(precision))
+                return file, name, load(name, file, LoadOptions(precision))
         except BackendError as error:
             reasons.append(f"{file.path.name}: {name}: {error}")
     msg = f"model {bundle.spec.name}: no reference runtime: {'; '.join(reasons)}"

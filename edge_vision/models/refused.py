@@ -21,12 +21,12 @@ _FROM_ITS_MAKER: Final = "export ONNX from the framework it was trained in"
 REFUSED: Final = {
     "ncnn": Refusal(
         "ncnn (.param and .bin)",
-        "its layers are already rewritten for its own runtime, and there is no way back",
+        "no runtime here reads it, and its layers are already rewritten for its own",
         f"{_FROM_ITS_MAKER}; most projects that give ncnn files give the ONNX file they were made of",
     ),
     "mnn": Refusal(
         "MNN (.mnn)",
-        "its layers are already rewritten for its own runtime, and there is no way back",
+        "no runtime here reads it, and its layers are already rewritten for its own",
         f"{_FROM_ITS_MAKER}; most projects that give MNN files give the ONNX file they were made of",
     ),
     "coreml": Refusal(
@@ -51,12 +51,12 @@ REFUSED: Final = {
     ),
     "torch_export": Refusal(
         "A program of torch.export (.pt2)",
-        "only the PyTorch version that wrote it is sure to read it",
+        "no runtime here reads it",
         "export ONNX with torch.onnx.export(..., dynamo=True), which takes the same program",
     ),
     "executorch": Refusal(
         "ExecuTorch (.pte)",
-        "its operators are already bound to one kind of processor",
+        "no runtime here reads it",
         "export ONNX with torch.onnx.export from the same PyTorch model",
     ),
     "pickle": Refusal(
@@ -81,13 +81,13 @@ REFUSED: Final = {
     ),
     "edgetpu": Refusal(
         "TFLite compiled for the Edge TPU (_edgetpu.tflite)",
-        "its only operator runs on that device, for which there is no runtime here",
+        "its operator edgetpu-custom-op runs on that device, for which there is no runtime here",
         "take the .tflite file that the Edge TPU compiler was given: it is the same network",
     ),
     "openvino_old": Refusal(
         "OpenVINO IR before version 10",
-        "OpenVINO refuses it since 2022",
-        "convert the original model again with ovc, or read and write it once with OpenVINO 2021",
+        "OpenVINO refuses it",
+        "convert the original model again with ovc",
     ),
     "paddle_json": Refusal(
         "Paddle 3 (.json)",
@@ -104,6 +104,8 @@ REFUSED: Final = {
 
 ALIASES: Final = {
     "checkpoint": "pytorch",
+    "core_ml": "coreml",
+    "edge_tpu": "edgetpu",
     "h5": "keras",
     "hdf5": "keras",
     "mlmodel": "coreml",
@@ -111,6 +113,7 @@ ALIASES: Final = {
     "pt": "pytorch",
     "pte": "executorch",
     "pth": "pytorch",
+    "pytorch_checkpoint": "pytorch",
     "tf.js": "tfjs",
     "tensorflow.js": "tfjs",
     "tensorflowjs": "tfjs",

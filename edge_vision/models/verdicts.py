@@ -60,7 +60,7 @@ def _key(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: Eng
         "labels": len(bundle.spec.labels),
         "parity": bundle.parity.model_dump(mode="json"),
         "golden": golden.digest,
-        "backend": [name, backend(name).probe().version, engine.device],
+        "backend": [name, backend(name).probe().version, engine.device, getattr(engine, "digest", "")],
         "options": asdict(options),
         "versions": [__version__, require("cv2", "cpu").__version__, require("numpy", "cpu").__version__, _code()],
         "machine": [platform.machine(), _processor()],

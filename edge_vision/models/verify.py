@@ -7,6 +7,7 @@ from edge_vision.core.errors import BackendError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load, usable_files
+from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.gate import Verdict, precision_of, prove
 from edge_vision.models.golden import Golden
@@ -33,30 +34,37 @@ class Row:
 
 
 def verify(
-    bundle: Bundle, golden: Golden, backends: Sequence[str], precisions: Sequence[str], tell: Callable[[Row], None]
+    bundle: Bundle,
+    golden: Golden,
+    backends: Sequence[str],
+    precisions: Sequence[str],
+    tell: Callable[[Row], None],
+    device: str | None = None,
 ) -> list[Row]:
     """Prove each runtime with each of its files at each precision; `tell` hears of each row as it comes."""
     rows: list[Row] = []
     for name in backends:
         for precision in precisions:
-            for row in _rows(bundle, golden, name, precision):
+            for row in _rows(bundle, golden, name, LoadOptions(precision, device=device)):
                 tell(row)
                 rows.append(row)
     return rows
 
 
-def _rows(bundle: Bundle, golden: Golden, name: str, precision: str) -> list[Row]:
+def _rows(bundle: Bundle, golden: Golden, name: str, options: LoadOptions) -> list[Row]:
     try:
-        files = usable_files(name, bundle.spec, precision)
+        files = usable_files(name, bundle.spec, options.precision)
     except BackendError as error:
-        return [Row(name, "", precision, precision, str(error))]
-    return [_row(bundle, golden, name, file, precision) for file in files]
+        return [Row(name, "", options.precision, options.precision, str(error))]
+    return [judge(bundle, golden, name, file, options) for file in files]
 
 
-def _row(bundle: Bundle, golden: Golden, name: str, file: ModelFile, precision: str) -> Row:
-    path, coarser = bundle.path_of(file), precision_of(file, precision)
+def judge(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: LoadOptions) -> Row:
+    """Prove one runtime with one file, as asked for."""
+    path, coarser = bundle.path_of(file), precision_of(file, options.precision)
     try:
-        verdict = prove(bundle, golden, file, load(name, file, LoadOptions(precision)), precision)
+        admit(name, file, options)
+        verdict = prove(bundle, golden, file, load(name, file, options), options.precision)
     except BackendError as error:
-        return Row(name, path, precision, coarser, str(error))
-    return Row(name, path, precision, coarser, verdict.reason, verdict)
+        return Row(name, path, options.precision, coarser, str(error))
+    return Row(name, path, options.precision, coarser, verdict.reason, verdict)

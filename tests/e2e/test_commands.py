@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, Start
 
+from edge_vision.inference.table import BACKENDS
+
 PARTS = ROOT / "configs/demo/parts"
 CLIP = ROOT / "configs/demo/conveyor.mp4"
 
@@ -19,10 +21,12 @@ def test_probe_tells_machine_runtimes_and_reasons(edge_vision: Start) -> None:
     assert facts["machine"]["cores"] >= 1, errors
     assert facts["machine"]["memory_mb"] > 100
     names = [backend["name"] for backend in facts["backends"]]
-    assert names == ["openvino", "onnxruntime", "opencv_dnn"]
+    assert names == list(BACKENDS)
     for backend in facts["backends"]:
-        assert backend["available"] is True
-        assert "CPU" in backend["devices"]
+        assert backend["reason"]
+        if backend["name"] in {"openvino", "onnxruntime", "opencv_dnn"}:  # others need a GPU, or are not installed
+            assert backend["available"] is True
+            assert "CPU" in backend["devices"]
     text, _ = edge_vision("probe").communicate(timeout=40)
     assert all(name in text for name in names)
 

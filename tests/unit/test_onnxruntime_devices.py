@@ -35,9 +35,15 @@ class FakeRuntime(SimpleNamespace):
         """Settings that take anything."""
         return SimpleNamespace(add_session_config_entry=lambda _key, _value: None)
 
-    def InferenceSession(self, _path: str, _settings: Any, providers: list[Any]) -> SimpleNamespace:  # noqa: N802
+    def set_default_logger_severity(self, level: int) -> None:
+        """Called when there is something to be silent about."""
+
+    def InferenceSession(  # noqa: N802 - the library's name
+        self, _path: str, _settings: Any, providers: list[Any], *, enable_fallback: int
+    ) -> SimpleNamespace:
         """A session on those of `providers` that work."""
-        names = [one if isinstance(one, str) else one[0] for one in providers]
+        assert not enable_fallback, "the library would go on with the CPU, and print so"
+        names = [name for name, _ in providers]
         self.asked.append(providers)
         active = [name for name in names if name in self._working]
         node = SimpleNamespace(name="images", shape=[1, 3, 8, 8], type="tensor(float)")
@@ -71,7 +77,7 @@ def test_the_engine_names_the_device_that_serves(
 
 
 def test_a_provider_that_is_listed_but_not_active_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a fake library: the real one says so on standard error and goes on with the CPU."""
+    """With a fake library: the real one for CUDA, without a GPU, goes on with the CPU and only writes a line."""
     _with(monkeypatch, [CUDA, CPU], [CPU])
     with pytest.raises(BackendUnavailableError, match=f"asked for {CUDA}, got {CPU}: this build lists it"):
         OnnxRuntime().load(FILE, LoadOptions(device="CUDA"))
@@ -88,7 +94,7 @@ def test_cuda_computes_in_f32_when_f32_is_asked_for(monkeypatch: pytest.MonkeyPa
     """With a fake library: its provider rounds to TF32 unless told not to."""
     fake = _with(monkeypatch, [CUDA, CPU], [CUDA, CPU])
     OnnxRuntime().load(FILE, LoadOptions())
-    assert fake.asked == [[(CUDA, {"use_tf32": "0"}), CPU]]
+    assert fake.asked == [[(CUDA, {"use_tf32": "0"}), (CPU, {})]]
 
 
 def test_the_probe_lists_the_devices_of_the_build(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from edge_vision.core.document import read_document
 from edge_vision.core.options import Options
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.models.options import FORMATS, BundleFile
+from edge_vision.postprocess.table import FORMATS as OUTPUTS
 
 RTSP = {"kind": "rtsp", "url": "rtsp://cam/1"}
 MODEL = {
@@ -130,7 +131,7 @@ def test_a_wrong_site_file_is_explained(content: Any, expected: list[str], probl
         ({"thresholds": {"confidence": 1.5}}, ["thresholds.confidence: must be at most 1, not 1.5"]),
         ({"thresholds": {"confidence": float("inf")}}, ["thresholds.confidence: must be a finite number, not inf"]),
         ({"source": {"licence": "MIT"}}, ["source.licence: unknown key; did you mean license?"]),
-        ({"output": {"strides": [8]}}, ["output: needs a format, one of yolox, yolov5, yolov8, ssd"]),
+        ({"output": {"strides": [8]}}, [f"output: needs a format, one of {', '.join(OUTPUTS)}"]),
     ],
 )  # fmt: skip
 def test_a_wrong_model_file_is_explained(more: dict[str, Any], expected: list[str], problems: Problems) -> None:
@@ -183,7 +184,7 @@ def test_a_long_value_is_cut(problems: Problems) -> None:
         ({"kind": "filter", "min_confidnce": 1}, "min_confidnce: unknown key; did you mean min_confidence?"),
         ({"kind": "filtr"}, "unknown kind 'filtr'; did you mean filter?"),
         ({"kind": "detect"}, "model: this key is required"),
-        ({"kind": "detect", "model": "m", "backends": ["onnx"]}, "backends[0]: must be one of openvino, onnxruntime"),
+        ({"kind": "detect", "model": "m", "backends": ["onnx"]}, "backends[0]: must be one of tensorrt, openvino"),
         ({"kind": "detect", "model": "m", "backends": ["openvino", "openvino"]}, "openvino is listed twice"),
         ({"kind": "filter", "min_area_px": 9, "max_area_px": 3}, "min_area_px 9 is more than max_area_px 3"),
         ({"kind": "filter", "classes": []}, "classes: has 0 items, must have at least 1"),

@@ -1,5 +1,6 @@
 """Checks the choice of a runtime: in order, with every reason kept."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,18 @@ def test_candidates_are_tried_in_order_and_every_reason_is_kept() -> None:
     chosen = select(MODEL, [*order, "Good"], LoadOptions(), _believe)
     assert chosen.backend == "Good"
     assert chosen.passed_over == tuple((name, REASONS[name]) for name in order)
+
+
+def test_a_runtime_that_failed_is_a_warning_and_one_that_is_absent_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    """A box without a GPU is not warned of that at every start."""
+    with caplog.at_level(logging.INFO):
+        select(MODEL, ["Absent", "OtherFormat", "Unavailable", "Good"], LoadOptions(), _believe)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [
+        ("INFO", f"model m: Absent passed over: {REASONS['Absent']}"),
+        ("INFO", f"model m: OtherFormat passed over: {REASONS['OtherFormat']}"),
+        ("WARNING", f"model m: Unavailable passed over: {REASONS['Unavailable']}"),
+    ]
 
 
 def _refuse_onnx(name: str, file: ModelFile, engine: Engine) -> str:

@@ -352,3 +352,19 @@ def _overlap(one: Array, other: Array) -> float:
     sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     common = float(np.prod(np.maximum(sides, 0)))
     return common / float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - common)
+
+
+@pytest.mark.parametrize("column", [2, 5], ids=["box", "keypoint"])
+def test_an_object_with_a_number_that_is_none_takes_its_keypoints_along(column: int) -> None:
+    """It is left out; the keypoints of the others stay theirs."""
+    options: dict[str, Any] = {"keypoints": 2}
+    outputs = _random_outputs(options, 8)
+    outputs["scores"][...] = 0.0
+    outputs["scores"][0, [3, 4, 5], 1] = 0.9, 0.8, 0.7
+    whole = _build(format="priors", **options)(outputs, LETTERBOX)
+    outputs["boxes"][0, 4, column] = np.nan
+    found = _build(format="priors", **options)(outputs, LETTERBOX)
+    assert (len(whole), len(found)) == (3, 2)
+    assert whole.keypoints is not None
+    assert found.keypoints is not None
+    assert np.array_equal(found.keypoints, whole.keypoints[[0, 2]])

@@ -38,6 +38,7 @@ def add_to(subparsers: Any) -> None:
         choices=["f32", "f16", "bf16", "int8"],
         help="default: f32, and int8 if there is",
     )
+    parser.add_argument("--device", help="in a runtime's words, such as GPU; default: each runtime's own")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=_verify)
 
@@ -61,7 +62,8 @@ def _verify(options: argparse.Namespace) -> int:
         shown = f"verified against {truth.source}: {truth.figure}" if truth else "unverified: made without ground truth"
         print(f"{bundle.spec.name}: {len(golden.file.images)} golden pictures, {golden.objects} objects, {shown}")
         print(_HEAD)
-    rows = verify(bundle, golden, options.backend or list(BACKENDS), precisions, _nothing if options.json else _print)
+    tell = _nothing if options.json else _print
+    rows = verify(bundle, golden, options.backend or list(BACKENDS), precisions, tell, options.device)
     named = options.backend or options.all_backends
     judged = [row for row in rows if named or row.file]
     serve = {(row.backend, row.asked) for row in judged if row.passed}
