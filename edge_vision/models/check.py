@@ -26,6 +26,8 @@ from edge_vision.models.refused import REFUSED
 
 _DTYPES: Final = {"float32": "float32", "float16": "float32", "uint8": "uint8", "int8": "uint8"}
 """What preprocessing makes for an input of that type."""
+_CHANNELS_LAST: Final = frozenset({"tensorflow", "savedmodel"})
+"""Formats that do not tell their input, of frameworks that keep the channels last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,8 @@ def input_shape(path: Path, graph: Graph, size: tuple[int, int] | None) -> tuple
         if size is None:
             msg = f"{path}: {graph.format} does not tell the size of its input: say --input-size WIDTH,HEIGHT"
             raise ModelError(msg)
-        return 1, 3, size[1], size[0]
+        last = graph.format in _CHANNELS_LAST
+        return (1, size[1], size[0], 3) if last else (1, 3, size[1], size[0])
     (spec,) = graph.inputs
     shape = list(spec.shape)
     last = len(shape) == 4 and shape[3] in (1, 3)  # noqa: PLR2004 - batch, height, width, channels
