@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ from edge_vision.models.refused import REFUSED
 
 _DTYPES: Final = {"float32": "float32", "float16": "float32", "uint8": "uint8", "int8": "uint8"}
 """What preprocessing makes for an input of that type."""
+_AT_ONCE: Final = 2
+"""Trials side by side: more would only be slower on the boxes this is for, and each holds the whole model."""
 _CHANNELS_LAST: Final = frozenset({"tensorflow", "savedmodel"})
 """Formats that do not tell their input, of frameworks that keep the channels last."""
 
@@ -189,7 +192,8 @@ def readers(path: Path, format_: str, backends: Sequence[str]) -> list[str]:
 
 
 def _rows(file: ModelFile, graph: Graph, names: list[str], bundle: Bundle | None) -> tuple[Row, ...]:
-    return tuple(_row(name, file, graph, bundle) for name in names)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # each waits for a process of its own
+        return tuple(pool.map(lambda name: _row(name, file, graph, bundle), names))
 
 
 def _row(name: str, file: ModelFile, graph: Graph, bundle: Bundle | None) -> Row:
