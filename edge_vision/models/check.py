@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,10 @@ from edge_vision.models.refused import REFUSED
 
 _DTYPES: Final = {"float32": "float32", "float16": "float32", "uint8": "uint8", "int8": "uint8"}
 """What preprocessing makes for an input of that type."""
+_AT_ONCE: Final = 2
+"""Trials side by side: more would only be slower on the boxes this is for, and each holds the whole model."""
+_CHANNELS_LAST: Final = frozenset({"tensorflow", "savedmodel"})
+"""Formats that do not tell their input, of frameworks that keep the channels last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,8 @@ def input_shape(path: Path, graph: Graph, size: tuple[int, int] | None) -> tuple
         if size is None:
             msg = f"{path}: {graph.format} does not tell the size of its input: say --input-size WIDTH,HEIGHT"
             raise ModelError(msg)
-        return 1, 3, size[1], size[0]
+        last = graph.format in _CHANNELS_LAST
+        return (1, size[1], size[0], 3) if last else (1, 3, size[1], size[0])
     (spec,) = graph.inputs
     shape = list(spec.shape)
     last = len(shape) == 4 and shape[3] in (1, 3)  # noqa: PLR2004 - batch, height, width, channels
@@ -186,7 +192,8 @@ def readers(path: Path, format_: str, backends: Sequence[str]) -> list[str]:
 
 
 def _rows(file: ModelFile, graph: Graph, names: list[str], bundle: Bundle | None) -> tuple[Row, ...]:
-    return tuple(_row(name, file, graph, bundle) for name in names)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # each waits for a process of its own
+        return tuple(pool.map(lambda name: _row(name, file, graph, bundle), names))
 
 
 def _row(name: str, file: ModelFile, graph: Graph, bundle: Bundle | None) -> Row:

@@ -66,12 +66,12 @@ def read_graph(path: Path, format_: str) -> Graph:
 
     Raises ModelError that names the file when it cannot be read, MissingLibraryError without the reader's library.
     """
+    row = _READERS.get(format_)
+    if row is None:  # a SavedModel is a folder
+        return Graph(format_)
     if why := why_not_file(path):
         msg = f"{path}: {why}"
         raise ModelError(msg)
-    row = _READERS.get(format_)
-    if row is None:
-        return Graph(format_)
     try:
         facts = confined(row, {"path": str(path)})
     except BackendUnavailableError as error:

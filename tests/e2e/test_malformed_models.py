@@ -19,7 +19,7 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference import trial
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LEAST = 40
 RUN_S = 60
 
@@ -42,7 +42,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def command(*arguments: str | Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     """The real command, within its limit."""
     words = [sys.executable, "-m", "edge_vision", *map(str, arguments)]
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=250)
 
 
 def tidy(errors: str) -> Iterator[str]:
