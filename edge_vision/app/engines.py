@@ -18,6 +18,7 @@ from edge_vision.inference.batching import BatchingEngine, why_not_batch
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import select
 from edge_vision.inference.slots import Slots
+from edge_vision.inference.trial import admit
 from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
 from edge_vision.models.gate import precision_of
@@ -102,7 +103,7 @@ def load_options(options: DetectOptions, plan: LoadOptions, cameras: int) -> Loa
 
 def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
     load = load_options(options, plan, cameras)
-    chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load))
+    chosen = select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admit)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
     model = ServedModel(bundle.spec.name, chosen.backend, device, precision, bundle.spec.labels)

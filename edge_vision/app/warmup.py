@@ -7,7 +7,9 @@ import numpy as np
 from edge_vision.app.engines import Engines
 from edge_vision.app.pipeline import open_road
 from edge_vision.config.site import Site
+from edge_vision.core.errors import ModelError
 from edge_vision.core.frame import Frame
+from edge_vision.inference.options import DetectOptions
 from edge_vision.runtime.clock import Clock
 
 _GRAY = 114
@@ -25,5 +27,10 @@ def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None
         seen.add(camera.stages)
         go_on()
         image = np.full((360, 640, 3), _GRAY, np.uint8)
-        with open_road(camera, engines, clock) as road:
-            road(Frame(camera.id, 0, clock.now(), clock.monotonic_ns(), 0, image))
+        try:
+            with open_road(camera, engines, clock) as road:
+                road(Frame(camera.id, 0, clock.now(), clock.monotonic_ns(), 0, image))
+        except ModelError as error:
+            folders = [str(options.model) for options in camera.stages if isinstance(options, DetectOptions)]
+            msg = f"{', '.join(folders)}: {error}"
+            raise ModelError(msg) from error

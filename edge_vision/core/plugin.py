@@ -1,6 +1,8 @@
 """How tables of names lead to code: a row is "module:attribute", imported only when used."""
 
 import importlib
+import os
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -13,8 +15,18 @@ def resolve(row: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def _keep_quiet() -> None:
+    """Before any library is imported: none reports to its maker from this process (docs/adr/007)."""
+    # OpenVINO's Python package; without this module it takes the stub that it ships.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # ONNX Runtime 1.31 on Linux sends events and keeps a device id unless told otherwise (onnxruntime#27379);
+    # the second name is the one of onnxruntime#29843.
+    os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import an optional library; raises MissingLibraryError that names the extra which brings it."""
+    _keep_quiet()
     try:
         return importlib.import_module(module)
     except Exception as error:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +25,11 @@ def open_blobs(runtime: str, file: ModelFile) -> Path | None:
     folder = cache_folder() / runtime / hashlib.sha256(parts.encode()).hexdigest()[:32]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if _sums(folder) != _sealed(folder):
-            _log.info("%s: is not as it was written: compiled again", folder)
-            shutil.rmtree(folder)
-            folder.mkdir()
+        sealed = _sealed(folder)
+        for name, checksum in _sums(folder).items():
+            if sealed.get(name) != checksum:
+                _log.info("%s: is not as it was written: compiled again", folder / name)
+                (folder / name).unlink(missing_ok=True)  # another process may be doing the same
     except OSError as error:
         _log.info("%s: compiled models cannot be kept: %s", folder, error.strerror)
         return None
@@ -50,10 +50,9 @@ def _sums(folder: Path) -> dict[str, str]:
     return {part.name: sha256_of(part) for part in sorted(folder.iterdir()) if part.is_file() and part.name != _SEAL}
 
 
-def _sealed(folder: Path) -> object:
+def _sealed(folder: Path) -> dict[str, str]:
     try:
-        return json.loads((folder / _SEAL).read_bytes())
-    except FileNotFoundError:
+        sums = json.loads((folder / _SEAL).read_bytes())
+    except (FileNotFoundError, ValueError):
         return {}
-    except ValueError:
-        return None
+    return sums if isinstance(sums, dict) else {}

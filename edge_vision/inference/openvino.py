@@ -1,6 +1,5 @@
 """OpenVINO on Intel (and other x86) processors, and on Intel's GPUs and NPUs."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -26,7 +25,7 @@ class OpenVino:
     def probe(self) -> Availability:
         """Whether the library imports and sees a device; lists the devices it sees."""
         try:
-            openvino = _library()
+            openvino = require("openvino", "openvino")
         except MissingLibraryError as error:
             return Availability(available=False, reason=str(error))
         try:
@@ -39,7 +38,7 @@ class OpenVino:
 
     def load(self, file: ModelFile, options: LoadOptions) -> "OpenVinoEngine":
         """Read and compile the model. Raises BackendUnavailableError, with the library's own sentence."""
-        openvino = _library()
+        openvino = require("openvino", "openvino")
         core = openvino.Core()
         device = _device(core, options.device)
         try:
@@ -147,7 +146,7 @@ class OpenVinoSession:
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
-        self._openvino = _library()
+        self._openvino = require("openvino", "openvino")
         self._outputs = [(_name(port, number), number) for number, port in enumerate(compiled.outputs)]
         self._bound: Any = None
         self._tensor: Any = None
@@ -165,12 +164,6 @@ class OpenVinoSession:
         except Exception as error:
             msg = f"openvino: {short(error)}"
             raise InferenceError(msg) from error
-
-
-def _library() -> Any:
-    """The openvino package, without the module that reports each import to its maker (docs/adr/007)."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return require("openvino", "openvino")
 
 
 def _name(port: Any, number: int) -> str:

@@ -7,9 +7,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from edge_vision.core.errors import BackendError, BackendUnavailableError, NoBackendError
+from edge_vision.core.errors import BackendError, BackendUnavailableError, ModelError, NoBackendError
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import Engine, LoadOptions
+from edge_vision.core.tensor import Tensors
 from edge_vision.inference.table import backend
 
 _log = logging.getLogger(__name__)
@@ -33,12 +34,14 @@ def select(
     candidates: Sequence[str],
     options: LoadOptions,
     prove: Callable[[str, ModelFile, Engine], ProofT],
+    admit: Callable[[str, ModelFile, LoadOptions], None] = lambda _name, _file, _options: None,
 ) -> Selected[ProofT]:
     """Load the model on the first candidate that can serve it as asked, and that `prove` accepts.
 
     A candidate is a runtime with each file it can read, in the order of the bundle. `prove` gets the runtime's name,
     the file and the engine, and raises ParityError when the engine sees something else than the reference. Raises
-    NoBackendError with every reason when none is left.
+    NoBackendError with every reason when none is left. `admit` may keep a file out of this process: it raises
+    BackendError before the file is loaded.
     """
     passed_over: list[tuple[str, str]] = []
     for name in candidates:
@@ -49,6 +52,7 @@ def select(
             files, reasons = (), [str(error)]
         for file in files:
             try:
+                admit(name, file, options)
                 engine = load(name, file, options)
                 proof = prove(name, file, engine)
             except BackendError as error:
@@ -95,8 +99,25 @@ def usable_files(name: str, model: ModelSpec, precision: str) -> tuple[ModelFile
 def load(name: str, file: ModelFile, options: LoadOptions) -> Engine:
     """Load a file on a runtime and make its first inference. Raises BackendError."""
     engine = backend(name).load(file, options)
-    # The first inference, on this thread: some runtimes find out only now, others must not make theirs at once.
+    first_answer(engine, file)
+    return engine
+
+
+def first_answer(engine: Engine, file: ModelFile) -> Tensors:
+    """The outputs for a blank picture; raises ModelError when there are none or one holds a NaN.
+
+    The first inference, on this thread: some runtimes find out only now, others must not make theirs at once.
+    """
     blank = np.zeros(file.input_shape, file.input_dtype)
     with engine.open_session() as session:
-        session.infer({engine.inputs[0].name: blank})
-    return engine
+        outputs = session.infer({engine.inputs[0].name: blank})
+        if not outputs:
+            msg = f"{file.path}: has no output"
+            raise ModelError(msg)
+        for name, value in outputs.items():
+            share = np.isnan(value).mean() if value.size and value.dtype.kind == "f" else 0.0
+            if share:
+                what = f"{share:.0%} of its output {name} for a blank picture are not numbers (NaN)"
+                msg = f"{file.path}: {what}: the weights are damaged, or overflow in this precision"
+                raise ModelError(msg)
+        return {name: np.array(value) for name, value in outputs.items()}

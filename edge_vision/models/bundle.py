@@ -8,7 +8,9 @@ from edge_vision.core.files import sha256_of, why_not_file, why_not_folder
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.schema_errors import validate
 from edge_vision.models.golden import Golden, read_golden
-from edge_vision.models.options import COMPANIONS, BundleFile, Parity, WeightsFile
+from edge_vision.models.options import COMPANIONS, FORMATS, BundleFile, Parity, WeightsFile
+from edge_vision.models.recognize import recognize
+from edge_vision.models.refused import REFUSED
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 
@@ -116,6 +118,8 @@ def _check_weights(weights: WeightsFile, folder: Path, document: Document, numbe
     path = folder / weights.path
     if why := (why_not_folder if weights.format == "savedmodel" else why_not_file)(path):
         return [document.problem(("files", number, "path"), f"{path}: {why}")]
+    if why := _why_not_format(path, weights.format):
+        return [document.problem(("files", number, "format"), f"{path}: {why}")]
     sums = [("sha256", path, weights.sha256)]
     if weights.companion is not None:
         companion = folder / weights.companion
@@ -132,3 +136,16 @@ def _check_weights(weights: WeightsFile, folder: Path, document: Document, numbe
                 document.problem(("files", number, key), f"{part} has sha256 {actual}, not the one written here")
             )
     return problems
+
+
+def _why_not_format(path: Path, format_: str) -> str:
+    """Why a file cannot be of a format, by its content; nothing when it is, or when the content does not tell."""
+    found = recognize(path)
+    if found.kind in REFUSED:
+        return f"is {found.detail}, not {format_}: {REFUSED[found.kind].remedy}"
+    if found.kind in FORMATS and found.kind != format_:
+        return f"is {found.detail} by its content, not {format_}"
+    telling = "known here" not in found.detail and found.detail != "is empty"
+    if found.kind == "unknown" and telling:  # a web page, a pointer of Git LFS, a program
+        return f"is {found.detail}, not {format_}"
+    return ""

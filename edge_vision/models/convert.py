@@ -10,13 +10,13 @@ from typing import Final
 
 from edge_vision.core.errors import ConfigError, ModelError
 from edge_vision.core.model import ModelFile
+from edge_vision.core.plugin import require
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load
 from edge_vision.inference.shapes import short
 from edge_vision.inference.table import backend
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.derive import Made, golden_of, prove_new, readers_of, refuse_double, source_of, stage, workshop
-from edge_vision.models.openvino_tools import openvino_tools
 from edge_vision.models.record import REFERENCES
 from edge_vision.models.verify import Row
 
@@ -89,7 +89,7 @@ def convert(bundle: Bundle, wanted: Conversion) -> Converted:
 
 
 def _to_openvino(source: ModelFile, path: Path, wanted: Conversion) -> str:
-    openvino = openvino_tools("openvino", "openvino")
+    openvino = require("openvino", "openvino")
     try:
         network = openvino.Core().read_model(str(source.path))
         openvino.save_model(network, str(path), compress_to_fp16=wanted.precision == "f16")

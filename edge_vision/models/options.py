@@ -101,6 +101,10 @@ class Provenance(Options):
     license: str | None = Field(None, description="License of the weights.")
     url: str | None = Field(None, description="Where they were taken from.")
     script: str | None = Field(None, description="What made them.")
+    file: str | None = Field(None, description="Name of the file that was imported.")
+    imported_with: str | None = Field(None, description="What imported it, with versions.")
+    assumed: tuple[str, ...] = Field((), description="Keys whose values no file told and nobody has confirmed.")
+    tried: tuple[str, ...] = Field((), description="What became of the axes that the file leaves open.")
 
 
 class Evaluation(Options):

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from edge_vision.core.errors import EdgeVisionError, ModelError
 from edge_vision.core.model import ModelFile
+from edge_vision.core.plugin import require
 from edge_vision.inference.shapes import short
 from edge_vision.models.calibration import Calibration
-from edge_vision.models.openvino_tools import openvino_tools
 from edge_vision.models.scope import Layer, Scope
 
 _WEIGHTED: Final = frozenset(
@@ -29,8 +29,8 @@ class NncfQuantizer:
 
     def __init__(self) -> None:
         """Find the libraries. Raises MissingLibraryError."""
-        self._openvino: Any = openvino_tools("openvino", "openvino")
-        self._nncf: Any = openvino_tools("nncf", "quantize")
+        self._openvino: Any = require("openvino", "openvino")
+        self._nncf: Any = require("nncf", "quantize")
         self.maker = f"nncf {self._nncf.__version__}"
 
     def quantize(self, source: ModelFile, scope: Scope, calibration: Calibration, target: Path) -> None:

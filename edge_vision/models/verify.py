@@ -7,6 +7,7 @@ from edge_vision.core.errors import BackendError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load, usable_files
+from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.gate import Verdict, precision_of, prove
 from edge_vision.models.golden import Golden
@@ -59,9 +60,10 @@ def _rows(bundle: Bundle, golden: Golden, name: str, options: LoadOptions) -> li
 
 
 def judge(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: LoadOptions) -> Row:
-    """Prove one runtime with one file as it would be loaded."""
+    """Prove one runtime with one file, as asked for."""
     path, coarser = bundle.path_of(file), precision_of(file, options.precision)
     try:
+        admit(name, file, options)
         verdict = prove(bundle, golden, file, load(name, file, options), options.precision)
     except BackendError as error:
         return Row(name, path, options.precision, coarser, str(error))

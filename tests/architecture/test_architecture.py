@@ -178,6 +178,18 @@ def test_heavy_libraries_are_not_imported_to_check_a_site(what: str, forbidden: 
     assert set(loaded) & set(forbidden) == set()
 
 
+def test_runtimes_are_imported_in_one_place() -> None:
+    """`core.plugin.require` keeps them from reporting to their makers; an import past it would not."""
+    loud = {"onnxruntime", "openvino", "nncf"}
+    found = {
+        f"{_name(file)}: {name}"
+        for file in MODULES
+        for name in _imported(_tree(file))
+        if name.partition(".")[0] in loud
+    }
+    assert found == set()
+
+
 def test_every_error_has_its_sentence_and_its_place_in_the_tree() -> None:
     """The docstring of core/errors.py draws the tree as it is, built-in parents included."""
     classes = [

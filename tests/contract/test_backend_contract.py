@@ -1,5 +1,6 @@
 """Every runtime keeps the contract of `Backend`, `Engine` and `Session`, on a real network and a real picture."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from conftest import ROOT
 from numpy.typing import NDArray
 
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, ModelError, NoBackendError
@@ -223,8 +225,11 @@ def test_openvino_reads_its_own_format_too(data: Path, bundle: Bundle, dog: Mode
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_importing_a_runtime_starts_no_thread_and_calls_nobody(name: str) -> None:
-    """A daemon in a plant sends its messages where its site file says, and nothing anywhere else."""
+def test_importing_a_runtime_starts_no_thread_and_calls_nobody(name: str, tmp_path: Path) -> None:
+    """A daemon in a plant sends its messages where its site file says, and nothing anywhere else.
+
+    A runtime that reports to its maker also keeps an identifier of the machine in the user's folders.
+    """
     code = (
         "import sys, threading\n"
         "from edge_vision.inference.table import backend\n"
@@ -233,5 +238,11 @@ def test_importing_a_runtime_starts_no_thread_and_calls_nobody(name: str) -> Non
         "telemetry = sorted(name for name, module in sys.modules.items() if 'telemetry' in name and module)\n"
         "print(left, [name for name in telemetry if name.startswith('openvino_telemetry')])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    own = {key: value for key, value in os.environ.items() if "TELEMETRY" not in key}
+    places = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    command = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=60, env={**own, **places}, cwd=ROOT
+    )
     assert done.stdout == "[] []\n"
+    assert [str(left) for left in tmp_path.rglob("*") if left.is_file()] == []

@@ -69,13 +69,13 @@ def measure(edge_vision: Start, proven: Path, data: Path, new: Path, tool: str) 
 def test_onnxruntime_leaves_layers_out_until_the_gate_accepts(
     data: Path, proven: Path, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Every layer in int8 halves the accuracy and is refused; without the touchy ones it passes and is written."""
+    """Every layer in int8 costs much accuracy and is refused; without the touchy ones it passes and is written."""
     new, before = tmp_path / "made" / "int8", snapshot(proven)
     facts = measure(edge_vision, proven, data, new, "onnxruntime")
     first, last = facts["attempts"][0], facts["attempts"][-1]
     assert first["scope"] == "every layer"
     assert "sees something else at int8" in first["rows"][0]["reason"]
-    assert first["accuracy"]["ap"] < 0.2
+    assert first["accuracy"]["ap"] < facts["accuracy"]["ap"] - 0.03
     decisive = last["rows"][0]
     assert (decisive["backend"], decisive["file"]) == ("onnxruntime", "yolox_nano_int8.onnx")
     assert (decisive["precision"], decisive["reason"]) == ("int8", "")

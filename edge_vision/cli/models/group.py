@@ -2,9 +2,24 @@
 
 from typing import Any
 
-from edge_vision.cli.models import bench, build, convert, evaluation, golden, list_models, pull, quantize, verify
+from edge_vision.cli.models import (
+    bench,
+    build,
+    check,
+    convert,
+    evaluation,
+    golden,
+    import_model,
+    list_models,
+    pull,
+    quantize,
+    show,
+    verify,
+)
 
-_SUBCOMMANDS = (golden, verify, evaluation, quantize, convert, bench, pull, list_models, build)
+_SUBCOMMANDS = (
+    pull, list_models, import_model, check, show, golden, verify, evaluation, bench, quantize, convert, build,
+)  # fmt: skip
 
 
 def add_to(subparsers: Any) -> None:

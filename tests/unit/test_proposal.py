@@ -1,0 +1,145 @@
+"""Output formats are told from real outputs, inputs from shapes and metadata, nodes from what runtimes say."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_vision.core.tensor import TensorSpec
+from edge_vision.models.culprit import _shortest, named
+from edge_vision.models.graph import Graph, Node
+from edge_vision.models.proposal import assumed, conventional, guesses, input_section, told_by
+
+SIZE = (64, 96)
+CELLS = 8 * 12 + 4 * 6 + 2 * 3
+RANDOM = np.random.default_rng(5)
+
+
+def offsets(*shape: int) -> Any:
+    """Numbers as an untrained head gives them."""
+    return RANDOM.normal(0, 1, shape).astype(np.float32)
+
+
+def pixels(*shape: int) -> Any:
+    """Centers all over the picture."""
+    made = offsets(*shape)
+    made[..., :2] = RANDOM.uniform(0, 64, made[..., :2].shape)
+    return made
+
+
+def corners(count: int) -> Any:
+    """Boxes in 0..1."""
+    made = RANDOM.uniform(0, 0.5, (1, count, 4)).astype(np.float32)
+    made[..., 2:] += 0.5
+    return made
+
+
+def scores(count: int, columns: int) -> Any:
+    """Numbers in 0..1."""
+    return RANDOM.uniform(0, 1, (1, count, columns)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "outputs,labels,options,classes",
+    [
+        ({"o": offsets(1, CELLS, 9)}, None, {"format": "yolox", "strides": [8, 16, 32]}, 4),
+        ({"o": pixels(1, CELLS, 9)}, None, {"format": "yolov5"}, 4),
+        ({"o": pixels(1, 3 * CELLS, 9)}, 4, {"format": "yolov5"}, 4),
+        ({"o": offsets(1, 7, CELLS)}, None, {"format": "yolov8"}, 3),
+        ({"o": offsets(1, 7, CELLS + 2), "p": offsets(1, CELLS, 9)}, None, {"format": "yolox", "output": "p"}, 4),
+        ({"o": offsets(1, CELLS + 1, 9)}, None, {"format": "yolox", "strides": [8, 16, 32, 64]}, 4),
+        ({"o": offsets(1, 1, 200, 7)}, 2, {"format": "ssd"}, None),
+        ({"b": corners(50), "s": scores(50, 2)}, None, {"format": "scores_boxes", "first_class": 1, "boxes": "b"}, 1),
+        ({"b": corners(50), "s": scores(50, 3)}, 3, {"format": "scores_boxes", "first_class": 0, "scores": "s"}, 3),
+        ({"b": offsets(1, 50, 4), "s": scores(50, 3)}, 2, {"format": "priors", "first_class": 1}, 2),
+        ({"b": offsets(1, 50, 4), "s": offsets(1, 50, 3)}, 2, {"format": "priors", "activation": "softmax"}, 2),
+    ],
+)
+def test_formats_are_told_from_outputs(
+    outputs: dict[str, Any], labels: int | None, options: dict[str, Any], classes: int | None
+) -> None:
+    """By shapes, and where those are the same by the numbers."""
+    best = guesses(outputs, SIZE, labels)[0]
+    assert {key: best.options.get(key) for key in options} == options
+    assert best.classes == classes
+
+
+def test_labels_that_do_not_fit_rule_a_format_out() -> None:
+    """Rather nothing than a decoder that reads other columns."""
+    assert guesses({"o": offsets(1, CELLS, 9)}, SIZE, 5) == []
+    assert guesses({"o": offsets(1, 100, 9)}, SIZE, None) == []
+
+
+def test_known_priors_are_filled_in() -> None:
+    """UltraFace at 320x240 has 4420."""
+    outputs = {"b": offsets(1, 4420, 4), "s": scores(4420, 2)}
+    (best,) = guesses(outputs, (320, 240), 1)
+    assert best.options["strides"] == [8, 16, 32, 64]
+    assert best.options["clip"] is True
+
+
+@pytest.mark.parametrize(
+    "shape,dtype,section",
+    [
+        ((1, 3, 240, 320), "float32", {"size": [320, 240]}),
+        ((1, 240, 320, 3), "uint8", {"size": [320, 240], "layout": "nhwc", "dtype": "uint8"}),
+        ((1, 1, 24, 94), "float32", {"size": [94, 24], "color": "gray"}),
+    ],
+)
+def test_an_input_is_told_from_its_shape(shape: tuple[int, ...], dtype: str, section: dict[str, Any]) -> None:
+    """Size, layout and the number of channels."""
+    assert input_section(shape, dtype) == section
+
+
+def test_what_is_known_is_not_assumed() -> None:
+    """Told keys, and keys that mean nothing here, are no guesses."""
+    section: dict[str, Any] = {"size": [320, 240], "dtype": "uint8", "color": "bgr"}
+    section |= conventional(section, "scores_boxes")
+    assert section == {"size": [320, 240], "dtype": "uint8", "color": "bgr", "resize": "stretch"}
+    assert assumed(section, ["input.color"]) == ["input.resize"]
+    gray = {"color": "gray", **conventional({"color": "gray"}, "priors")}
+    assert (gray["mean"], gray["std"]) == ([127.0], [128.0])
+
+
+def test_metadata_of_exporters() -> None:
+    """Names by number or in a list; rubbish is no label, and is not run."""
+    told = told_by(Graph("onnx", metadata={"names": "{0: 'a', 1: 'b'}", "imgsz": "[96, 64]"}))
+    assert (told.labels, told.size) == (("a", "b"), (64, 96))
+    assert told_by(Graph("openvino", metadata={"labels": "stop_sign car"})).labels == ("stop sign", "car")
+    assert told_by(Graph("onnx", metadata={"names": "__import__('os').abort()"})).labels is None
+    assert told_by(Graph("onnx", metadata={"names": "{1: 'a'}"})).labels is None
+
+
+GRAPH = Graph(
+    "onnx",
+    (TensorSpec("images", (1, 3, 64, 64), "float32"),),
+    nodes=(
+        Node("/stem/Conv", "Conv"),
+        Node("245", "Relu"),
+        Node("/head/Pool_1", "GlobalAveragePool"),
+        Node("x", "Acme"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "reason,name",
+    [
+        ("Node [GlobalAveragePool@ai.onnx]:(onnx_node!/head/Pool_1) parse error: OpenCV", "/head/Pool_1"),
+        ("> Node [Relu@ai.onnx]:(onnx_node_output_0!245) parse error", "245"),
+        ("Non-zero status code returned while running Conv node. Name:'/stem/Conv' Status Message", "/stem/Conv"),
+        ("No conversion rule found for operations: com.acme.Acme", "x"),
+        ("Could not find an implementation for Relu(1) at line 245 of graph.cc", None),
+    ],
+)
+def test_runtimes_name_the_node(reason: str, name: str | None) -> None:
+    """In their own ways; a number in a message is no name."""
+    found = named(GRAPH, reason)
+    assert (None if found is None else found.name) == name
+
+
+@pytest.mark.parametrize("bad", [1, 2, 3, 4])
+def test_halving_finds_the_first_node_that_fails(bad: int) -> None:
+    """Whichever it is; none when the whole graph runs."""
+    assert _shortest(GRAPH, lambda count: count >= bad) == GRAPH.nodes[bad - 1]
+    assert _shortest(GRAPH, lambda _count: False) is None
