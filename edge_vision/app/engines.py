@@ -21,10 +21,10 @@ from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import Selected, select
 from edge_vision.inference.slots import Slots
 from edge_vision.inference.trial import admit
-from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
-from edge_vision.models.gate import precision_of
-from edge_vision.models.verdicts import proven
+from edge_vision.models.proof.agreement import Agreement
+from edge_vision.models.proof.gate import precision_of
+from edge_vision.models.proof.verdicts import proven
 from edge_vision.preprocess.options import InputOptions
 from edge_vision.runtime.clock import SystemClock
 

@@ -13,9 +13,9 @@ from conftest import Start
 from proven import add_file, make_proven, reread, snapshot
 
 from edge_vision.core.errors import ModelError
-from edge_vision.models.calibration import Calibration, pick_pictures
-from edge_vision.models.quantize import Order, quantize
-from edge_vision.models.scope import SCOPES
+from edge_vision.models.making.calibration import Calibration, pick_pictures
+from edge_vision.models.making.quantize import Order, quantize
+from edge_vision.models.making.scope import SCOPES
 
 pytest.importorskip("onnx")
 
@@ -236,7 +236,7 @@ def test_a_bundle_without_golden_data_is_refused_with_the_remedy(
 
 def test_a_tool_that_cannot_is_told_in_its_own_words(data: Path, proven: Path, tmp_path: Path) -> None:
     """A damaged file is no source; the message names it."""
-    from edge_vision.models.quantize_onnx import OnnxQuantizer
+    from edge_vision.models.making.quantize_onnx import OnnxQuantizer
 
     bundle = reread(proven)
     folder = tmp_path / "bundle"

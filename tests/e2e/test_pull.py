@@ -19,9 +19,9 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load, usable_files
 from edge_vision.models.bundle import read_bundle
-from edge_vision.models.catalog import read_catalog
-from edge_vision.models.record import find_pictures, look
-from edge_vision.models.truth import Labeled
+from edge_vision.models.catalog.entries import read_catalog
+from edge_vision.models.proof.record import find_pictures, look
+from edge_vision.models.proof.truth import Labeled
 
 PACKAGE = Path(edge_vision_package.__file__).parent
 SLOW = Fault(piece=1 << 16, pause_s=0.03)

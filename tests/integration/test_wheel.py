@@ -32,4 +32,4 @@ def test_the_demo_runs_from_an_installed_wheel(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "yolox_nano/yolox_nano.onnx" in done.stdout
-    assert (site / "edge_vision/models/catalog.yaml").is_file()
+    assert (site / "edge_vision/models/catalog/catalog.yaml").is_file()

@@ -6,8 +6,8 @@ import pytest
 
 from edge_vision.core.errors import ModelError
 from edge_vision.core.tensor import TensorSpec
-from edge_vision.models.check import input_dtype, input_shape
-from edge_vision.models.graph import Graph, read_graph
+from edge_vision.models.intake.check import input_dtype, input_shape
+from edge_vision.models.reading.graph import Graph, read_graph
 
 IR = """<net name="n" version="{version}"><layers>
 <layer id="0" name="in" type="Parameter"><data shape="?,3,-1,1..640" element_type="u8"/>

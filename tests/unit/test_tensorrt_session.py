@@ -21,15 +21,15 @@ from edge_vision.app.ahead import build_ahead, complete
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, ModelError
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference import cuda as cuda_module
-from edge_vision.inference import engine_cache
 from edge_vision.inference.batching import why_not_batch
 from edge_vision.inference.options import BatchingOptions, DetectOptions
-from edge_vision.inference.tensorrt import TensorRt, TensorRtEngine
-from edge_vision.inference.tensorrt_builder import Profile, key_of
-from edge_vision.inference.tensorrt_library import find_library
-from edge_vision.models import verdicts
+from edge_vision.inference.tensorrt import cuda as cuda_module
+from edge_vision.inference.tensorrt import engine_cache
+from edge_vision.inference.tensorrt.backend import TensorRt, TensorRtEngine
+from edge_vision.inference.tensorrt.builder import Profile, key_of
+from edge_vision.inference.tensorrt.library import find_library
 from edge_vision.models.bundle import read_bundle
+from edge_vision.models.proof import verdicts
 from edge_vision.testing.contracts import check_engine, check_probe
 
 SHAPE = (1, 3, 4, 5)

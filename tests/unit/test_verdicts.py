@@ -11,9 +11,9 @@ import yaml
 
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.select import load
-from edge_vision.models import verdicts
 from edge_vision.models.bundle import Bundle, read_bundle
-from edge_vision.models.gate import Verdict
+from edge_vision.models.proof import verdicts
+from edge_vision.models.proof.gate import Verdict
 
 F32 = LoadOptions()
 

@@ -11,11 +11,11 @@ from edge_vision.core.tensor import TensorSpec
 from edge_vision.runtime.quarantine import confined
 
 _READERS: Final = {
-    "onnx": "edge_vision.models.graph_onnx:describe",
-    "openvino": "edge_vision.models.graph_ir:describe",
-    "tflite": "edge_vision.models.graph_tflite:describe",
-    "caffe": "edge_vision.models.graph_text:describe_caffe",
-    "darknet": "edge_vision.models.graph_text:describe_darknet",
+    "onnx": "edge_vision.models.reading.graph_onnx:describe",
+    "openvino": "edge_vision.models.reading.graph_ir:describe",
+    "tflite": "edge_vision.models.reading.graph_tflite:describe",
+    "caffe": "edge_vision.models.reading.graph_text:describe_caffe",
+    "darknet": "edge_vision.models.reading.graph_text:describe_darknet",
 }
 
 

@@ -12,10 +12,10 @@ from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, Postprocessor
-from edge_vision.models.agreement import Agreement, compare
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.golden import Answer, Golden
 from edge_vision.models.options import Tolerance
+from edge_vision.models.proof.agreement import Agreement, compare
 from edge_vision.postprocess.options import Thresholds
 from edge_vision.postprocess.table import build_postprocessor
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor

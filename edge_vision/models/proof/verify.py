@@ -9,8 +9,8 @@ from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load, usable_files
 from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.gate import Verdict, precision_of, prove
 from edge_vision.models.golden import Golden
+from edge_vision.models.proof.gate import Verdict, precision_of, prove
 
 
 @dataclass(frozen=True, slots=True)

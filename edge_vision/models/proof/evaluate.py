@@ -9,8 +9,8 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.select import select
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.record import EVALUATION, find_pictures, look
-from edge_vision.models.truth import Labeled, Precision
+from edge_vision.models.proof.record import EVALUATION, find_pictures, look
+from edge_vision.models.proof.truth import Labeled, Precision
 from edge_vision.postprocess.options import Thresholds
 
 

@@ -14,10 +14,10 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.table import backend
-from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.gate import Verdict, prove
 from edge_vision.models.golden import Golden
+from edge_vision.models.proof.agreement import Agreement
+from edge_vision.models.proof.gate import Verdict, prove
 
 _log = logging.getLogger(__name__)
 

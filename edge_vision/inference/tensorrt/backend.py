@@ -14,11 +14,11 @@ from edge_vision.core.files import sha256_of
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
-from edge_vision.inference import cuda, engine_cache
-from edge_vision.inference.cuda import Gpu, Stream
 from edge_vision.inference.shapes import check_device, check_input, short
-from edge_vision.inference.tensorrt_builder import DTYPES, Profile, computed, key_of
-from edge_vision.inference.tensorrt_library import Library, find_library
+from edge_vision.inference.tensorrt import cuda, engine_cache
+from edge_vision.inference.tensorrt.builder import DTYPES, Profile, computed, key_of
+from edge_vision.inference.tensorrt.cuda import Gpu, Stream
+from edge_vision.inference.tensorrt.library import Library, find_library
 
 _DEVICES = ("GPU", "CUDA")
 _BUILD = "run `edge-vision models build SITE.yaml` on this machine"

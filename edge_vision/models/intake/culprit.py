@@ -11,7 +11,7 @@ from edge_vision.core.errors import BackendError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.trial import try_out
-from edge_vision.models.graph import Graph, Node
+from edge_vision.models.reading.graph import Graph, Node
 from edge_vision.runtime.quarantine import confined
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def _cut(graph: Graph, name: str, file: ModelFile, options: LoadOptions) -> Node
 
         def fails(count: int) -> bool:
             argument = {"path": str(file.path), "count": count, "target": str(piece.path)}
-            if not confined("edge_vision.models.graph_onnx:cut", argument):
+            if not confined("edge_vision.models.reading.graph_onnx:cut", argument):
                 return False
             try:
                 try_out(name, piece, options)

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from edge_vision.core.errors import MissingLibraryError
 from edge_vision.core.plugin import require
-from edge_vision.inference.cuda import Gpu
 from edge_vision.inference.shapes import short
+from edge_vision.inference.tensorrt.cuda import Gpu
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ _MOST_NAMED: Final = 3
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Everything `models/graph.py` wants to know, as JSON. Raises ModelError for a file that is no ONNX model."""
+    """Everything that `graph.py` wants to know, as JSON. Raises ModelError for a file that is no ONNX model."""
     model = _load(path)
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}

@@ -18,12 +18,12 @@ from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.inference.table import BACKENDS, backend
 from edge_vision.inference.trial import try_out
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.culprit import culprit
-from edge_vision.models.gate import decoder_of
-from edge_vision.models.graph import Graph, Node, read_graph
+from edge_vision.models.intake.culprit import culprit
 from edge_vision.models.options import COMPANIONS, FORMATS
-from edge_vision.models.recognize import recognize
-from edge_vision.models.refused import REFUSED
+from edge_vision.models.proof.gate import decoder_of
+from edge_vision.models.reading.graph import Graph, Node, read_graph
+from edge_vision.models.reading.recognize import recognize
+from edge_vision.models.reading.refused import REFUSED
 
 _DTYPES: Final = {"float32": "float32", "float16": "float32", "uint8": "uint8", "int8": "uint8"}
 """What preprocessing makes for an input of that type."""

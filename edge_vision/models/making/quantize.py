@@ -10,10 +10,9 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import resolve
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load
-from edge_vision.models.bench import Entrant, Pace, frames_of, race
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.calibration import Calibration
-from edge_vision.models.derive import (
+from edge_vision.models.making.calibration import Calibration
+from edge_vision.models.making.derive import (
     Made,
     Staged,
     golden_of,
@@ -24,14 +23,15 @@ from edge_vision.models.derive import (
     stage,
     workshop,
 )
-from edge_vision.models.evaluate import Exam, average_precision
-from edge_vision.models.scope import SCOPES, Scope
-from edge_vision.models.truth import Precision
-from edge_vision.models.verify import Row
+from edge_vision.models.making.scope import SCOPES, Scope
+from edge_vision.models.proof.bench import Entrant, Pace, frames_of, race
+from edge_vision.models.proof.evaluate import Exam, average_precision
+from edge_vision.models.proof.truth import Precision
+from edge_vision.models.proof.verify import Row
 
 QUANTIZERS: Final = {
-    "nncf": "edge_vision.models.quantize_nncf:NncfQuantizer",
-    "onnxruntime": "edge_vision.models.quantize_onnx:OnnxQuantizer",
+    "nncf": "edge_vision.models.making.quantize_nncf:NncfQuantizer",
+    "onnxruntime": "edge_vision.models.making.quantize_onnx:OnnxQuantizer",
 }
 """What quantizes, the better first."""
 _SECONDS: Final = 3.0

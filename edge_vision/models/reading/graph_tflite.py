@@ -14,7 +14,7 @@ _WEIGHTS: Final = {"float32": "f32", "float16": "f16", "int8": "int8", "uint8": 
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Everything `models/graph.py` wants to know, as JSON. Raises ModelError for a file that is no TFLite model."""
+    """Everything that `graph.py` wants to know, as JSON. Raises ModelError for a file that is no TFLite model."""
     with Path(path).open("rb") as stream:
         head = stream.read(8)
     if head[4:] != _MARK:

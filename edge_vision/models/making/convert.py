@@ -16,9 +16,18 @@ from edge_vision.inference.select import load
 from edge_vision.inference.shapes import short
 from edge_vision.inference.table import backend
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.derive import Made, golden_of, prove_new, readers_of, refuse_double, source_of, stage, workshop
-from edge_vision.models.record import REFERENCES
-from edge_vision.models.verify import Row
+from edge_vision.models.making.derive import (
+    Made,
+    golden_of,
+    prove_new,
+    readers_of,
+    refuse_double,
+    source_of,
+    stage,
+    workshop,
+)
+from edge_vision.models.proof.record import REFERENCES
+from edge_vision.models.proof.verify import Row
 
 TARGETS: Final = ("openvino", "tflite", "tensorrt")
 """What `--to` takes."""

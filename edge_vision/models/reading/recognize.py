@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from edge_vision.core.files import why_not_file, why_not_folder
-from edge_vision.models.protobuf import told_by_fields
+from edge_vision.models.reading.protobuf import told_by_fields
 
 Part: TypeAlias = Literal["model", "graph", "weights"]
 Buffer: TypeAlias = bytes | memoryview

@@ -22,13 +22,13 @@ from edge_vision.core.schema_errors import validate
 from edge_vision.core.tensor import Tensors
 from edge_vision.inference.table import backend
 from edge_vision.inference.trial import Tried, try_out
-from edge_vision.models.axes import try_axes
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.check import input_dtype, input_shape, kept, model_file, readers, recognized, sound
-from edge_vision.models.graph import Graph
+from edge_vision.models.intake.axes import try_axes
+from edge_vision.models.intake.check import input_dtype, input_shape, kept, model_file, readers, recognized, sound
+from edge_vision.models.intake.proposal import Guess, Told, assumed, conventional, guesses, input_section, told_by
 from edge_vision.models.options import BundleFile
-from edge_vision.models.proposal import Guess, Told, assumed, conventional, guesses, input_section, told_by
-from edge_vision.models.record import REFERENCES
+from edge_vision.models.proof.record import REFERENCES
+from edge_vision.models.reading.graph import Graph
 from edge_vision.models.writing import write_bundle
 from edge_vision.postprocess.table import build_postprocessor
 from edge_vision.preprocess.options import InputOptions

@@ -16,8 +16,8 @@ from typing import IO, Any, Final, cast
 from edge_vision import __version__
 from edge_vision.core.errors import DownloadError
 from edge_vision.core.files import cache_folder, sha256_of
-from edge_vision.models.catalog import RemoteFile
-from edge_vision.models.web import opener_for, translated
+from edge_vision.models.catalog.entries import RemoteFile
+from edge_vision.models.catalog.web import opener_for, translated
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.clock import Clock, SystemClock
 from edge_vision.runtime.loops import keep_trying, until

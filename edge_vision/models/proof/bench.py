@@ -16,7 +16,7 @@ from edge_vision.core.protocols import Engine, LoadOptions, Session
 from edge_vision.inference.select import load, usable_files
 from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.gate import Verdict, decoder_of, precision_of, prove
+from edge_vision.models.proof.gate import Verdict, decoder_of, precision_of, prove
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.runtime.clock import SystemClock
 

@@ -12,8 +12,8 @@ from edge_vision.core.errors import EdgeVisionError, ModelError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.inference.shapes import short
-from edge_vision.models.calibration import Calibration
-from edge_vision.models.scope import Layer, Scope
+from edge_vision.models.making.calibration import Calibration
+from edge_vision.models.making.scope import Layer, Scope
 
 _WEIGHTED: Final = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _OPSET: Final = 13

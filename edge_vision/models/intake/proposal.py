@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_vision.core.tensor import Tensors
-from edge_vision.models.graph import Graph
+from edge_vision.models.reading.graph import Graph
 
 _STRIDES: Final = ((8, 16, 32), (8, 16, 32, 64))
 _CONVENTIONS: Final[dict[str, dict[str, Any]]] = {

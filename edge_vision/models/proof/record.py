@@ -22,12 +22,12 @@ from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.select import load, usable_files
 from edge_vision.inference.table import backend
 from edge_vision.inference.trial import admit
-from edge_vision.models.agreement import compare
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.gate import decoder_of
 from edge_vision.models.golden import FOLDER, INDEX, Answer, GoldenFile, GoldenImage, Reference, Verified, pack
 from edge_vision.models.options import Tolerance
-from edge_vision.models.truth import Labeled, Precision, read_expected
+from edge_vision.models.proof.agreement import compare
+from edge_vision.models.proof.gate import decoder_of
+from edge_vision.models.proof.truth import Labeled, Precision, read_expected
 from edge_vision.postprocess.options import Thresholds
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions

@@ -12,8 +12,8 @@ from edge_vision.core.errors import ConfigError, DownloadError
 from edge_vision.core.files import sha256_of, why_not_file, why_not_folder
 from edge_vision.core.options import Url
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.catalog import Entry, RemoteFile
-from edge_vision.models.download import Downloader, Patience, Progress
+from edge_vision.models.catalog.download import Downloader, Patience, Progress
+from edge_vision.models.catalog.entries import Entry, RemoteFile
 from edge_vision.models.writing import write_bundle
 
 Get = Callable[[Entry, RemoteFile, Progress], Path]

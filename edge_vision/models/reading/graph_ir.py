@@ -14,7 +14,7 @@ _OLDEST: Final = 10
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Everything `models/graph.py` wants to know, as JSON. Raises ModelError for a file that is no IR."""
+    """Everything that `graph.py` wants to know, as JSON. Raises ModelError for a file that is no IR."""
     try:
         root = ET.parse(path).getroot()  # noqa: S314 - in a child process with limits, and expat limits entities
     except (ET.ParseError, UnicodeError, ValueError) as error:

@@ -16,7 +16,7 @@ from edge_vision.inference.select import usable_files
 from edge_vision.inference.table import BACKENDS
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.golden import FOLDER, Golden
-from edge_vision.models.verify import Row, judge
+from edge_vision.models.proof.verify import Row, judge
 from edge_vision.models.writing import write_bundle
 
 _INDEX = "model.yaml"

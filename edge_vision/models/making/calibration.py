@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vision.core.frame import Frame
-from edge_vision.models.record import find_pictures, read_picture
+from edge_vision.models.proof.record import find_pictures, read_picture
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
 from edge_vision.runtime.clock import SystemClock
