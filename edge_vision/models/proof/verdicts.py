@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from edge_vision import __version__
+import edge_vision
 from edge_vision.core.files import cache_folder, sha256_of, write_whole
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
@@ -21,6 +21,7 @@ from edge_vision.models.proof.gate import Verdict, prove
 
 _log = logging.getLogger(__name__)
 
+_PACKAGE: Final = Path(edge_vision.__file__).parent
 _STEPS: Final = ("core", "preprocess", "inference", "postprocess", "models")
 
 
@@ -62,7 +63,7 @@ def _key(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: Eng
         "golden": golden.digest,
         "backend": [name, backend(name).probe().version, engine.device, getattr(engine, "digest", "")],
         "options": asdict(options),
-        "versions": [__version__, require("cv2", "cpu").__version__, require("numpy", "cpu").__version__, _code()],
+        "versions": [edge_vision.__version__, require("cv2", "cpu").__version__, require("numpy", "cpu").__version__, _code()],
         "machine": [platform.machine(), _processor()],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -70,10 +71,9 @@ def _key(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: Eng
 
 def _code() -> str:
     """A checksum of the code that a verdict speaks of: an update of it is proven again."""
-    package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for step in _STEPS:
-        for file in sorted((package / step).glob("*.py")):
+        for file in sorted((_PACKAGE / step).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 
