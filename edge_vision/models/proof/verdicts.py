@@ -63,7 +63,11 @@ def _key(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: Eng
         "golden": golden.digest,
         "backend": [name, backend(name).probe().version, engine.device, getattr(engine, "digest", "")],
         "options": asdict(options),
-        "versions": [edge_vision.__version__, require("cv2", "cpu").__version__, require("numpy", "cpu").__version__, _code()],
+        "versions": [
+            edge_vision.__version__,
+            *(require(name, "cpu").__version__ for name in ("cv2", "numpy")),
+            _code(),
+        ],
         "machine": [platform.machine(), _processor()],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
