@@ -5,9 +5,11 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 import yaml
 from catalogued import FOLDERS, real_file
@@ -27,7 +29,7 @@ PACKAGE = Path(edge_vision_package.__file__).parent
 SLOW = Fault(piece=1 << 16, pause_s=0.03)
 """YOLOX-nano takes about two seconds."""
 
-Pull = Callable[..., tuple[int, str, str]]
+Pull = Callable[..., commands.Done]
 
 
 @pytest.fixture
@@ -37,15 +39,9 @@ def cache(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def models(edge_vision: Start, tmp_path: Path, cache: dict[str, str]) -> Pull:
-    """Runs `edge-vision models …` in the test's folder; its exit code, output and errors."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        process = edge_vision("models", *arguments, cwd=tmp_path, env=cache)
-        output, errors = process.communicate(timeout=60)
-        return process.returncode, output, errors
-
-    return run
+def models(tmp_path: Path, cache: dict[str, str]) -> Pull:
+    """Runs `edge-vision models …` in the test's folder."""
+    return partial(commands.models, cwd=tmp_path, env=cache)
 
 
 @pytest.fixture
