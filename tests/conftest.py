@@ -21,6 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGE_VISION_SHARED", ROOT.parent / "shared"))
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a shell has its background jobs, and all their children, ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real models, clips and pictures; skips the test where it is absent."""

@@ -57,7 +57,7 @@ class OpenVino:
             settings["CACHE_DIR"] = str(blobs)
         try:
             if network.is_dynamic():
-                network.reshape(list(file.input_shape))
+                network.reshape(_shape_for(inputs[0], file, options.batch))
             compiled = core.compile_model(network, device, settings)
         except Exception as error:
             msg = f"cannot compile {file.path} for {device} (there are {', '.join(core.available_devices)}): "
@@ -66,6 +66,12 @@ class OpenVino:
             seal_blobs(blobs)
         used = _check_precision(compiled, device, str(settings["INFERENCE_PRECISION_HINT"]))
         return OpenVinoEngine(compiled, inputs, used)
+
+
+def _shape_for(spec: TensorSpec, file: ModelFile, batch: int) -> list[Any]:
+    """The file's shape; with a first axis of 1 to `batch` where that is open and frames are to be gathered."""
+    first, *rest = file.input_shape
+    return [(first, batch) if batch > first and spec.shape[0] == -1 else first, *rest]
 
 
 def _device(core: Any, asked: str | None) -> str:
