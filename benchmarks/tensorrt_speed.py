@@ -21,7 +21,7 @@ from edge_vision.core.errors import EdgeVisionError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.table import backend
-from edge_vision.inference.tensorrt.backend import cuda, engine_cache
+from edge_vision.inference.tensorrt import cuda, engine_cache
 from edge_vision.inference.tensorrt.builder import Profile, build, key_of
 from edge_vision.inference.tensorrt.library import find_library
 

@@ -16,7 +16,8 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import load, usable_files
-from edge_vision.inference.tensorrt.backend import check_precision, cuda, engine_cache
+from edge_vision.inference.tensorrt import cuda, engine_cache
+from edge_vision.inference.tensorrt.backend import check_precision
 from edge_vision.inference.tensorrt.builder import Profile, build, computed, key_of
 from edge_vision.inference.tensorrt.library import Library, find_library
 from edge_vision.models.bundle import Bundle

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 
 from edge_vision.core.errors import BackendUnavailableError, ModelError
 from edge_vision.core.model import ModelFile
-from edge_vision.inference.tensorrt.backend import builder as tensorrt_builder
-from edge_vision.inference.tensorrt.backend import engine_cache
+from edge_vision.inference.tensorrt import builder as tensorrt_builder
+from edge_vision.inference.tensorrt import engine_cache
 from edge_vision.inference.tensorrt.builder import Profile, Steps, build, key_of
 from edge_vision.inference.tensorrt.cuda import Gpu
 from edge_vision.inference.tensorrt.library import Errors, Library, find_library

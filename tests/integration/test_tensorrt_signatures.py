@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 from tensorrt_uses import OWNERS, Use, missing, uses
 
-from edge_vision.inference.tensorrt.backend import cuda
+from edge_vision.inference.tensorrt import cuda
 
 FILES = sorted((ROOT / "edge_vision/inference").glob("tensorrt*.py"))
 GUARDED = {

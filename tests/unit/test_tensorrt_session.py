@@ -23,8 +23,9 @@ from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.batching import why_not_batch
 from edge_vision.inference.options import BatchingOptions, DetectOptions
-from edge_vision.inference.tensorrt.backend import TensorRt, TensorRtEngine, engine_cache
-from edge_vision.inference.tensorrt.backend import cuda as cuda_module
+from edge_vision.inference.tensorrt import cuda as cuda_module
+from edge_vision.inference.tensorrt import engine_cache
+from edge_vision.inference.tensorrt.backend import TensorRt, TensorRtEngine
 from edge_vision.inference.tensorrt.builder import Profile, key_of
 from edge_vision.inference.tensorrt.library import find_library
 from edge_vision.models.bundle import read_bundle

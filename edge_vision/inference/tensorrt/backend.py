@@ -15,7 +15,7 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.inference.shapes import check_device, check_input, short
-from edge_vision.inference.tensorrt.backend import cuda, engine_cache
+from edge_vision.inference.tensorrt import cuda, engine_cache
 from edge_vision.inference.tensorrt.builder import DTYPES, Profile, computed, key_of
 from edge_vision.inference.tensorrt.cuda import Gpu, Stream
 from edge_vision.inference.tensorrt.library import Library, find_library

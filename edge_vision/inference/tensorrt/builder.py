@@ -11,7 +11,7 @@ from edge_vision.core.files import write_whole
 from edge_vision.core.model import ModelFile
 from edge_vision.core.tensor import TensorSpec
 from edge_vision.inference.shapes import check_input, short
-from edge_vision.inference.tensorrt.backend import engine_cache
+from edge_vision.inference.tensorrt import engine_cache
 from edge_vision.inference.tensorrt.cuda import Gpu
 from edge_vision.inference.tensorrt.engine_cache import EngineKey
 from edge_vision.inference.tensorrt.library import Library
