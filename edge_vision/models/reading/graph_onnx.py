@@ -1,7 +1,9 @@
 """Reads ONNX graphs, and cuts them short to find the node a runtime stumbles over."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import math
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -227,9 +229,10 @@ def _precision(graph: Any) -> str:
         node.op_type.startswith(("QLinear", "QuantizeLinear", "ConvInteger", "MatMulInteger")) for node in graph.node
     ):
         return "int8"
-    sizes: Mapping[int, int] = {}
-    sizes = {kind: sum(len(one.raw_data) for one in graph.initializer if one.data_type == kind) for kind in (1, 10)}
-    return "f16" if sizes[onnx.TensorProto.FLOAT16] > sizes[onnx.TensorProto.FLOAT] else "f32"
+    values: Counter[int] = Counter()
+    for one in graph.initializer:  # their number is told by the shape, wherever the values are kept
+        values[one.data_type] += math.prod(one.dims)
+    return "f16" if values[onnx.TensorProto.FLOAT16] > values[onnx.TensorProto.FLOAT] else "f32"
 
 
 def _shown(node: Any) -> str:
