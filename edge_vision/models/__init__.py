@@ -1,1 +1,1 @@
-"""What a model is: bundles, and the proof that they are whole."""
+"""What a model is: bundles; where they come from (`intake`, `making`, `catalog`), what is in them (`reading`), `proof`."""

@@ -203,6 +203,14 @@ def test_a_session_has_memory_of_the_right_size(cuda: FakeCuda, model: ModelFile
 
 
 @pytest.mark.usefixtures("trt")
+def test_a_tensor_without_a_place_is_an_error(model: ModelFile) -> None:
+    """TensorRT does not take the address; the message names the tensor."""
+    engine = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))
+    with engine.open_session() as session, pytest.raises(InferenceError, match="out has no place on the device"):
+        session.bind("out", np.zeros(60, np.float32), 0)
+
+
+@pytest.mark.usefixtures("trt")
 def test_a_session_gives_everything_back_in_reverse_order(cuda: FakeCuda, model: ModelFile) -> None:
     """Memory, then the context, then event and stream; nothing is freed while the stream still works."""
     engine = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))

@@ -1,4 +1,4 @@
-"""Tries a pipeline and a model on one picture or clip and draws what was seen."""
+"""Takes one picture or clip down the road and draws what was seen: a look before a site is written."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,8 +29,8 @@ VIDEO_SUFFIXES: Final = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What to try: a source file, a resolved pipeline with its models, and where the drawing goes."""
+class Preview:
+    """What to look at: a source file, a resolved pipeline with its models, and where the drawing goes."""
 
     input: Path
     output: Path
@@ -40,7 +40,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trial saw: frames, and objects by label over all of them."""
+    """What a preview saw: frames, and objects by label over all of them."""
 
     frames: int
     objects: Counter[str]
@@ -52,21 +52,21 @@ def is_picture(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
 
 
-def run_trial(trial: Trial, progress: Callable[[int, int], None]) -> Outcome:
+def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Outcome:
     """Take every frame down the road and write it with what was seen drawn on it.
 
     `progress` hears the frames done and the frames expected (0 when unknown). Raises SourceError for an input that
     cannot be read, ConfigError for an output that cannot be written, NoBackendError or ModelError for the model.
     """
     clock = SystemClock()
-    source = FileOptions(kind="file", path=trial.input)
-    camera = Camera("try", source, "try", trial.stages, 0)
-    engines = load_engines(Site(Path("try"), "try", (camera,), ()), trial.bundles)
+    source = FileOptions(kind="file", path=preview.input)
+    camera = Camera("try", source, "try", preview.stages, 0)
+    engines = load_engines(Site(Path("try"), "try", (camera,), ()), preview.bundles)
     annotate, objects, frames, backend = Annotator(), Counter[str](), 0, ""
     with ExitStack() as resources:
         road = resources.enter_context(open_road(camera, engines, clock))
-        reader, expected, fps = resources.enter_context(_open_input(trial.input, clock))
-        write = resources.enter_context(_open_output(trial.output, fps))
+        reader, expected, fps = resources.enter_context(_open_input(preview.input, clock))
+        write = resources.enter_context(_open_output(preview.output, fps))
         for frame in iter(reader, None):
             scene = road(frame)
             write(annotate(scene))
