@@ -1,1 +1,4 @@
-"""Step 3: ModelInput → Tensors, on the best runtime this machine has; one module or folder per runtime, and `remote/` for servers."""
+"""Step 3: ModelInput → Tensors, on the best runtime this machine has.
+
+One module or folder per runtime; `remote/` asks servers.
+"""

@@ -1,1 +1,4 @@
-"""What a model is: bundles; where they come from (`intake`, `making`, `catalog`), what is in them (`reading`), `proof`."""
+"""What a model is: bundles, and everything about them.
+
+`reading` says what a file is, `proof` whether it sees; `intake`, `making` and `catalog` are where bundles come from.
+"""
