@@ -12,9 +12,9 @@ from edge_vision.core.errors import ConfigError, ModelError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference.select import load
 from edge_vision.inference.shapes import short
 from edge_vision.inference.table import backend
+from edge_vision.inference.trial import admit, load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.making.derive import (
     Made,
@@ -99,6 +99,7 @@ def convert(bundle: Bundle, wanted: Conversion) -> Converted:
 
 def _to_openvino(source: ModelFile, path: Path, wanted: Conversion) -> str:
     openvino = require("openvino", "openvino")
+    admit("openvino", source, LoadOptions())
     try:
         network = openvino.Core().read_model(str(source.path))
         openvino.save_model(network, str(path), compress_to_fp16=wanted.precision == "f16")
@@ -118,7 +119,7 @@ def _to_tflite(source: ModelFile, path: Path, wanted: Conversion) -> str:
             "psutil ai-edge-litert, then --tool tf/bin/onnx2tf"
         )
         raise ConfigError(msg)
-    name = load("onnxruntime", source, LoadOptions()).inputs[0].name
+    name = load_after_trial("onnxruntime", source, LoadOptions()).inputs[0].name
     folder = path.parent / "onnx2tf"
     folder.mkdir()
     command = [program, "-i", str(source.path.resolve()), "-o", str(folder / "out"), "-kat", name, "-n"]

@@ -10,6 +10,7 @@ from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import resolve
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load
+from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.making.calibration import Calibration
 from edge_vision.models.making.derive import (
@@ -117,7 +118,7 @@ def quantize(bundle: Bundle, order: Order, tell: Callable[[Attempt], None]) -> Q
     name = Path(bundle.path_of(source)).with_name(f"{source.path.stem}_int8{tool.suffix}").as_posix()
     refuse_double(bundle, name)
     with workshop(order.target) as folder:
-        plain = Entrant(tool.backend, source, load(tool.backend, source, LoadOptions()))
+        plain = Entrant(tool.backend, source, load_after_trial(tool.backend, source, LoadOptions()))
         accuracy = None if order.exam is None else average_precision(bundle, order.exam, source, plain.engine)
         attempts: list[Attempt] = []
         paces: tuple[Pace, Pace] | None = None

@@ -13,8 +13,8 @@ from edge_vision.core.errors import BackendError
 from edge_vision.core.frame import Frame, read_only
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions, Session
-from edge_vision.inference.select import load, usable_files
-from edge_vision.inference.trial import admit
+from edge_vision.inference.select import usable_files
+from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.proof.gate import Verdict, decoder_of, precision_of, prove
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
@@ -108,8 +108,7 @@ def _enter(bundle: Bundle, name: str, options: LoadOptions) -> Iterator[tuple[En
     for file in files:
         path, precision = bundle.path_of(file), precision_of(file, options.precision)
         try:
-            admit(name, file, options)
-            engine = load(name, file, options)
+            engine = load_after_trial(name, file, options)
             verdict = None if bundle.golden is None else prove(bundle, bundle.golden, file, engine, options.precision)
         except BackendError as error:
             yield Result(name, path, precision, "not here", str(error))

@@ -8,6 +8,7 @@ from edge_vision.core.errors import ConfigError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.select import select
+from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.proof.record import EVALUATION, find_pictures, look
 from edge_vision.models.proof.truth import Labeled, Precision
@@ -80,7 +81,7 @@ def evaluate(
 
     Raises NoBackendError with every reason when none can.
     """
-    chosen = select(bundle.spec, backends, options, _anything)
+    chosen = select(bundle.spec, backends, options, _anything, admit)
     figures = average_precision(bundle, exam, chosen.file, chosen.engine, progress)
     return Evaluated(
         backend=chosen.backend,

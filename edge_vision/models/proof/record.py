@@ -19,9 +19,9 @@ from edge_vision.core.frame import Frame, read_only
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Engine, LoadOptions
-from edge_vision.inference.select import load, usable_files
+from edge_vision.inference.select import usable_files
 from edge_vision.inference.table import backend
-from edge_vision.inference.trial import admit
+from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.golden import FOLDER, INDEX, Answer, GoldenFile, GoldenImage, Reference, Verified, pack
 from edge_vision.models.options import Tolerance
@@ -154,8 +154,7 @@ def _reference(bundle: Bundle) -> tuple[ModelFile, str, Engine]:
         precision = "int8" if file.precision == "int8" else "f32"
         try:
             if file in usable_files(name, bundle.spec, precision):
-                admit(name, file, LoadOptions(precision))
-                return file, name, load(name, file, LoadOptions(precision))
+                return file, name, load_after_trial(name, file, LoadOptions(precision))
         except BackendError as error:
             reasons.append(f"{file.path.name}: {name}: {error}")
     msg = f"model {bundle.spec.name}: no reference runtime: {'; '.join(reasons)}"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from edge_vision.core.errors import BackendError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference.select import load, usable_files
-from edge_vision.inference.trial import admit
+from edge_vision.inference.select import usable_files
+from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.golden import Golden
 from edge_vision.models.proof.gate import Verdict, precision_of, prove
@@ -63,8 +63,7 @@ def judge(bundle: Bundle, golden: Golden, name: str, file: ModelFile, options: L
     """Prove one runtime with one file, as asked for."""
     path, coarser = bundle.path_of(file), precision_of(file, options.precision)
     try:
-        admit(name, file, options)
-        verdict = prove(bundle, golden, file, load(name, file, options), options.precision)
+        verdict = prove(bundle, golden, file, load_after_trial(name, file, options), options.precision)
     except BackendError as error:
         return Row(name, path, options.precision, coarser, str(error))
     return Row(name, path, options.precision, coarser, verdict.reason, verdict)
