@@ -64,6 +64,7 @@ def admit(name: str, file: ModelFile, options: LoadOptions) -> None:
     path = cache_folder() / "trials" / _key(name, file, options)
     if path.exists():
         return
+    _log.info("%s: tried on %s first, in a process of its own", file.path, name)
     try_out(name, file, options)
     try:
         write_whole(path, b"")

@@ -1,6 +1,7 @@
 """Calls a function in a process of its own, so that one which crashes or hangs takes nobody with it."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pickle
@@ -24,6 +25,7 @@ _CHILD: Final = (
     "from edge_vision.runtime.quarantine import serve; serve()"
 )
 _LONGEST: Final = 200
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def confined(row: str, argument: Mapping[str, Any], limit_s: float = LIMIT_S, memory_mb: int | None = None) -> Any:
@@ -33,7 +35,8 @@ def confined(row: str, argument: Mapping[str, Any], limit_s: float = LIMIT_S, me
     BackendUnavailableError that names the signal or the limit when the process crashes, takes longer than `limit_s`
     or wants more memory than `memory_mb` (default: what the machine has). Blocks no longer than `limit_s`.
     """
-    request = pickle.dumps({"row": row, "argument": dict(argument), "limit_s": limit_s, "memory_mb": memory_mb})
+    limits = {"limit_s": limit_s, "memory_mb": memory_mb, "parent": os.getpid()}
+    request = pickle.dumps({"row": row, "argument": dict(argument), **limits})
     # The child finds this package where the parent did, be it installed or not.
     paths = [path for path in (os.environ.get("PYTHONPATH"), str(_ROOT)) if path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -84,6 +87,7 @@ def serve() -> None:
         os.dup2(2, 1)
         request = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the parent process
         _set_limits(request["limit_s"], request["memory_mb"])
+        _end_with(request["parent"])
         try:
             content = {"value": resolve(request["row"])(**request["argument"])}
         except EdgeVisionError as error:
@@ -109,3 +113,10 @@ def _set_limits(limit_s: float, memory_mb: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when the parent is gone: nobody waits for the answer then."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before
+        os._exit(1)
