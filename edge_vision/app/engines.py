@@ -180,7 +180,7 @@ def _choose(
         if next(servers.online(), None) is None:
             away = "".join(f"\n  {server.url}: {server.state}: {server.error}" for server in servers)
             msg = f"{error}\nand no server answers as it should:{away}"
-            wrong = NoBackendError if all(server.state == "refused" for server in servers) else InferenceError
+            wrong = type(error) if all(server.state == "refused" for server in servers) else InferenceError
             raise wrong(msg) from error
         _log.warning("%s\nNobody stands in when the servers are lost", error)
         servers.start(go_on)  # to find that out may have taken minutes: the proof should be fresh when frames come

@@ -8,13 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from edge_vision import __version__
 from edge_vision.core.files import cache_folder, sha256_of, write_whole
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.table import backend
-from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.gate import Verdict, prove
 from edge_vision.models.golden import Golden
@@ -43,10 +44,8 @@ def proven(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: E
 
 def _recall(path: Path) -> Verdict | None:
     try:
-        facts = json.loads(path.read_bytes())
-        parts = {side: None if facts[side] is None else Agreement(**facts[side]) for side in ("decoder", "agreement")}
-        return Verdict(facts["reason"], facts["tensor_levels"], **parts)
-    except (OSError, ValueError, KeyError, TypeError):
+        return TypeAdapter(Verdict).validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return None  # never written, or damaged: prove again
 
 
