@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_vision.app.check import Checked, check_site
-from edge_vision.app.engines import load_engines
+from edge_vision.app.engines import Engines, load_engines
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.pipeline import open_road
 from edge_vision.app.servers import Servers
@@ -27,6 +27,7 @@ from edge_vision.publish.wire import Wire, new_boot
 from edge_vision.runtime.clock import Clock, SystemClock
 from edge_vision.runtime.loops import every
 from edge_vision.runtime.systemd import Notifier
+from edge_vision.runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ DRAIN_S: Final = 10.0
 _SINKS_S: Final = 2.0
 """How long the start waits for the sinks to open; one that fails goes on trying."""
 _MODEL_S: Final = 180.0
-"""How long systemd may have to wait for one model; some runtimes build for minutes."""
+"""How long systemd may have to wait for one runtime to load a model; some build for minutes."""
 _FAREWELL_S: Final = 1.0
 _JOIN_S: Final = 0.5
 _TICK_S: Final = 0.25
@@ -63,6 +64,7 @@ class Daemon:
         self._outlets = [Outlet(options, opening) for options in checked.site.publish]
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
+        self._loading: Worker | None = None
         self._models: Callable[[], dict[str, Any]] = dict
         self._opened_ns = 0
         self._drained_ns = 0
@@ -112,9 +114,8 @@ class Daemon:
         """Whether a thread still runs that cannot be ended: then only `os._exit` ends the process."""
         workers = [worker for unit in self._units for worker in (unit.capture, unit.analysis)]
         checks = any(not servers.join(0.0) for servers in self._servers)
-        return (
-            self._abandoned or checks or any(worker.alive for worker in workers + [out.worker for out in self._outlets])
-        )
+        workers += [out.worker for out in self._outlets] + ([] if self._loading is None else [self._loading])
+        return self._abandoned or checks or any(worker.alive for worker in workers)
 
     def _open_sinks(self) -> None:
         for outlet in self._outlets:
@@ -127,8 +128,7 @@ class Daemon:
     def _start(self) -> Supervisor:
         """Load and warm up every model, then let the cameras in."""
         site = self._checked.site
-        engines = load_engines(site, self._checked.bundles, self._go_on)
-        warm_up(site, engines, self._clock, self._go_on)
+        engines = self._load()
         self._units = [
             Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._clock)
             for camera in site.cameras
@@ -151,8 +151,33 @@ class Daemon:
         _log.info("site %s: started, cameras: %d", site.id, len(self._units))
         return supervisor
 
+    def _load(self) -> Engines:
+        """Load and warm up every model, one after the other, on a thread that is left behind when it must stop now."""
+        site = self._checked.site
+        loaded: list[Engines] = []
+        failed: list[Exception] = []
+
+        def load(worker: Worker) -> None:
+            del worker
+            try:
+                engines = load_engines(site, self._checked.bundles, self._go_on)
+                warm_up(site, engines, self._clock, self._go_on)
+            except Exception as error:  # noqa: BLE001 - raised below, on the thread that waits for it
+                failed.append(error)
+            else:
+                loaded.append(engines)
+
+        self._loading = loading = Worker("load models", load, _MODEL_S, self._clock)
+        loading.start()
+        every(0.0, lambda: loading.join(_TICK_S) or self._asked_to_stop, self._clock)
+        if self._asked_to_stop:
+            raise _StoppedEarlyError
+        if failed:
+            raise failed[0]
+        return loaded[0]
+
     def _go_on(self) -> None:
-        """Between two models: more time from systemd, and an end to the start when one was asked for."""
+        """Between two steps of the start: more time from systemd, and an end to it when one was asked for."""
         self._notifier.extend_timeout(_MODEL_S)
         if self._asked_to_stop:
             raise _StoppedEarlyError
@@ -231,7 +256,7 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
     with _signals(daemon.stop):
         code = daemon.run(max_seconds)
     if daemon.left_behind:
-        _log.info("ending beside a thread that still waits for its camera or broker")
+        _log.info("ending beside a thread that still waits for its camera, broker or runtime")
         _leave(code)
     return code
 

@@ -98,7 +98,10 @@ def _facts(served: Served) -> dict[str, Any]:
 
 
 def load_engines(site: Site, bundles: dict[Path, Bundle], go_on: Callable[[], None] = lambda: None) -> Engines:
-    """Load the models of every camera; `go_on` is called before each. Raises NoBackendError or ModelError."""
+    """Load the models of every camera; `go_on` is called before each, and before each runtime and server is tried.
+
+    Raises NoBackendError or ModelError.
+    """
     plan = plan_threads(len(os.sched_getaffinity(0)), len(site.cameras))
     slots: dict[str, Slots] = {}
     served: dict[DetectOptions, Served] = {}
@@ -106,7 +109,7 @@ def load_engines(site: Site, bundles: dict[Path, Bundle], go_on: Callable[[], No
         for options in camera.stages:
             if isinstance(options, DetectOptions) and _key(options) not in served:
                 go_on()
-                served[_key(options)] = _load(options, bundles[options.model], plan, slots, len(site.cameras))
+                served[_key(options)] = _load(options, bundles[options.model], plan, slots, len(site.cameras), go_on)
     return Engines(served)
 
 
@@ -127,22 +130,29 @@ def load_options(options: DetectOptions, plan: LoadOptions, cameras: int) -> Loa
     return LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
 
 
-def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict[str, Slots], cameras: int) -> Served:
+def _load(
+    options: DetectOptions,
+    bundle: Bundle,
+    plan: LoadOptions,
+    slots: dict[str, Slots],
+    cameras: int,
+    go_on: Callable[[], None],
+) -> Served:
     load = load_options(options, plan, cameras)
     servers = None if options.remote is None else Servers(bundle, options, options.remote, SystemClock())
     if servers is not None:
-        servers.start()
-    chosen = _choose(options, bundle, load, servers)
+        servers.start(go_on)
+    chosen = _choose(options, bundle, load, servers, go_on)
     batching = _why_not_gather(options, bundle, chosen, load)
     if batching and load.batch > 1:
         # An engine for a batch of any size may be slower with one frame than an engine for one.
         load = replace(load, batch=1)
-        chosen = _choose(options, bundle, load, servers)
+        chosen = _choose(options, bundle, load, servers, go_on)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
     model = ServedModel(bundle.spec.name, chosen.backend, device, precision, bundle.spec.labels)
     _log.info(
-        "model %s runs on %s %s (%s, %d threads, %d side by side); %s",
+        "model %s runs on %s %s (%s, threads: %d, side by side: %d); golden data: %s",
         model.name, model.backend, device, model.precision, load.threads, load.parallel, proof,
     )  # fmt: skip
     if proof.state != "verified":
@@ -153,23 +163,30 @@ def _load(options: DetectOptions, bundle: Bundle, plan: LoadOptions, slots: dict
     return served if load.batch == 1 else _gathering(served, options, load.batch)
 
 
-def _choose(options: DetectOptions, bundle: Bundle, load: LoadOptions, servers: Servers | None) -> Selected[Proof]:
+def _choose(
+    options: DetectOptions, bundle: Bundle, load: LoadOptions, servers: Servers | None, go_on: Callable[[], None]
+) -> Selected[Proof]:
     """The runtime of this machine, or nobody when there is none and a server answers.
 
     Raises NoBackendError when nothing serves or ever will; InferenceError when a server may come back.
     """
+
+    def admitted(name: str, file: ModelFile, options: LoadOptions) -> None:
+        go_on()
+        admit(name, file, options)
+
     try:
-        return select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admit)
+        return select(bundle.spec, options.backends, load, partial(_prove, bundle, load), admitted)
     except NoBackendError as error:
         if servers is None:
             raise
         if next(servers.online(), None) is None:
             away = "".join(f"\n  {server.url}: {server.state}: {server.error}" for server in servers)
             msg = f"{error}\nand no server answers as it should:{away}"
-            wrong = NoBackendError if all(server.state == "refused" for server in servers) else InferenceError
+            wrong = type(error) if all(server.state == "refused" for server in servers) else InferenceError
             raise wrong(msg) from error
         _log.warning("%s\nNobody stands in when the servers are lost", error)
-        servers.start()  # to find that out may have taken minutes: the proof should be fresh when frames come
+        servers.start(go_on)  # to find that out may have taken minutes: the proof should be fresh when frames come
         file = bundle.spec.files[0]
         return Selected(AbsentEngine(file, str(error)), file, "none", Proof(bundle.proof, None), ())
 

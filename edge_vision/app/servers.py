@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -217,9 +217,13 @@ class Servers:
     def __iter__(self) -> Iterator[Server]:
         return iter(self._all)
 
-    def start(self) -> None:
-        """Prove every server for the first time, on the calling thread. Raises ConfigError."""
+    def start(self, go_on: Callable[[], None] = lambda: None) -> None:
+        """Prove every server for the first time, on the calling thread; `go_on` is called before each.
+
+        Raises ConfigError.
+        """
         for server in self._all:
+            go_on()
             server.check()
         self.account()
 

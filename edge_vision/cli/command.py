@@ -18,6 +18,7 @@ from edge_vision.core.errors import (
     MissingLibraryError,
     ModelError,
     NoBackendError,
+    NoBackendYetError,
 )
 
 _INTERRUPTED = 130
@@ -64,4 +65,4 @@ def _explain(error: BaseException) -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     wrong = (ConfigError, NoBackendError, ModelError, MissingLibraryError)
-    return EXIT_CONFIG if isinstance(error, wrong) else EXIT_GAVE_UP
+    return EXIT_CONFIG if isinstance(error, wrong) and not isinstance(error, NoBackendYetError) else EXIT_GAVE_UP

@@ -8,8 +8,10 @@ EdgeVisionError
 ├── DownloadError (OSError)
 ├── BackendError (RuntimeError)
 │   ├── BackendUnavailableError
+│   │   └── UnfinishedTrialError
 │   ├── ParityError
 │   ├── NoBackendError
+│   │   └── NoBackendYetError
 │   ├── ModelError
 │   └── InferenceError
 └── SinkError (OSError)
@@ -67,12 +69,20 @@ class BackendUnavailableError(BackendError):
     """A runtime cannot serve this model on this machine: the next candidate is tried, the reason kept."""
 
 
+class UnfinishedTrialError(BackendUnavailableError):
+    """A trial found nothing out, for want of memory or time: the next candidate is tried, the reason kept."""
+
+
 class ParityError(BackendError):
     """A runtime answers differently from the reference: the next candidate is tried, the figure kept."""
 
 
 class NoBackendError(BackendError):
     """No candidate can serve the model: every reason is printed and the process ends with 78."""
+
+
+class NoBackendYetError(NoBackendError):
+    """No candidate is left, but one was not tried to the end: every reason is printed, the process ends with 70."""
 
 
 class ModelError(BackendError):

@@ -39,7 +39,11 @@ def cache_folder() -> Path:
     given = os.environ.get("CACHE_DIRECTORY")
     if given:
         return Path(given.split(":")[0])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-vision"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user that the system does not know, without HOME: what cannot be kept is made again
+        home = Path("/")
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "edge-vision"
 
 
 def write_whole(path: Path, content: bytes) -> None:

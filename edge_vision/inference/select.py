@@ -7,7 +7,14 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from edge_vision.core.errors import BackendError, BackendUnavailableError, ModelError, NoBackendError
+from edge_vision.core.errors import (
+    BackendError,
+    BackendUnavailableError,
+    ModelError,
+    NoBackendError,
+    NoBackendYetError,
+    UnfinishedTrialError,
+)
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.core.tensor import Tensors
@@ -39,11 +46,12 @@ def select(
     """Load the model on the first candidate that can serve it as asked, and that `prove` accepts.
 
     A candidate is a runtime with each file it can read, in the order of the bundle. `prove` gets the runtime's name,
-    the file and the engine, and raises ParityError when the engine sees something else than the reference. Raises
-    NoBackendError with every reason when none is left. `admit` may keep a file out of this process: it raises
-    BackendError before the file is loaded.
+    the file and the engine, and raises ParityError when the engine sees something else than the reference. `admit` may
+    keep a file out of this process: it raises BackendError before the file is loaded. Raises NoBackendError with every
+    reason when none is left, NoBackendYetError when a trial was not finished, so that another start may have one.
     """
     passed_over: list[tuple[str, str]] = []
+    verdict = NoBackendError
     for name in candidates:
         reasons: list[str] = []
         try:
@@ -57,6 +65,7 @@ def select(
                 proof = prove(name, file, engine)
             except BackendError as error:
                 reasons.append(str(error))
+                verdict = NoBackendYetError if isinstance(error, UnfinishedTrialError) else verdict
             else:
                 if reasons:
                     passed_over.append((name, "; ".join(reasons)))
@@ -67,7 +76,7 @@ def select(
         _log.log(level, "model %s: %s passed over: %s", model.name, *passed_over[-1])
     reasons = [f"\n  {name}: {reason}" for name, reason in passed_over]
     msg = f"model {model.name}: no runtime can serve it with precision {options.precision}:{''.join(reasons)}"
-    raise NoBackendError(msg)
+    raise verdict(msg)
 
 
 def usable_files(name: str, model: ModelSpec, precision: str) -> tuple[ModelFile, ...]:

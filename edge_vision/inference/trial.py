@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -62,8 +63,9 @@ def admit(name: str, file: ModelFile, options: LoadOptions) -> None:
     if name in _ELSEWHERE:
         return
     path = cache_folder() / "trials" / _key(name, file, options)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - Path.exists raises where the folder may not be entered
         return
+    _log.info("%s: tried on %s first, in a process of its own", file.path, name)
     try_out(name, file, options)
     try:
         write_whole(path, b"")

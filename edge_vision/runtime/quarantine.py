@@ -1,6 +1,7 @@
 """Calls a function in a process of its own, so that one which crashes or hangs takes nobody with it."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_vision.core import errors
-from edge_vision.core.errors import BackendError, BackendUnavailableError, EdgeVisionError
+from edge_vision.core.errors import BackendError, BackendUnavailableError, EdgeVisionError, UnfinishedTrialError
 from edge_vision.core.plugin import resolve
 
 LIMIT_S: Final = 60.0
@@ -24,16 +25,19 @@ _CHILD: Final = (
     "from edge_vision.runtime.quarantine import serve; serve()"
 )
 _LONGEST: Final = 200
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def confined(row: str, argument: Mapping[str, Any], limit_s: float = LIMIT_S, memory_mb: int | None = None) -> Any:
     """What the function of a row ("module:attribute") returns for keyword arguments, called in a child process.
 
     What it returns must be JSON. Raises what the function raises, if it is one of this package's errors;
-    BackendUnavailableError that names the signal or the limit when the process crashes, takes longer than `limit_s`
-    or wants more memory than `memory_mb` (default: what the machine has). Blocks no longer than `limit_s`.
+    BackendUnavailableError that names the signal or the limit when the process crashes or wants more memory than
+    `memory_mb` (default: what the machine has); UnfinishedTrialError when it takes longer than `limit_s`, is killed, or
+    cannot be started, which may be different another day. Blocks no longer than `limit_s`.
     """
-    request = pickle.dumps({"row": row, "argument": dict(argument), "limit_s": limit_s, "memory_mb": memory_mb})
+    limits = {"limit_s": limit_s, "memory_mb": memory_mb, "parent": os.getpid()}
+    request = pickle.dumps({"row": row, "argument": dict(argument), **limits})
     # The child finds this package where the parent did, be it installed or not.
     paths = [path for path in (os.environ.get("PYTHONPATH"), str(_ROOT)) if path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -44,10 +48,10 @@ def confined(row: str, argument: Mapping[str, Any], limit_s: float = LIMIT_S, me
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         msg = f"hangs: not done within {limit_s:g} s in a trial of its own process"
-        raise BackendUnavailableError(msg) from None
+        raise UnfinishedTrialError(msg) from None
     except OSError as error:
-        msg = f"cannot be tried in a process of its own: {error.strerror}"
-        raise BackendUnavailableError(msg) from error
+        msg = f"cannot be tried in a process of its own: {sys.executable or 'no interpreter'}: {error.strerror}"
+        raise UnfinishedTrialError(msg) from error
     return _answer(done)
 
 
@@ -56,9 +60,10 @@ def _answer(done: "subprocess.CompletedProcess[bytes]") -> Any:
     last = said[-1].strip()[:_LONGEST] if said else ""
     if done.returncode < 0:
         name = _signal_name(-done.returncode)
-        what = "killed, for want of memory perhaps" if -done.returncode == signal.SIGKILL else "crashed"
+        killed = -done.returncode == signal.SIGKILL
+        what = "killed, for want of memory perhaps" if killed else "crashed"
         msg = f"{what} ({name}) in a trial of its own process{f': {last}' if last else ''}"
-        raise BackendUnavailableError(msg)
+        raise UnfinishedTrialError(msg) if killed else BackendUnavailableError(msg)
     try:
         content = json.loads(done.stdout)
     except ValueError:
@@ -84,6 +89,7 @@ def serve() -> None:
         os.dup2(2, 1)
         request = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the parent process
         _set_limits(request["limit_s"], request["memory_mb"])
+        _end_with(request["parent"])
         try:
             content = {"value": resolve(request["row"])(**request["argument"])}
         except EdgeVisionError as error:
@@ -109,3 +115,10 @@ def _set_limits(limit_s: float, memory_mb: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when the parent is gone: nobody waits for the answer then."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before
+        os._exit(1)

@@ -90,10 +90,10 @@ def test_systemd_hears_ready_progress_and_stopping(
         systemd.settimeout(20)
         site = write_site(cameras=[camera()], publish=[])
         process = edge_vision("run", site, env={**os.environ, "NOTIFY_SOCKET": address})
-        said = [systemd.recv(4096).decode() for _ in range(3)]
-        assert said[0].startswith("EXTEND_TIMEOUT_USEC="), "before the model loads"
-        assert said[1].startswith("EXTEND_TIMEOUT_USEC="), "before it is warmed up"
-        assert said[2].startswith("READY=1\nSTATUS=")
+        said = [systemd.recv(4096).decode() for _ in range(4)]
+        for number, when in enumerate(("the model loads", "a runtime is tried", "it is warmed up")):
+            assert said[number].startswith("EXTEND_TIMEOUT_USEC="), f"before {when}"
+        assert said[3].startswith("READY=1\nSTATUS=")
         assert systemd.recv(4096).decode().startswith("WATCHDOG=1\nSTATUS=")
         process.send_signal(signal.SIGTERM)
         for _ in range(20):

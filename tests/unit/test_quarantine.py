@@ -1,12 +1,19 @@
 """Functions that crash, hang or eat memory in a child process leave this one alone and are told apart."""
 
+import os
+import pwd
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import wait_until
 
-from edge_vision.core.errors import BackendUnavailableError, ModelError
+from edge_vision.core.errors import BackendUnavailableError, ModelError, UnfinishedTrialError
+from edge_vision.core.files import cache_folder
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference import trial
@@ -38,7 +45,7 @@ def test_what_goes_wrong_is_a_reason(row: str, argument: dict[str, Any], reason:
 def test_what_hangs_is_ended_in_time() -> None:
     """The limit holds, and the process is gone."""
     started = time.monotonic()
-    with pytest.raises(BackendUnavailableError, match="hangs: not done within 1 s"):
+    with pytest.raises(UnfinishedTrialError, match="hangs: not done within 1 s"):
         confined("signal:pause", {}, limit_s=1)
     assert time.monotonic() - started < 5
 
@@ -83,3 +90,52 @@ def test_a_success_is_remembered_and_a_failure_is_not(tmp_path: Path, monkeypatc
     path.write_bytes(b"two")
     trial.admit("onnxruntime", file, LoadOptions())
     assert len(tries) == 3
+
+
+def test_what_was_killed_or_never_started_may_go_well_another_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For want of memory, say: that is another error than a crash, and says which program is missing."""
+    with pytest.raises(UnfinishedTrialError, match=r"killed.*SIGKILL"):
+        confined("subprocess:call", {"args": "kill -KILL $PPID", "shell": True})
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(UnfinishedTrialError, match="/nowhere/python: No such file"):
+        confined("os:getpid", {})
+
+
+def test_a_trial_ends_with_who_wanted_to_know() -> None:
+    """The parent is killed: nobody is left to end a trial that hangs."""
+    script = "from edge_vision.runtime.quarantine import confined; confined('signal:pause', {})"
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    wait_until(lambda: children.read_text() != "", 20, "the trial has begun")
+    child = Path("/proc") / children.read_text().strip()
+    try:
+        wait_until(lambda: "SigIgn:\t0000000001005002" in (child / "status").read_text(), 20, "it is set up")
+        parent.kill()
+        parent.wait(timeout=10)
+        wait_until(lambda: not child.exists() or "\nState:\tZ" in (child / "status").read_text(), 5, "it is gone")
+    finally:
+        if child.exists():
+            os.kill(int(child.name), signal.SIGKILL)
+
+
+def test_a_cache_that_cannot_be_looked_at_costs_a_trial_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of another user, or a name that is too long: the file is tried each time."""
+    monkeypatch.setenv("CACHE_DIRECTORY", f"/tmp/{'x' * 300}")
+    tries: list[str] = []
+    monkeypatch.setattr(trial, "try_out", lambda name, *_: tries.append(name))
+    monkeypatch.setattr(trial, "_key", lambda *_: "key")
+    for _ in range(2):
+        trial.admit("onnxruntime", ModelFile(Path("a.onnx"), "onnx", (1, 3, 32, 32)), LoadOptions())
+    assert len(tries) == 2
+
+
+def test_a_user_without_a_home_has_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container runs as a number that no passwd file knows, and HOME may be absent."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME", "CACHE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert cache_folder() == Path("/.cache/edge-vision")

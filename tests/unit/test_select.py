@@ -11,7 +11,9 @@ from edge_vision.core.errors import (
     InferenceError,
     ModelError,
     NoBackendError,
+    NoBackendYetError,
     ParityError,
+    UnfinishedTrialError,
 )
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import Availability, Engine, LoadOptions
@@ -195,6 +197,20 @@ def test_none_that_works_is_an_error_with_every_reason() -> None:
     assert "model m" in first
     assert "bf16" in first
     assert [line.strip() for line in lines] == [f"{name}: {reason}" for name, reason in REASONS.items()]
+
+
+@pytest.mark.parametrize("error, lasting", [(UnfinishedTrialError, False), (BackendUnavailableError, True)])
+def test_a_trial_that_was_not_finished_may_go_well_at_the_next_start(
+    error: type[BackendUnavailableError], *, lasting: bool
+) -> None:
+    """On a loaded box, say: the error is then one after which systemd starts again."""
+
+    def admit(*_: object) -> None:
+        raise error
+
+    with pytest.raises(NoBackendError) as caught:
+        select(MODEL, ["Good", "Absent"], LoadOptions(), _believe, admit)
+    assert isinstance(caught.value, NoBackendYetError) is not lasting
 
 
 def test_no_candidates_is_an_error() -> None:

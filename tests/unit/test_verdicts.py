@@ -144,3 +144,24 @@ def test_a_damaged_or_unwritable_cache_costs_a_proof_and_nothing_else(
     (tmp_path / "cache").write_text("not a folder")
     assert ask(bundle, engine).passed
     assert len(proofs) == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        '{"reason": null, "tensor_levels": 0.0}',
+        '{"reason": "", "tensor_levels": "near"}',
+        '{"reason": "", "tensor_levels": 0.0, "agreement": {"objects": 1}}',
+    ],
+)
+def test_what_is_no_verdict_proves_nothing(
+    content: str, bundle: Path, engine: Engine, proofs: list[str], tmp_path: Path
+) -> None:
+    """Valid JSON of another kind is a damaged verdict too."""
+    ask(bundle, engine)
+    (kept,) = (tmp_path / "cache/edge-vision/verdicts").iterdir()
+    kept.write_text(content)
+    assert ask(bundle, engine).tensor_levels == 0.25
+    assert len(proofs) == 2

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 import edge_vision
 from edge_vision.core.files import cache_folder, sha256_of, write_whole
 from edge_vision.core.model import ModelFile
@@ -16,7 +18,6 @@ from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.table import backend
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.golden import Golden
-from edge_vision.models.proof.agreement import Agreement
 from edge_vision.models.proof.gate import Verdict, prove
 
 _log = logging.getLogger(__name__)
@@ -44,10 +45,8 @@ def proven(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: E
 
 def _recall(path: Path) -> Verdict | None:
     try:
-        facts = json.loads(path.read_bytes())
-        parts = {side: None if facts[side] is None else Agreement(**facts[side]) for side in ("decoder", "agreement")}
-        return Verdict(facts["reason"], facts["tensor_levels"], **parts)
-    except (OSError, ValueError, KeyError, TypeError):
+        return TypeAdapter(Verdict).validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return None  # never written, or damaged: prove again
 
 
