@@ -15,7 +15,7 @@ from edge_vision.core.files import cache_folder
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.options import DetectOptions
-from edge_vision.inference.select import usable_files
+from edge_vision.inference.select import load, usable_files
 from edge_vision.inference.tensorrt import cuda, engine_cache
 from edge_vision.inference.tensorrt.backend import check_precision
 from edge_vision.inference.tensorrt.builder import Profile, build, computed, key_of
@@ -121,7 +121,7 @@ def _engine(
     text = f"{entry.size / 1e6:.1f} MB, built in {entry.build_s:.1f} s for {key.device}"
     if gpu is not None:
         started = time.monotonic()
-        load_after_trial("tensorrt", file, asked)
+        load("tensorrt", file, asked)
         text += f"; loaded and run in {time.monotonic() - started:.1f} s"
     return state, text
 
