@@ -38,10 +38,10 @@ def _run(data: Path, golden_yolox: Path, edge_vision: Start, write_site: Callabl
     """Runs the clip, for ever and at its own speed, with the servers given."""
     with ExitStack() as resources:
 
-        def start(urls: list[str], **more: Any) -> Run:
+        def start(urls: list[str], timeout_s: float = 1.0, **more: Any) -> Run:
             port = find_free_port()
             settings = {"model": str(golden_yolox), "backends": ["onnxruntime"], "confidence": 0.3, **more}
-            settings["remote"] = {"urls": urls, "timeout_s": 1.0, "retry_s": 0.5}
+            settings["remote"] = {"urls": urls, "timeout_s": timeout_s, "retry_s": 0.5}
             source = {"kind": "file", "path": str(data / "video" / CLIP), "realtime": True, "loop": True}
             site = write_site(
                 cameras=[{"id": "gate", "source": source, "pipeline": "object_detection", "with": settings}],
@@ -175,7 +175,7 @@ def test_without_a_runtime_here_the_servers_serve_alone(
 ) -> None:
     """bf16 is not to be had of ONNX Runtime here; while the server is away frames fail, and the status says why."""
     with serving(make_server(), free_port) as server:
-        site = run([server.url], precision="bf16")
+        site = run([server.url], timeout_s=5.0, precision="bf16")  # a start without any server would be the end
         site.wait_for_backend("remote")
     wait_until(lambda: site.heard.on(STATUS)[-1]["cameras"][0]["state"] == "failing", 10, "the camera fails")
     told = site.heard.on(STATUS)[-1]
