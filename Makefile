@@ -13,7 +13,7 @@ help:  ## Say what there is
 demo: $(DEMO_READY)  ## Watch a rendered conveyor line being analyzed (20 s; needs no camera, broker or GPU)
 	$(BIN)/edge-vision demo
 
-test: $(READY)  ## Run the tests (at most 10 minutes)
+test: $(READY)  ## Run the tests (about 10 minutes on two cores)
 	$(BIN)/python -m pytest -m "not full"
 
 test-full: $(READY)  ## Run the tests, the long and heavy ones too
@@ -29,9 +29,10 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(READY)  ## Measure the road beside bare decoding and inference
+bench: $(READY)  ## Measure the road, and the start, beside bare decoding and inference
 	$(BIN)/python benchmarks/stage.py
 	$(BIN)/python benchmarks/road.py --limit 1.25
+	$(BIN)/python benchmarks/start.py
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

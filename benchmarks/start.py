@@ -19,6 +19,8 @@ from pathlib import Path
 
 import yaml
 
+from edge_vision.inference.table import backend
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGE_VISION_SHARED", ROOT.parent / "shared")) / "data"
 _BARE_HEAD = """
@@ -37,6 +39,13 @@ sys.modules["openvino_telemetry"] = None
 import openvino
 openvino.Core().compile_model(sys.argv[1], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(blob)
 """,
+    "litert": """
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], blob)
+interpreter.invoke()
+""",
     "opencv_dnn": """
 net = cv2.dnn.readNetFromONNX(sys.argv[1])
 net.setInput(blob)
@@ -45,28 +54,33 @@ net.forward(net.getUnconnectedOutLayersNames())
 }
 
 
-def bundle(folder: Path, model: Path | None) -> tuple[Path, Path, Path, tuple[int, int]]:
-    """A bundle with golden data, its file of weights, a folder of pictures, and the size of the input."""
+def bundle(folder: Path, model: Path | None) -> tuple[Path, dict[str, Path], Path, tuple[int, int]]:
+    """A bundle with golden data, its first file in each format, a folder of pictures, and the size of the input."""
     if model is None and (SHARED / "models/yolox_nano/yolox_nano.onnx").is_file():
         pictures = SHARED / "images/coco_det_ccby"
         target = folder / "yolox_nano"
         target.mkdir()
-        weights = target / "yolox_nano.onnx"
-        shutil.copyfile(SHARED / "models/yolox_nano/yolox_nano.onnx", weights)
+        names = {"onnx": "yolox_nano.onnx", "tflite": "yolox_nano_float16.tflite"}
+        for one in names.values():
+            shutil.copyfile(SHARED / "models/yolox_nano" / one, target / one)
         annotations = yaml.safe_load((pictures / "annotations.json").read_text())
         content = {
             "version": 1, "name": "yolox_nano", "task": "detection",
-            "files": [{"path": weights.name, "format": "onnx"}],
+            "files": [
+                {"path": names["onnx"], "format": "onnx"},
+                {"path": names["tflite"], "format": "tflite", "precision": "f16"},
+            ],
             "input": {"size": [416, 416], "color": "bgr", "anchor": "top_left"}, "output": {"format": "yolox"},
             "labels": [one["name"] for one in sorted(annotations["categories"], key=lambda one: one["id"])],
         }  # fmt: skip
         (target / "model.yaml").write_text(yaml.safe_dump(content))
         command = [sys.executable, "-m", "edge_vision", "models", "golden"]
         subprocess.run([*command, str(target), "--images", str(pictures)], check=True, stdout=subprocess.DEVNULL)
-        return target, weights, pictures, (416, 416)
+        return target, {key: target / one for key, one in names.items()}, pictures, (416, 416)
     target = model or ROOT / "configs/demo/parts"
     content = yaml.safe_load((target / "model.yaml").read_text())
-    return target, target / content["files"][0]["path"], target / "golden", tuple(content["input"]["size"])
+    files = {one["format"]: target / one["path"] for one in reversed(content["files"])}
+    return target, files, target / "golden", tuple(content["input"]["size"])
 
 
 def daemon_s(site: Path, cache: Path) -> float:
@@ -104,9 +118,12 @@ def main() -> int:
     print(f"{'runtime':<14}{'bare s':>8}{'cold s':>8}{'warm s':>8}{'warm - bare':>13}  (medians of {options.rounds})")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model, weights, pictures, wh = bundle(folder, options.model)
+        model, files, pictures, wh = bundle(folder, options.model)
         picture = next(file for file in sorted(pictures.iterdir()) if file.suffix in {".jpg", ".png"})
         for runtime in _BARE:
+            weights = files.get("tflite" if runtime == "litert" else "onnx")
+            if weights is None or not backend(runtime).probe().available:
+                continue
             site = folder / f"{runtime}.yaml"
             camera = {
                 "id": "start", "source": {"kind": "images", "path": str(pictures)}, "pipeline": "object_detection",

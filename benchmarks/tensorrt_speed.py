@@ -20,10 +20,10 @@ import numpy as np
 from edge_vision.core.errors import EdgeVisionError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
-from edge_vision.inference import cuda, engine_cache
 from edge_vision.inference.table import backend
-from edge_vision.inference.tensorrt_builder import Profile, build, key_of
-from edge_vision.inference.tensorrt_library import find_library
+from edge_vision.inference.tensorrt import cuda, engine_cache
+from edge_vision.inference.tensorrt.builder import Profile, build, key_of
+from edge_vision.inference.tensorrt.library import find_library
 
 
 def main() -> int:

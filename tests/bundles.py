@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from conftest import yolox_bundle
 
 ULTRAFACE_INPUT: Final[dict[str, Any]] = {
     "size": [320, 240], "color": "rgb", "resize": "stretch", "mean": [127, 127, 127], "std": [128, 128, 128],
@@ -94,7 +95,7 @@ def write_bundle(folder: Path, models: Path, content: dict[str, Any]) -> Path:
 YOLOX_FILES: Final[dict[str, dict[str, Any]]] = {
     "onnx": {"path": "yolox_nano.onnx", "format": "onnx"},
     "openvino": {"path": "yolox_nano_fp32.xml", "format": "openvino"},
-    "tflite f16": {"path": "yolox_nano_float16.tflite", "format": "tflite", "precision": "f16"},
+    "tflite": {"path": "yolox_nano_float16.tflite", "format": "tflite", "precision": "f16"},
     "tflite int8": {"path": "yolox_nano_dynrange.tflite", "format": "tflite", "precision": "int8"},
 }
 """YOLOX-nano in four files; the TFLite ones take channels first too."""
@@ -105,14 +106,7 @@ def write_yolox(folder: Path, data: Path, labels: list[str], *formats: str) -> P
     return write_bundle(
         folder,
         data / "models/yolox_nano",
-        {
-            "name": "yolox_nano",
-            "files": [YOLOX_FILES[name] for name in formats],
-            "input": {"size": [416, 416], "color": "bgr", "anchor": "top_left", "pad_value": 114},
-            "output": {"format": "yolox"},
-            "labels": labels,
-            "thresholds": {"confidence": 0.3, "iou": 0.45},
-        },
+        {**yolox_bundle(labels), "files": [YOLOX_FILES[name] for name in formats]},
     )
 
 

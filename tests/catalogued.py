@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from edge_vision.models.catalog import Entry, RemoteFile
+from edge_vision.models.catalog.entries import Entry, RemoteFile
 
 FOLDERS: Final = {
     "yolox_nano": "yolox_nano",

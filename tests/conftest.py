@@ -21,6 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGE_VISION_SHARED", ROOT.parent / "shared"))
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a shell has its background jobs, and all their children, ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real models, clips and pictures; skips the test where it is absent."""
@@ -66,7 +72,7 @@ def golden_yolox(data: Path, yolox: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Verdicts and engines are kept where no earlier run left any."""
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
@@ -75,6 +81,24 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of this test alone: nothing is remembered in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def proven(data: Path, yolox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """YOLOX-nano in ONNX with a license and unverified golden data of 13 pictures. Copy it to change it."""
+    from proven import make_proven
+
+    folder = tmp_path_factory.mktemp("proven") / "yolox_nano"
+    make_proven(folder, yolox, data / "images/coco_det_ccby")
+    (folder / "LICENSE").write_text("Apache-2.0")
+    return folder
 
 
 def yolox_bundle(labels: list[str]) -> dict[str, Any]:

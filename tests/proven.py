@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from edge_vision.models.bundle import Bundle, read_bundle
-from edge_vision.models.record import Recording, record
+from edge_vision.models.proof.record import Recording, record
 
 
 def make_proven(folder: Path, yolox: Path, images: Path, most: int = 13) -> Bundle:

@@ -14,12 +14,13 @@ from edge_vision.core.errors import BackendError, BackendUnavailableError, Missi
 from edge_vision.core.files import cache_folder
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference import cuda, engine_cache
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import load, usable_files
-from edge_vision.inference.tensorrt import check_precision
-from edge_vision.inference.tensorrt_builder import Profile, build, computed, key_of
-from edge_vision.inference.tensorrt_library import Library, find_library
+from edge_vision.inference.tensorrt import cuda, engine_cache
+from edge_vision.inference.tensorrt.backend import check_precision
+from edge_vision.inference.tensorrt.builder import Profile, build, computed, key_of
+from edge_vision.inference.tensorrt.library import Library, find_library
+from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
 
 ABSENT: Final = "not here"
@@ -135,7 +136,7 @@ def _loaded(bundle: Bundle, name: str, asked: LoadOptions) -> Iterator[Row]:
     for file in files:
         before, started = _size(cache_folder()), time.monotonic()
         try:
-            load(name, file, asked)
+            load_after_trial(name, file, asked)
             grown = _size(cache_folder()) - before
             kept = f"kept {grown / 1e6:.1f} MB" if grown > 0 else "nothing new to keep"
             state, text = LOADED, f"in {time.monotonic() - started:.1f} s, {kept}"

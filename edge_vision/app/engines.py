@@ -21,11 +21,10 @@ from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import Selected, select
 from edge_vision.inference.slots import Slots
 from edge_vision.inference.trial import admit
-from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
-from edge_vision.models.gate import precision_of
-from edge_vision.models.verdicts import proven
-from edge_vision.preprocess.options import InputOptions
+from edge_vision.models.proof.agreement import Agreement
+from edge_vision.models.proof.gate import precision_of
+from edge_vision.models.proof.verdicts import proven
 from edge_vision.runtime.clock import SystemClock
 
 _log = logging.getLogger(__name__)
@@ -144,6 +143,11 @@ def _load(
     if servers is not None:
         servers.start(go_on)
     chosen = _choose(options, bundle, load, servers, go_on)
+    batching = _why_not_gather(options, bundle, chosen, load)
+    if batching and load.batch > 1:
+        # An engine for a batch of any size may be slower with one frame than an engine for one.
+        load = replace(load, batch=1)
+        chosen = _choose(options, bundle, load, servers, go_on)
     device, proof = chosen.engine.device, chosen.proof
     precision = precision_of(chosen.file, options.precision)
     model = ServedModel(bundle.spec.name, chosen.backend, device, precision, bundle.spec.labels)
@@ -155,9 +159,8 @@ def _load(
         _log.warning("model %s: %s; `edge-vision models golden` makes golden data", model.name, _CAVEATS[proof.state])
     queue = slots.setdefault(device, Slots(device, plan.parallel))
     ends = bundle.ends_of(chosen.file)
-    served = Served(bundle, chosen.engine, model, queue, chosen.passed_over, ends, proof, servers)
-    alone = load.batch == 1 or isinstance(chosen.engine, AbsentEngine)
-    return served if alone else _gathering(served, options, load.batch, ends.input)
+    served = Served(bundle, chosen.engine, model, queue, chosen.passed_over, ends, proof, servers, batching or "no")
+    return served if load.batch == 1 else _gathering(served, options, load.batch)
 
 
 def _choose(
@@ -188,13 +191,21 @@ def _choose(
         return Selected(AbsentEngine(file, str(error)), file, "none", Proof(bundle.proof, None), ())
 
 
-def _gathering(served: Served, options: DetectOptions, most: int, taken: InputOptions) -> Served:
-    """The same with frames of several cameras in one inference, where that works and gains."""
-    assert options.batching is not None
-    why = why_not_batch(served.engine, taken.shape, taken.dtype, most, measured=not options.batching.always)
+def _why_not_gather(options: DetectOptions, bundle: Bundle, chosen: Selected[Proof], load: LoadOptions) -> str:
+    """Why the frames of several cameras are not gathered though that was asked for; empty when they are to be."""
+    if options.batching is None or load.batch == 1 or isinstance(chosen.engine, AbsentEngine):
+        return ""
+    file, measured = chosen.file, not options.batching.always
+    why = why_not_batch(chosen.engine, file.input_shape, file.input_dtype, load.batch, measured=measured)
     if why:
-        _log.info("model %s: frames are not gathered: %s", served.model.name, why)
-        return replace(served, batching=f"no: {why}")
+        _log.info("model %s: frames are not gathered: %s", bundle.spec.name, why)
+    return why and f"no: {why}"
+
+
+def _gathering(served: Served, options: DetectOptions, most: int) -> Served:
+    """The same with frames of several cameras in one inference."""
+    if options.batching is None or isinstance(served.engine, AbsentEngine):
+        return served
     engine = BatchingEngine(served.engine, served.slots, most, options.batching.window_ms / 1e3, options.timeout_s)
     # The batch waits for the device, not each of its frames: those meet in front of it.
     return replace(served, engine=engine, slots=Slots(engine.device, sys.maxsize), batching=f"up to {most} frames")

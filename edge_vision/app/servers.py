@@ -14,9 +14,9 @@ from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.remote.options import RemoteOptions
 from edge_vision.inference.remote.server import RemoteModel
 from edge_vision.inference.slots import Slots
-from edge_vision.models.agreement import Agreement
 from edge_vision.models.bundle import Bundle, Ends
-from edge_vision.models.gate import precision_of, prove
+from edge_vision.models.proof.agreement import Agreement
+from edge_vision.models.proof.gate import precision_of, prove
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.tally import Tally

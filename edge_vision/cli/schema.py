@@ -17,7 +17,7 @@ def add_to(subparsers: Any) -> None:
 
 def _schema(options: argparse.Namespace) -> int:
     from edge_vision.config.options import PipelineFile, SiteFile
-    from edge_vision.models.catalog import CatalogFile
+    from edge_vision.models.catalog.entries import CatalogFile
     from edge_vision.models.options import BundleFile
 
     models: dict[str, type[Options]] = {

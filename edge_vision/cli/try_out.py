@@ -25,7 +25,7 @@ def add_to(subparsers: Any) -> None:
 
 def _try(options: argparse.Namespace) -> int:
     from edge_vision.app.check import check_pipeline
-    from edge_vision.app.trial import VIDEO_SUFFIXES, Trial, is_picture, run_trial
+    from edge_vision.app.preview import VIDEO_SUFFIXES, Preview, is_picture, run_preview
 
     if not is_picture(options.output) and options.output.suffix.lower() not in VIDEO_SUFFIXES:
         print(f"{options.output}: write to a picture (.png, .jpg) or a clip (.mp4, .avi)", file=sys.stderr)
@@ -37,7 +37,7 @@ def _try(options: argparse.Namespace) -> int:
         print(f"{options.output}: is the input; write to another file", file=sys.stderr)
         return 2
     stages, bundles = check_pipeline(options.pipeline, options.model, options.settings)
-    outcome = run_trial(Trial(options.input, options.output, stages, bundles), bar("frames"))
+    outcome = run_preview(Preview(options.input, options.output, stages, bundles), bar("frames"))
     counts = ", ".join(f"{count} {label}" for label, count in outcome.objects.most_common()) or "nothing"
     print(f"{options.output}: {outcome.frames} frames on {outcome.backend}; saw {counts}")
     return EXIT_DONE if outcome.frames else EXIT_GAVE_UP

@@ -1,1 +1,4 @@
-"""Step 3: ModelInput → Tensors, on the best runtime this machine has; one module per runtime."""
+"""Step 3: ModelInput → Tensors, on the best runtime this machine has.
+
+One module or folder per runtime; `remote/` asks servers.
+"""

@@ -1,18 +1,25 @@
 """OpenVINO on Intel (and other x86) processors, and on Intel's GPUs and NPUs."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+
+import numpy as np
 
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, MissingLibraryError, ModelError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Availability, LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
-from edge_vision.inference.blobs import open_blobs, seal_blobs
+from edge_vision.inference.blobs import ban_blobs, is_sealed, open_blobs, seal_blobs
 from edge_vision.inference.shapes import check_device, check_input, short
 
+_log = logging.getLogger(__name__)
+
 _DTYPES: Final = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8"}
+_ALIKE: Final = 1e-2
+_RANDOM_SEED: Final = 7
 _VIRTUAL: Final = ("AUTO", "MULTI", "HETERO")
 """Devices that share the work out among others."""
 
@@ -52,20 +59,53 @@ class OpenVino:
         check_input(inputs, file)
         _check_outputs(network, file)
         settings = _settings(device, options)
-        blobs = open_blobs("openvino", file)
-        if blobs is not None:
-            settings["CACHE_DIR"] = str(blobs)
         try:
             if network.is_dynamic():
-                network.reshape(list(file.input_shape))
-            compiled = core.compile_model(network, device, settings)
+                network.reshape(_shape_for(inputs[0], file, options.batch))
+            compiled = _compile(lambda more: core.compile_model(network, device, {**settings, **more}), file)
         except Exception as error:
             msg = f"cannot compile {file.path} for {device} (there are {', '.join(core.available_devices)}): "
             raise BackendUnavailableError(msg + short(error)) from error
-        if blobs is not None:
-            seal_blobs(blobs)
         used = _check_precision(compiled, device, str(settings["INFERENCE_PRECISION_HINT"]))
         return OpenVinoEngine(compiled, inputs, used)
+
+
+def _shape_for(spec: TensorSpec, file: ModelFile, batch: int) -> list[Any]:
+    """The file's shape; with a first axis of 1 to `batch` where that is open and frames are to be gathered."""
+    first, *rest = file.input_shape
+    return [(first, batch) if batch > first and spec.shape[0] == -1 else first, *rest]
+
+
+def _compile(compile_with: Callable[[dict[str, str]], Any], file: ModelFile) -> Any:
+    """Compile a file, or take what was compiled before.
+
+    What is compiled now is read back at once: 2026.4 keeps some int8 networks of old exporters wrongly, and answers
+    nonsense from the second start on. Such a file is compiled at every start.
+    """
+    version = require("openvino", "openvino").__version__
+    blobs = open_blobs("openvino", file, version)
+    if blobs is None:
+        return compile_with({})
+    compiled = compile_with({"CACHE_DIR": str(blobs)})
+    if is_sealed(blobs):
+        return compiled
+    again = compile_with({"CACHE_DIR": str(blobs)})
+    if _same_answer(compiled, again, file):
+        seal_blobs(blobs)
+        return again
+    _log.warning("%s: OpenVINO %s reads back something else than it compiled: not kept", file.path, version)
+    ban_blobs(blobs, version)
+    return compiled
+
+
+def _same_answer(one: Any, other: Any, file: ModelFile) -> bool:
+    """Whether two compiled models answer a picture of noise alike."""
+    noise = np.random.default_rng(_RANDOM_SEED).integers(0, 256, file.input_shape).astype(file.input_dtype)
+    first, second = ([np.asarray(value) for value in compiled(noise).values()] for compiled in (one, other))
+    return all(
+        here.shape == there.shape and np.allclose(here, there, rtol=_ALIKE, atol=_ALIKE, equal_nan=True)
+        for here, there in zip(first, second, strict=True)
+    )
 
 
 def _device(core: Any, asked: str | None) -> str:

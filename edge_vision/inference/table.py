@@ -6,7 +6,7 @@ from edge_vision.core.plugin import resolve
 from edge_vision.core.protocols import Backend
 
 BACKENDS: Final = {
-    "tensorrt": "edge_vision.inference.tensorrt:TensorRt",
+    "tensorrt": "edge_vision.inference.tensorrt.backend:TensorRt",
     "openvino": "edge_vision.inference.openvino:OpenVino",
     "onnxruntime": "edge_vision.inference.onnxruntime:OnnxRuntime",
     "litert": "edge_vision.inference.litert:LiteRt",

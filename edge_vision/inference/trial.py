@@ -15,9 +15,9 @@ import numpy as np
 from edge_vision.core.errors import BackendError
 from edge_vision.core.files import cache_folder, sha256_of, write_whole
 from edge_vision.core.model import ModelFile
-from edge_vision.core.protocols import LoadOptions
+from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.core.tensor import TensorSpec
-from edge_vision.inference.select import first_answer
+from edge_vision.inference.select import first_answer, load
 from edge_vision.inference.table import backend
 from edge_vision.runtime.quarantine import LIMIT_S, confined
 
@@ -71,6 +71,12 @@ def admit(name: str, file: ModelFile, options: LoadOptions) -> None:
         write_whole(path, b"")
     except OSError as error:
         _log.info("%s: the trial cannot be remembered: %s", path, error.strerror)
+
+
+def load_after_trial(name: str, file: ModelFile, options: LoadOptions) -> Engine:
+    """What `load` gives, for a file that is admitted. Raises what `admit` and `load` raise."""
+    admit(name, file, options)
+    return load(name, file, options)
 
 
 def attempt(name: str, file: ModelFile, options: LoadOptions, keep: Path | None) -> Mapping[str, Any]:

@@ -1,1 +1,4 @@
-"""What a model is: bundles, and the proof that they are whole."""
+"""What a model is: bundles, and everything about them.
+
+`reading` says what a file is, `proof` whether it sees; `intake`, `making` and `catalog` are where bundles come from.
+"""

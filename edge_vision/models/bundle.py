@@ -9,8 +9,8 @@ from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.schema_errors import validate
 from edge_vision.models.golden import Golden, read_golden
 from edge_vision.models.options import COMPANIONS, FORMATS, BundleFile, Parity, WeightsFile
-from edge_vision.models.recognize import recognize
-from edge_vision.models.refused import REFUSED
+from edge_vision.models.reading.recognize import recognize
+from edge_vision.models.reading.refused import REFUSED
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from edge_vision.core.options import Fraction, Integer, Options
-from edge_vision.models.refused import refusal
+from edge_vision.models.reading.refused import refusal
 from edge_vision.postprocess.options import OutputOptions, Thresholds
 from edge_vision.preprocess.options import InputOptions
 

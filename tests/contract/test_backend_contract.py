@@ -20,7 +20,7 @@ from edge_vision.core.tensor import ModelInput
 from edge_vision.inference.select import select
 from edge_vision.inference.table import BACKENDS, backend
 from edge_vision.models.bundle import Bundle, read_bundle
-from edge_vision.models.gate import decoder_of
+from edge_vision.models.proof.gate import decoder_of
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.testing.contracts import check_engine, check_postprocessor, check_probe
 from edge_vision.testing.fakes import make_frame

@@ -89,9 +89,9 @@ def _runtimes_are_imported() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled models of one test are not those of another."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def _no_cache_but_its_own(own_cache: Path) -> None:
+    """What OpenVINO compiles is kept where no other test looks."""
+    del own_cache
 
 
 @pytest.fixture(name="models")

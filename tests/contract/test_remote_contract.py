@@ -50,7 +50,7 @@ def _http_server() -> Iterator[OipServer]:
 
 
 def _model(server: OipServer, **options: Any) -> RemoteModel:
-    settings: dict[str, Any] = {"timeout_s": 0.6, **options}
+    settings: dict[str, Any] = {"timeout_s": 1.0, **options}
     return RemoteModel(server.url, "m", RemoteOptions(urls=(server.url,), **settings))
 
 
@@ -101,7 +101,7 @@ FAULTS = {
 HTTP_FAULTS = {
     "reset": "[Cc]onnection",
     "truncated": "bytes early",
-    "drip": r"no answer within 0\.6 s",
+    "drip": r"no answer within 1 s",
     "long head": "999999999 of",
     "huge": "longer than the limit",
 }
@@ -130,7 +130,7 @@ def _check_fault(server: OipServer, fault: str, words: str) -> None:
         started = time.monotonic()
         with pytest.raises(InferenceError, match=words) as caught:
             session.infer(_picture())
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 1.9
         assert f"127.0.0.1:{server.port}" in str(caught.value)
     if fault not in {"other version", "drip"}:  # a first answer may take long, and its version is the one that counts
         with pytest.raises(BackendUnavailableError, match=words):
@@ -141,13 +141,14 @@ def test_a_slow_server_runs_out_of_time(server: OipServer) -> None:
     """A frame waits no longer than `timeout_s`; and the late answer never becomes that of the next frame."""
     engine = _model(server).load(FILE)
     with engine.open_session() as session:
-        server.delay_s = 1.0
+        session.infer(_picture())  # connected: only the answer is waited for
+        server.delay_s = 2.0
         started = time.monotonic()
-        with pytest.raises(InferenceError, match=r"no answer within 0\.6 s"):
+        with pytest.raises(InferenceError, match=r"no answer within 1 s"):
             session.infer(_picture())
-        assert 0.5 < time.monotonic() - started < 0.95
+        assert 0.9 < time.monotonic() - started < 1.9
         server.delay_s = 0.0
-        with pytest.raises(InferenceError, match=r"no answer within 0\.6 s"):
+        with pytest.raises(InferenceError, match=r"no answer within 1 s"):
             session.infer(_picture())
 
 

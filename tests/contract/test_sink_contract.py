@@ -146,7 +146,7 @@ def test_terminal_shows_what_was_seen(
 def test_a_sink_that_is_sent_nothing_ends_quietly(
     kind: str, tmp_path: Path, broker: Broker, opening: SinkOpening
 ) -> None:
-    """Opened, called with nothing, closed: no error, and a second time just the same."""
+    """Opened, called with nothing, closed: no error, nothing written, and a second time just the same."""
     given: dict[str, dict[str, Any]] = {
         "jsonl": {"path": tmp_path / "out.jsonl"},
         "zeromq": {"bind": "tcp://127.0.0.1:*"},  # a port of its own each time: ZeroMQ frees one a little later
@@ -157,6 +157,7 @@ def test_a_sink_that_is_sent_nothing_ends_quietly(
         with open_sink(_options(kind=kind, **given[kind]), opening) as sink:
             sink.send([])
             sink.send([])
+    assert not any(file.read_bytes() for file in tmp_path.glob("*.jsonl"))
 
 
 def _taken_port(tmp_path: Path, taken: int) -> dict[str, Any]:

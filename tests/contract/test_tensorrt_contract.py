@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from edge_vision.core.errors import InferenceError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
-from edge_vision.inference import cuda, engine_cache
 from edge_vision.inference.table import backend
-from edge_vision.inference.tensorrt_builder import Profile, build, key_of
-from edge_vision.inference.tensorrt_library import find_library
+from edge_vision.inference.tensorrt import cuda, engine_cache
+from edge_vision.inference.tensorrt.builder import Profile, build, key_of
+from edge_vision.inference.tensorrt.library import find_library
 from edge_vision.models.bundle import read_bundle
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.testing.contracts import check_engine, check_probe

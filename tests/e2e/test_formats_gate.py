@@ -2,25 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-
-
-def _models(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "edge_vision", "models", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def _rows(bundle: Path, *arguments: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(_models("verify", bundle, "--json", *arguments).stdout)["rows"]
-    return rows
+from commands import models, verify
 
 
 @pytest.fixture(name="bundle")
@@ -39,7 +25,7 @@ def _bundle(golden_yolox: Path, data: Path, tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_tflite_files_are_proven_against_the_onnx_file(bundle: Path) -> None:
     """Half-precision and quantized weights, on both runtimes that read them, within what each precision allows."""
-    rows = _rows(bundle, "--backend", "litert", "--backend", "openvino")
+    rows = verify(bundle, "--backend", "litert", "--backend", "openvino")[1]
     passed = {(row["backend"], row["file"]) for row in rows if row["passed"]}
     assert {
         ("litert", "yolox_nano_float16.tflite"),
@@ -50,9 +36,9 @@ def test_tflite_files_are_proven_against_the_onnx_file(bundle: Path) -> None:
 
 def test_a_device_that_is_not_there_does_not_pass(bundle: Path) -> None:
     """`--device` reaches every runtime, and each says what it has."""
-    done = _models("verify", bundle, "--json", "--backend", "openvino", "--precision", "f32", "--device", "GPU.7")
-    rows = json.loads(done.stdout)["rows"]
-    assert done.returncode == 1
+    done = models("verify", bundle, "--json", "--backend", "openvino", "--precision", "f32", "--device", "GPU.7")
+    rows = json.loads(done.output)["rows"]
+    assert done.code == 1
     assert rows
     assert all("no device GPU.7 here; it has CPU" in row["reason"] for row in rows)
 
@@ -64,9 +50,9 @@ def test_quantized_weights_alone_are_their_own_reference(bundle: Path, data: Pat
     content["files"] = [one for one in content["files"] if one.get("precision") == "int8"]
     (bundle / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     pictures = data / "images/coco_det_ccby"
-    made = _models("golden", bundle, "--images", pictures, "--labels", pictures / "annotations.json")
-    assert made.returncode == 0, made.stderr
+    made = models("golden", bundle, "--images", pictures, "--labels", pictures / "annotations.json")
+    assert made.code == 0, made.errors
     reference = yaml.safe_load((bundle / "golden/golden.yaml").read_text())["reference"]
     assert (reference["backend"], reference["precision"]) == ("litert", "int8")
-    (row,) = _rows(bundle, "--backend", "litert")
+    (row,) = verify(bundle, "--backend", "litert")[1]
     assert row["passed"], row

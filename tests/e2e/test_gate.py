@@ -10,22 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from commands import models, verify
 from networks import with_brightness, with_coarse_boxes
 
 STRICT = {"score_diff": 0.02, "mean_iou": 0.99, "point_error": 0.01, "missed": 0.0, "extra": 0.0, "quality": 0.98}
-
-
-def models(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    """Run `edge-vision models ...`."""
-    command = [sys.executable, "-m", "edge_vision", "models", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-
-
-def verify(bundle: Path, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
-    """The exit code and the rows of `models verify --json`."""
-    done = models("verify", bundle, "--json", *arguments)
-    assert "Traceback" not in done.stderr
-    return done.returncode, json.loads(done.stdout)["rows"]
 
 
 Change = Callable[[dict[str, Any], Path], None]
@@ -107,7 +95,7 @@ def test_a_layer_that_opencv_computes_wrongly_is_refused_there_and_only_there(
     folder = changed(even)
     pictures = data / "images/coco_det_ccby"
     made = models("golden", folder, "--images", pictures, "--labels", pictures / "annotations.json", "--most", "13")
-    assert made.returncode == 0, made.stderr
+    assert made.code == 0, made.errors
     code, rows = verify(folder)
     judged = {row["backend"]: row for row in rows if row["file"]}
     assert code == 1
@@ -181,7 +169,7 @@ def test_the_daemon_serves_on_the_next_runtime_that_passes(
         content["files"] = [{"path": "even.onnx", "format": "onnx"}]
 
     folder = changed(even)
-    assert models("golden", folder, "--images", data / "images/coco_det_ccby", "--most", "13").returncode == 0
+    assert models("golden", folder, "--images", data / "images/coco_det_ccby", "--most", "13").code == 0
     site = _site(write_site, data, folder, backends=["opencv_dnn", "onnxruntime"])
     output, log = edge_vision("run", site).communicate(timeout=90)
     assert {json.loads(line)["model"]["backend"] for line in output.splitlines()} == {"onnxruntime"}
@@ -209,7 +197,7 @@ def test_check_says_what_the_golden_data_prove(
 ) -> None:
     """Verified against labels, made without ground truth, or not there at all."""
     plain = changed(lambda _content, folder: shutil.rmtree(folder / "golden"))
-    assert models("golden", plain, "--images", data / "images/coco_det_ccby", "--most", "2").returncode == 0
+    assert models("golden", plain, "--images", data / "images/coco_det_ccby", "--most", "2").code == 0
     for bundle, words in ((yolox, "no golden data"), (plain, "unverified golden"), (golden_yolox, "verified golden")):
         command = [sys.executable, "-m", "edge_vision", "check", str(_site(write_site, data, bundle))]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -237,8 +225,8 @@ def test_labels_that_contradict_the_input_section_make_no_golden_data(
     before = sorted((file.name, file.stat().st_size) for file in (folder / "golden").iterdir())
     pictures = data / "images/coco_det_ccby"
     done = models("golden", folder, "--images", pictures, "--labels", pictures / "annotations.json")
-    assert done.returncode == 78
-    assert "with color: bgr the model sees more (AP 0.257) than as model.yaml has it (AP 0.241)" in done.stderr
+    assert done.code == 78
+    assert "with color: bgr the model sees more (AP 0.257) than as model.yaml has it (AP 0.241)" in done.errors
     assert sorted((file.name, file.stat().st_size) for file in (folder / "golden").iterdir()) == before
 
 
@@ -252,9 +240,9 @@ def test_golden_data_that_cannot_be_written_are_an_error_not_a_traceback(
 
     folder = changed(block)
     done = models("golden", folder, "--images", data / "images/coco_det_ccby")
-    assert done.returncode == 78
-    assert f"{folder}/golden: cannot be written: " in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 78
+    assert f"{folder}/golden: cannot be written: " in done.errors
+    assert "Traceback" not in done.errors
 
 
 def test_what_the_training_framework_saw_verifies_too(
@@ -270,14 +258,14 @@ def test_what_the_training_framework_saw_verifies_too(
     expected.write_text(json.dumps({"dog.jpg": objects}))
     folder = changed(lambda _content, folder: shutil.rmtree(folder / "golden"))
     done = models("golden", folder, "--images", pictures, "--expected", expected)
-    assert done.returncode == 0, done.stderr
-    assert "verified against expected.json: " in done.stdout
-    print(done.stdout)
+    assert done.code == 0, done.errors
+    assert "verified against expected.json: " in done.output
+    print(done.output)
     objects.append({"class": "zebra", "confidence": 0.9, "xyxy": [10, 10, 100, 100]})
     expected.write_text(json.dumps({"dog.jpg": objects}))
     done = models("golden", folder, "--images", pictures, "--expected", expected)
-    assert done.returncode == 78
-    assert "1 missed beside" in done.stderr
+    assert done.code == 78
+    assert "1 missed beside" in done.errors
 
 
 def test_a_file_that_one_runtime_cannot_load_is_no_failure_beside_one_that_it_can(

@@ -1,7 +1,6 @@
 """`models import`, `check` and `show` on real files: what comes out runs, and what was guessed is named."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import yaml
+from commands import models
 from conftest import Start
 from malformed import node, small
 from onnx import TensorProto, helper
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 YOLOX = "models/yolox_nano/yolox_nano.onnx"
 ULTRAFACE = "models/ultraface_rfb320"
@@ -20,23 +22,6 @@ AS_YOLOX = (
     "input.color=bgr", "input.resize=letterbox", "input.anchor=top_left", "input.pad_value=114", "input.scale=1.0",
     "input.mean=[0,0,0]", "input.std=[1,1,1]", "thresholds.confidence=0.3", "thresholds.iou=0.45",
 )  # fmt: skip
-
-
-@pytest.fixture
-def models(edge_vision: Start, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Runs `edge-vision models ...`; its exit code, output and errors, which hold no traceback."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        process = edge_vision("models", *arguments, env=environment)
-        output, errors = process.communicate(timeout=100)
-        assert "Traceback" not in errors, errors
-        return process.returncode, output, errors
-
-    return run
-
-
-Models = Callable[..., tuple[int, str, str]]
 
 
 def settings(*given: str) -> list[str]:
@@ -55,7 +40,6 @@ def labels_file(coco_labels: list[str], tmp_path: Path) -> Path:
 def test_an_imported_yolox_sees_what_the_reference_saw(
     data: Path,
     labels_file: Path,
-    models: Models,
     edge_vision: Start,
     write_site: Callable[..., Path],
     tmp_path: Path,
@@ -97,7 +81,7 @@ def test_an_imported_yolox_sees_what_the_reference_saw(
         assert one["xyxy"] == pytest.approx(reference["xyxy"], abs=1.0)
 
 
-def test_what_no_file_tells_is_listed(data: Path, models: Models, tmp_path: Path) -> None:
+def test_what_no_file_tells_is_listed(data: Path, tmp_path: Path) -> None:
     """On standard output and in model.yaml: each key with its value; class names, too."""
     code, output, errors = models("import", data / YOLOX, "-o", tmp_path / "b", "--set", "input.color=rgb")
     assert code == 0, errors
@@ -122,7 +106,7 @@ def test_what_no_file_tells_is_listed(data: Path, models: Models, tmp_path: Path
         ("version-RFB-320_without_postprocessing.tflite", "priors"),
     ],
 )
-def test_the_same_faces_in_other_formats(file: str, format_: str, data: Path, models: Models, tmp_path: Path) -> None:
+def test_the_same_faces_in_other_formats(file: str, format_: str, data: Path, tmp_path: Path) -> None:
     """Formats of one or two files: recognized, tried, and the decoder chosen by what comes out."""
     labels = tmp_path / "labels.txt"
     labels.write_text("face\n")
@@ -157,7 +141,7 @@ def ultralytics(open_batch: int | str) -> Any:
     return model
 
 
-def test_metadata_are_read_and_open_axes_are_tried(models: Models, tmp_path: Path) -> None:
+def test_metadata_are_read_and_open_axes_are_tried(tmp_path: Path) -> None:
     """Names, license and input as the exporter wrote them; a batch that only the file believes in is found out."""
     onnx.save(ultralytics("batch"), tmp_path / "best.onnx")
     code, output, errors = models("import", tmp_path / "best.onnx", "-o", tmp_path / "b")
@@ -174,7 +158,7 @@ def test_metadata_are_read_and_open_axes_are_tried(models: Models, tmp_path: Pat
     assert "open axes, tried:" in output
 
 
-def test_axes_that_really_are_open_work(models: Models, tmp_path: Path) -> None:
+def test_axes_that_really_are_open_work(tmp_path: Path) -> None:
     """The same for a network whose batch is open in truth."""
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 64, "w"])
     kernel = helper.make_tensor("kernel", TensorProto.FLOAT, [6, 3, 8, 8], np.ones(6 * 3 * 64).tolist())
@@ -209,9 +193,7 @@ def test_axes_that_really_are_open_work(models: Models, tmp_path: Path) -> None:
         (["--labels", "absent.txt"], "absent.txt: no such file"),
     ],
 )
-def test_what_does_not_hold_together_is_said(
-    arguments: list[str], words: str, data: Path, models: Models, tmp_path: Path
-) -> None:
+def test_what_does_not_hold_together_is_said(arguments: list[str], words: str, data: Path, tmp_path: Path) -> None:
     """A sentence with the key, 78, and nothing written."""
     (tmp_path / "two.txt").write_text("bolt\nnut\n")
     words_given = [str(tmp_path / "two.txt") if one == "two.txt" else one for one in arguments]
@@ -230,7 +212,7 @@ def pool_3d(file: Path) -> Path:
     return file
 
 
-def test_check_names_file_node_and_runtime(models: Models, tmp_path: Path) -> None:
+def test_check_names_file_node_and_runtime(tmp_path: Path) -> None:
     """78 with what stops which runtime and which can; 0 when only those are asked."""
     file = pool_3d(tmp_path / "pool.onnx")
     code, output, errors = models("check", file)
@@ -245,7 +227,7 @@ def test_check_names_file_node_and_runtime(models: Models, tmp_path: Path) -> No
     assert [(row["backend"], row["passed"]) for row in facts["rows"]] == [("openvino", True), ("onnxruntime", True)]
 
 
-def test_check_finds_the_node_behind_a_real_crash(data: Path, models: Models) -> None:
+def test_check_finds_the_node_behind_a_real_crash(data: Path) -> None:
     """OpenCV 4.14 ends the process on this file without a word: the graph is cut until the node is found."""
     file = data / "models/reid_0288/person-reidentification-retail-0288.onnx"
     code, _, errors = models("check", file, "--backend", "opencv_dnn")
@@ -254,7 +236,7 @@ def test_check_finds_the_node_behind_a_real_crash(data: Path, models: Models) ->
     assert "node model/tf.math.reduce_mean_1/Mean (ReduceMean)" in errors
 
 
-def test_show_as_json(data: Path, yolox: Path, models: Models) -> None:
+def test_show_as_json(data: Path, yolox: Path) -> None:
     """Files with sizes and checksums, who reads them, what is known and what is not."""
     code, output, errors = models("show", yolox, "--json")
     assert code == 0, errors

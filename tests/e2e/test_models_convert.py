@@ -6,39 +6,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Start
-from proven import add_file, make_proven, snapshot
+from commands import models
+from proven import add_file, snapshot
 
-
-@pytest.fixture(scope="module", name="proven")
-def _proven(data: Path, yolox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """YOLOX-nano with golden data."""
-    folder = tmp_path_factory.mktemp("proven") / "yolox_nano"
-    make_proven(folder, yolox, data / "images/coco_det_ccby", most=6)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def run(edge_vision: Start, *arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, output and errors of a subcommand of models."""
-    process = edge_vision("models", *arguments)
-    output, errors = process.communicate(timeout=110)
-    assert "Traceback" not in errors
-    return process.returncode, output, errors
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize("precision, name", [("f32", "yolox_nano.xml"), ("f16", "yolox_nano_f16.xml")])
-def test_openvino_is_written_beside_the_old_files(
-    precision: str, name: str, proven: Path, edge_vision: Start, tmp_path: Path
-) -> None:
+def test_openvino_is_written_beside_the_old_files(precision: str, name: str, proven: Path, tmp_path: Path) -> None:
     """With its checksums and what made it; half the size in half precision; `verify` passes on it."""
     before = snapshot(proven)
-    code, output, errors = run(
-        edge_vision, "convert", proven, "--to", "openvino", "--precision", precision, "-o", tmp_path / "new"
+    code, output, errors = models(
+        "convert", proven, "--to", "openvino", "--precision", precision, "-o", tmp_path / "new"
     )
     assert code == 0, output + errors
     assert "openvino: passed" in output
@@ -51,10 +30,10 @@ def test_openvino_is_written_beside_the_old_files(
     assert {"sha256", "weights_sha256"} <= set(row)
     weights = (tmp_path / "new" / name).with_suffix(".bin").stat().st_size
     assert (weights < 2_000_000) == (precision == "f16")
-    code, output, _ = run(edge_vision, "verify", tmp_path / "new", "--backend", "openvino")
+    code, output, _ = models("verify", tmp_path / "new", "--backend", "openvino")
     assert (code, output.count("passed")) == (0, 2)
     (tmp_path / "new" / name).with_suffix(".bin").write_bytes(b"other weights")
-    code, _, errors = run(edge_vision, "verify", tmp_path / "new", "--backend", "openvino")
+    code, _, errors = models("verify", tmp_path / "new", "--backend", "openvino")
     assert (code, "not the one written here" in errors) == (78, True)
 
 
@@ -66,29 +45,25 @@ def converter(folder: Path, body: str) -> Path:
     return program
 
 
-def test_a_tflite_file_that_sees_the_same_is_kept(data: Path, proven: Path, edge_vision: Start, tmp_path: Path) -> None:
+def test_a_tflite_file_that_sees_the_same_is_kept(data: Path, proven: Path, tmp_path: Path) -> None:
     """The public f16 file stands for the result of the converter, which is a program of its own."""
     pytest.importorskip("ai_edge_litert")
     public = data / "models/yolox_nano/yolox_nano_float16.tflite"
     program = converter(tmp_path, f'mkdir "$out" && cp {public} "$out/yolox_nano_float16.tflite"')
     arguments = ("--to", "tflite", "--precision", "f16", "--tool", program, "-o", tmp_path / "new")
-    code, output, errors = run(edge_vision, "convert", proven, *arguments)
+    code, output, errors = models("convert", proven, *arguments)
     assert code == 0, output + errors
     assert output.index("litert: passed") < output.index("openvino: passed")
     row = yaml.safe_load((tmp_path / "new/model.yaml").read_text())["files"][-1]
     assert row["made"] == "onnx2tf 1.29, from yolox_nano.onnx"
 
 
-def test_a_file_that_sees_something_else_is_not_kept(
-    data: Path, proven: Path, edge_vision: Start, tmp_path: Path
-) -> None:
+def test_a_file_that_sees_something_else_is_not_kept(data: Path, proven: Path, tmp_path: Path) -> None:
     """A converter that quantizes on the sly: the gate's figures, exit code 1, and no bundle."""
     pytest.importorskip("ai_edge_litert")
     lossy = data / "models/yolox_nano/yolox_nano_dynrange.tflite"
     program = converter(tmp_path, f'mkdir "$out" && cp {lossy} "$out/yolox_nano_float32.tflite"')
-    code, output, errors = run(
-        edge_vision, "convert", proven, "--to", "tflite", "--tool", program, "-o", tmp_path / "new"
-    )
+    code, output, errors = models("convert", proven, "--to", "tflite", "--tool", program, "-o", tmp_path / "new")
     assert code == 1, output + errors
     assert "litert: refused: runtime: sees something else at f32" in output
     assert "nothing is written" in output
@@ -96,11 +71,11 @@ def test_a_file_that_sees_something_else_is_not_kept(
 
 
 @pytest.mark.full
-def test_the_real_onnx2tf_converts(proven: Path, edge_vision: Start, tmp_path: Path) -> None:
+def test_the_real_onnx2tf_converts(proven: Path, tmp_path: Path) -> None:
     """Where it is installed; its files see the same."""
     if shutil.which("onnx2tf") is None:
         pytest.skip("onnx2tf is not in PATH: it brings TensorFlow, and is installed apart")
-    code, output, errors = run(edge_vision, "convert", proven, "--to", "tflite", "-o", tmp_path / "new")
+    code, output, errors = models("convert", proven, "--to", "tflite", "-o", tmp_path / "new")
     assert code == 0, output + errors
     assert "litert: passed" in output
 
@@ -117,42 +92,38 @@ def test_the_real_onnx2tf_converts(proven: Path, edge_vision: Start, tmp_path: P
     ],
 )
 def test_what_cannot_be_converted_is_refused_with_the_remedy(
-    arguments: list[str], words: str, code: int, proven: Path, edge_vision: Start, tmp_path: Path
+    arguments: list[str], words: str, code: int, proven: Path, tmp_path: Path
 ) -> None:
     """Named with the format or the program; nothing is left behind."""
     filled = [word.format(proven=proven) for word in arguments]
-    actual, output, errors = run(edge_vision, "convert", proven, "-o", tmp_path / "new", *filled)
+    actual, output, errors = models("convert", proven, "-o", tmp_path / "new", *filled)
     assert actual == code, output + errors
     assert words in errors
     assert not (tmp_path / "new").exists()
 
 
-def test_a_bundle_without_what_is_needed_is_refused(
-    yolox: Path, proven: Path, edge_vision: Start, tmp_path: Path
-) -> None:
+def test_a_bundle_without_what_is_needed_is_refused(yolox: Path, proven: Path, tmp_path: Path) -> None:
     """No golden data; no file to start from."""
-    code, _, errors = run(edge_vision, "convert", yolox, "--to", "openvino", "-o", tmp_path / "new")
+    code, _, errors = models("convert", yolox, "--to", "openvino", "-o", tmp_path / "new")
     assert (code, f"edge-vision models golden {yolox} --images DIR" in errors) == (78, True)
-    code, output, errors = run(edge_vision, "convert", proven, "--to", "openvino", "-o", tmp_path / "ir")
+    code, output, errors = models("convert", proven, "--to", "openvino", "-o", tmp_path / "ir")
     assert code == 0, output + errors
     content = yaml.safe_load((tmp_path / "ir/model.yaml").read_text())
     content["files"] = content["files"][-1:]
     (tmp_path / "ir/model.yaml").write_text(yaml.safe_dump(content))
-    code, _, errors = run(edge_vision, "convert", tmp_path / "ir", "--to", "openvino", "-o", tmp_path / "new")
+    code, _, errors = models("convert", tmp_path / "ir", "--to", "openvino", "-o", tmp_path / "new")
     assert code == 78
     assert "needs an f32 file in onnx or" in errors
     assert "it has yolox_nano.xml (openvino, f32)" in errors
 
 
-def test_bench_times_every_runtime_and_says_who_may_serve(
-    data: Path, proven: Path, edge_vision: Start, tmp_path: Path
-) -> None:
+def test_bench_times_every_runtime_and_says_who_may_serve(data: Path, proven: Path, tmp_path: Path) -> None:
     """A file that passes for f32 and is not: timed like the others, refused, and last."""
     pytest.importorskip("ai_edge_litert")
     folder = tmp_path / "bundle"
     shutil.copytree(proven, folder)
     add_file(folder, data / "models/yolox_nano/yolox_nano_dynrange.tflite", format="tflite", precision="f32")
-    code, output, errors = run(edge_vision, "bench", folder, "--seconds", "2", "--json")
+    code, output, errors = models("bench", folder, "--seconds", "2", "--json")
     assert code == 0, errors
     facts = json.loads(output)
     timed = [one for one in facts["results"] if one["pace"]]
@@ -172,9 +143,9 @@ def test_bench_times_every_runtime_and_says_who_may_serve(
     assert all(one["reason"] for one in absent)
 
 
-def test_bench_without_golden_data_proves_nothing(yolox: Path, edge_vision: Start) -> None:
+def test_bench_without_golden_data_proves_nothing(yolox: Path) -> None:
     """It says so in the table."""
-    code, output, errors = run(edge_vision, "bench", yolox, "--backend", "onnxruntime", "--seconds", "0.3")
+    code, output, errors = models("bench", yolox, "--backend", "onnxruntime", "--seconds", "0.3")
     assert code == 0, errors
     assert output.splitlines()[-1].endswith("1.00  unproven")
 
@@ -189,11 +160,9 @@ def test_bench_without_golden_data_proves_nothing(yolox: Path, edge_vision: Star
         (["--precision", "int8"], "", 1),
     ],
 )
-def test_bench_refuses_what_cannot_be_timed(
-    arguments: list[str], words: str, code: int, yolox: Path, edge_vision: Start
-) -> None:
+def test_bench_refuses_what_cannot_be_timed(arguments: list[str], words: str, code: int, yolox: Path) -> None:
     """Wrong words are the command line's; where nothing may serve the exit code is 1, with the reasons."""
-    actual, output, errors = run(edge_vision, "bench", yolox, *arguments)
+    actual, output, errors = models("bench", yolox, *arguments)
     assert actual == code, output + errors
     assert words in errors
     if code == 1:

@@ -9,43 +9,23 @@ from typing import Any
 
 import pytest
 import yaml
+from commands import models
 from conftest import Start
-from proven import add_file, make_proven, reread, snapshot
+from proven import add_file, reread, snapshot
 
 from edge_vision.core.errors import ModelError
-from edge_vision.models.calibration import Calibration, pick_pictures
-from edge_vision.models.quantize import Order, quantize
-from edge_vision.models.scope import SCOPES
+from edge_vision.models.making.calibration import Calibration, pick_pictures
+from edge_vision.models.making.quantize import Order, quantize
+from edge_vision.models.making.scope import SCOPES
 
 pytest.importorskip("onnx")
 
-
-@pytest.fixture(scope="module", name="proven")
-def _proven(data: Path, yolox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """YOLOX-nano, with golden data from the pictures that measure the accuracy, not from those that calibrate."""
-    folder = tmp_path_factory.mktemp("proven") / "yolox_nano"
-    make_proven(folder, yolox, data / "images/coco_det_ccby")
-    (folder / "LICENSE").write_text("Apache-2.0")
-    return folder
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def run(edge_vision: Start, *arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, output and errors of a subcommand of models."""
-    process = edge_vision("models", *arguments)
-    output, errors = process.communicate(timeout=110)
-    assert "Traceback" not in errors
-    return process.returncode, output, errors
-
-
-def measure(edge_vision: Start, proven: Path, data: Path, new: Path, tool: str) -> dict[str, Any]:
+def measure(proven: Path, data: Path, new: Path, tool: str) -> dict[str, Any]:
     """What the command says of int8, calibrated on other pictures than it is measured on."""
-    code, output, errors = run(
-        edge_vision,
+    code, output, errors = models(
         *("quantize", proven, "--with", tool, "--images", data / "images/coco_person_kpt_ccby", "-o", new, "--json"),
         *("--labels", data / "images/coco_det_ccby/annotations.json", "--test-images", data / "images/coco_det_ccby"),
     )
@@ -71,7 +51,7 @@ def test_onnxruntime_leaves_layers_out_until_the_gate_accepts(
 ) -> None:
     """Every layer in int8 costs much accuracy and is refused; without the touchy ones it passes and is written."""
     new, before = tmp_path / "made" / "int8", snapshot(proven)
-    facts = measure(edge_vision, proven, data, new, "onnxruntime")
+    facts = measure(proven, data, new, "onnxruntime")
     first, last = facts["attempts"][0], facts["attempts"][-1]
     assert first["scope"] == "every layer"
     assert "sees something else at int8" in first["rows"][0]["reason"]
@@ -90,28 +70,28 @@ def test_onnxruntime_leaves_layers_out_until_the_gate_accepts(
     assert (row["format"], row["precision"]) == ("onnx", "int8")
     assert row["made"].startswith("onnxruntime ")
     assert row["made"].endswith("12 pictures, from yolox_nano.onnx")
-    code, output, _ = run(edge_vision, "verify", new, "--backend", "onnxruntime", "--precision", "int8")
+    code, output, _ = models("verify", new, "--backend", "onnxruntime", "--precision", "int8")
     assert (code, "passed" in output) == (0, True)
     site = write_site(cameras=[camera(data, new)], publish=[{"kind": "jsonl", "path": "-"}])
     code, output, errors = serve(edge_vision, site)
     assert code == 0, errors
     assert {json.loads(line)["model"]["precision"] for line in output.splitlines()} == {"int8"}
     # Once more from the new bundle: its int8 file is no source, and its name is taken.
-    code, _, errors = run(
-        edge_vision, "quantize", new, "--with", "onnxruntime", "--images", data / "images/misc", "-o", tmp_path / "two"
+    code, _, errors = models(
+        "quantize", new, "--with", "onnxruntime", "--images", data / "images/misc", "-o", tmp_path / "two"
     )
     assert (code, "has yolox_nano_int8.onnx already" in errors) == (78, True)
 
 
 @pytest.mark.full
-def test_nncf_quantizes_and_the_gate_accepts(data: Path, proven: Path, edge_vision: Start, tmp_path: Path) -> None:
+def test_nncf_quantizes_and_the_gate_accepts(data: Path, proven: Path, tmp_path: Path) -> None:
     """Its int8 file is an OpenVINO one, and keeps the accuracy."""
     if importlib.util.find_spec("nncf") is None:  # importing it here would leave its threads here
         pytest.skip("nncf is not installed")
-    facts = measure(edge_vision, proven, data, tmp_path / "new", "nncf")
+    facts = measure(proven, data, tmp_path / "new", "nncf")
     assert facts["maker"].startswith("nncf ")
     assert facts["attempts"][-1]["rows"][0]["backend"] == "openvino"
-    code, output, _ = run(edge_vision, "verify", tmp_path / "new", "--backend", "openvino", "--precision", "int8")
+    code, output, _ = models("verify", tmp_path / "new", "--backend", "openvino", "--precision", "int8")
     assert (code, "passed" in output) == (0, True)
 
 
@@ -170,7 +150,7 @@ def test_a_naive_int8_file_put_into_a_bundle_by_hand_does_not_serve(
     folder = tmp_path / "bundle"
     shutil.copytree(proven, folder)
     add_file(folder, naive, format="onnx", precision="int8")
-    code, output, _ = run(edge_vision, "verify", folder, "--backend", "onnxruntime", "--precision", "int8", "--json")
+    code, output, _ = models("verify", folder, "--backend", "onnxruntime", "--precision", "int8", "--json")
     (row,) = json.loads(output)["rows"]
     print(f"naive int8: {row['reason']}")
     assert code == 1
@@ -182,7 +162,7 @@ def test_a_naive_int8_file_put_into_a_bundle_by_hand_does_not_serve(
     assert "sees something else at int8" in errors
 
 
-def test_a_dynamic_range_file_is_int8_and_not_f32(data: Path, proven: Path, edge_vision: Start, tmp_path: Path) -> None:
+def test_a_dynamic_range_file_is_int8_and_not_f32(data: Path, proven: Path, tmp_path: Path) -> None:
     """The public TFLite with int8 weights: good enough for what it is, and refused for what it is not."""
     pytest.importorskip("ai_edge_litert")
     public = data / "models/yolox_nano/yolox_nano_dynrange.tflite"
@@ -190,7 +170,7 @@ def test_a_dynamic_range_file_is_int8_and_not_f32(data: Path, proven: Path, edge
         folder = tmp_path / precision
         shutil.copytree(proven, folder)
         add_file(folder, public, format="tflite", precision=precision)
-        code, output, _ = run(edge_vision, "verify", folder, "--backend", "litert", "--precision", precision)
+        code, output, _ = models("verify", folder, "--backend", "litert", "--precision", precision)
         print(output.splitlines()[-1])
         assert code == expected, output
 
@@ -210,25 +190,23 @@ def test_a_dynamic_range_file_is_int8_and_not_f32(data: Path, proven: Path, edge
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_made(
-    changed: list[str], words: str, code: int, data: Path, proven: Path, edge_vision: Start, tmp_path: Path
+    changed: list[str], words: str, code: int, data: Path, proven: Path, tmp_path: Path
 ) -> None:
     """Named with its value; never a traceback, nothing left behind."""
     arguments = ["--images", str(data / "images/misc"), "-o", str(tmp_path / "new"), "--with", "onnxruntime"]
     arguments += [word.format(data=data, proven=proven) for word in changed]
     if changed[0] == "--images":
         arguments = arguments[2:]
-    actual, output, errors = run(edge_vision, "quantize", proven, *arguments)
+    actual, output, errors = models("quantize", proven, *arguments)
     assert actual == code, output + errors
     assert words in errors
     assert not (tmp_path / "new").exists()
 
 
-def test_a_bundle_without_golden_data_is_refused_with_the_remedy(
-    data: Path, yolox: Path, edge_vision: Start, tmp_path: Path
-) -> None:
+def test_a_bundle_without_golden_data_is_refused_with_the_remedy(data: Path, yolox: Path, tmp_path: Path) -> None:
     """Nothing could show what int8 loses."""
-    code, _, errors = run(
-        edge_vision, *("quantize", yolox, "--images", data / "images/misc", "-o", tmp_path / "new", "--with", "nncf")
+    code, _, errors = models(
+        *("quantize", yolox, "--images", data / "images/misc", "-o", tmp_path / "new", "--with", "nncf")
     )
     assert code == 78
     assert f"edge-vision models golden {yolox} --images DIR" in errors
@@ -236,7 +214,7 @@ def test_a_bundle_without_golden_data_is_refused_with_the_remedy(
 
 def test_a_tool_that_cannot_is_told_in_its_own_words(data: Path, proven: Path, tmp_path: Path) -> None:
     """A damaged file is no source; the message names it."""
-    from edge_vision.models.quantize_onnx import OnnxQuantizer
+    from edge_vision.models.making.quantize_onnx import OnnxQuantizer
 
     bundle = reread(proven)
     folder = tmp_path / "bundle"

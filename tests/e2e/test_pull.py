@@ -5,9 +5,11 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 import yaml
 from catalogued import FOLDERS, real_file
@@ -19,15 +21,15 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load, usable_files
 from edge_vision.models.bundle import read_bundle
-from edge_vision.models.catalog import read_catalog
-from edge_vision.models.record import find_pictures, look
-from edge_vision.models.truth import Labeled
+from edge_vision.models.catalog.entries import read_catalog
+from edge_vision.models.proof.record import find_pictures, look
+from edge_vision.models.proof.truth import Labeled
 
 PACKAGE = Path(edge_vision_package.__file__).parent
 SLOW = Fault(piece=1 << 16, pause_s=0.03)
 """YOLOX-nano takes about two seconds."""
 
-Pull = Callable[..., tuple[int, str, str]]
+Pull = Callable[..., commands.Done]
 
 
 @pytest.fixture
@@ -37,15 +39,9 @@ def cache(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def models(edge_vision: Start, tmp_path: Path, cache: dict[str, str]) -> Pull:
-    """Runs `edge-vision models …` in the test's folder; its exit code, output and errors."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        process = edge_vision("models", *arguments, cwd=tmp_path, env=cache)
-        output, errors = process.communicate(timeout=60)
-        return process.returncode, output, errors
-
-    return run
+def models(tmp_path: Path, cache: dict[str, str]) -> Pull:
+    """Runs `edge-vision models …` in the test's folder."""
+    return partial(commands.models, cwd=tmp_path, env=cache)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from conftest import Start
 from edge_vision.core.plugin import resolve
 from edge_vision.core.protocols import Availability
 from edge_vision.inference.table import BACKENDS
-from edge_vision.models.refused import REFUSED
+from edge_vision.models.reading.refused import REFUSED
 
 REFUSED_HERE = ("ncnn", "mnn")
 UNREADABLE = {("tflite", "opencv_dnn"): "SPACE_TO_BATCH_ND"}

@@ -49,13 +49,16 @@ def run(edge_vision: Start, write_site: Callable[..., Path], bundle: Path, **set
     return {(one["source"], one["frame"]["index"]): one["objects"] for one in messages}, log
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_frames_in_a_batch_keep_their_camera_and_order(
-    edge_vision: Start, write_site: Callable[..., Path], bundle: Path
+    runtime: str, edge_vision: Start, write_site: Callable[..., Path], bundle: Path
 ) -> None:
     """All 180 frames: the same objects, with scores and boxes that differ by rounding only."""
-    alone, _ = run(edge_vision, write_site, bundle)
+    alone, _ = run(edge_vision, write_site, bundle, backends=[runtime])
     started = time.monotonic()
-    gathered, log = run(edge_vision, write_site, bundle, batching={"most": 3, "window_ms": 20, "always": True})
+    gathered, log = run(
+        edge_vision, write_site, bundle, backends=[runtime], batching={"most": 3, "window_ms": 20, "always": True}
+    )
     print(f"{3 * FRAMES} frames in batches: {time.monotonic() - started:.1f} s with the start")
     assert "frames are not gathered" not in log
     assert gathered.keys() == alone.keys()

@@ -15,8 +15,8 @@ from conftest import find_free_port
 from file_server import Fault, certificate, serving
 
 from edge_vision.core.errors import DownloadError
-from edge_vision.models.catalog import RemoteFile
-from edge_vision.models.download import Downloader, Patience
+from edge_vision.models.catalog.download import Downloader, Patience
+from edge_vision.models.catalog.entries import RemoteFile
 from edge_vision.runtime.backoff import Backoff
 
 CONTENT = random.Random(1).randbytes(500_000)
@@ -350,7 +350,7 @@ def test_the_wait_for_another_ends(tmp_path: Path) -> None:
 
 def test_the_reasons_for_a_full_disk_are_three() -> None:
     """A quota and a limit on file sizes are as full as a disk."""
-    from edge_vision.models.download import _unwritable
+    from edge_vision.models.catalog.download import _unwritable
 
     for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         assert "the disk is full" in str(_unwritable(OSError(code, "x"), Path("p")))

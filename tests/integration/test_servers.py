@@ -138,6 +138,29 @@ def test_a_model_that_changes_behind_an_open_connection_is_found_out(
     assert one.state == "online"
 
 
+def test_a_check_that_ends_in_a_mistake_of_ours_takes_the_server_out(
+    bundle: Bundle, server: OipServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows then what it sees; the next check may do better."""
+    servers = _servers(bundle, clock, server.url)
+    servers.start()
+
+    def mistake(*_arguments: object) -> None:
+        msg = "a mistake"
+        raise RuntimeError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_vision.app.servers.prove", mistake)
+        clock.advance(101)
+        _mind(servers)
+    (one,) = servers
+    assert (one.state, one.error) == ("lost", "a mistake")
+    assert next(servers.online(), None) is None
+    clock.advance(20)
+    _mind(servers)
+    assert one.state == "online"
+
+
 def test_a_proof_that_ends_after_the_server_was_lost_counts_for_nothing(
     bundle: Bundle, server: OipServer, clock: FakeClock
 ) -> None:

@@ -16,10 +16,11 @@ from onnx import TensorProto, helper
 
 from edge_vision.core.errors import BackendUnavailableError, ModelError
 from edge_vision.core.model import ModelFile
-from edge_vision.inference import engine_cache, tensorrt_builder
-from edge_vision.inference.cuda import Gpu
-from edge_vision.inference.tensorrt_builder import Profile, Steps, build, key_of
-from edge_vision.inference.tensorrt_library import Errors, Library, find_library
+from edge_vision.inference.tensorrt import builder as tensorrt_builder
+from edge_vision.inference.tensorrt import engine_cache
+from edge_vision.inference.tensorrt.builder import Profile, Steps, build, key_of
+from edge_vision.inference.tensorrt.cuda import Gpu
+from edge_vision.inference.tensorrt.library import Errors, Library, find_library
 
 SHAPE = (1, 3, 16, 16)
 
@@ -303,7 +304,7 @@ sys.modules["tensorrt"] = trt if {name!r} == "tensorrt" else None
 from edge_vision.core.errors import BackendUnavailableError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference.tensorrt import TensorRt
+from edge_vision.inference.tensorrt.backend import TensorRt
 print(TensorRt().probe().reason)
 for format in ("onnx", "tensorrt"):
     try:

@@ -16,9 +16,9 @@ import pytest
 from conftest import ROOT
 from tensorrt_uses import OWNERS, Use, missing, uses
 
-from edge_vision.inference import cuda
+from edge_vision.inference.tensorrt import cuda
 
-FILES = sorted((ROOT / "edge_vision/inference").glob("tensorrt*.py"))
+FILES = [ROOT / "edge_vision/inference/tensorrt" / name for name in ("backend.py", "builder.py", "library.py")]
 GUARDED = {
     "IProgressMonitor",
     "IProgressMonitor.phase_start",
@@ -136,10 +136,10 @@ from pathlib import Path
 from edge_vision.core.errors import BackendUnavailableError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference.cuda import Gpu
-from edge_vision.inference.tensorrt import TensorRt
-from edge_vision.inference.tensorrt_builder import Profile, _network_flags, build
-from edge_vision.inference.tensorrt_library import find_library
+from edge_vision.inference.tensorrt.cuda import Gpu
+from edge_vision.inference.tensorrt.backend import TensorRt
+from edge_vision.inference.tensorrt.builder import Profile, _network_flags, build
+from edge_vision.inference.tensorrt.library import find_library
 file, said = ModelFile(Path({str(tmp_path / "m.onnx")!r}), "onnx", (1, 3, 4, 4)), []
 library = find_library()
 for call in (

@@ -18,6 +18,7 @@ def test_the_demo_runs_from_an_installed_wheel(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (site / "edge_vision/shipped/pipelines/object_detection.yaml").is_file()
     assert (site / "edge_vision/shipped/systemd/edge-vision@.service").is_file()
+    assert (site / "edge_vision/shipped/configs/demo/parts/golden/golden.yaml").is_file()
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "edge_vision", "demo", "--max-seconds", "2"]
     done = subprocess.run(
@@ -32,4 +33,4 @@ def test_the_demo_runs_from_an_installed_wheel(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "yolox_nano/yolox_nano.onnx" in done.stdout
-    assert (site / "edge_vision/models/catalog.yaml").is_file()
+    assert (site / "edge_vision/models/catalog/catalog.yaml").is_file()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_vision.core.detections import Detections
-from edge_vision.models.agreement import compare
 from edge_vision.models.options import Tolerance
+from edge_vision.models.proof.agreement import compare
 
 LIMIT = Tolerance(score_diff=0.1, mean_iou=0.9, point_error=0.1, missed=0.25, extra=0.25, quality=0.8)
 BOX = [0.0, 0.0, 100.0, 100.0]

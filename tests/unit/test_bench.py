@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_vision.models.bench import Pace, Result, rank
+from edge_vision.models.proof.bench import Pace, Result, rank
 
 
 def result(name: str, state: str, road_ms: float) -> Result:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_vision.core.errors import ConfigError
-from edge_vision.models.calibration import Calibration, pick_pictures
+from edge_vision.models.making.calibration import Calibration, pick_pictures
 from edge_vision.preprocess.options import InputOptions
 
 OPTIONS = InputOptions(size=(16, 16), color="rgb", scale=1 / 255, resize="stretch")

@@ -15,7 +15,7 @@ from catalogued import FOLDERS, real_file
 from edge_vision.cli.command import run_command
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import sha256_of
-from edge_vision.models.catalog import SHIPPED, Entry, read_catalog
+from edge_vision.models.catalog.entries import SHIPPED, Entry, read_catalog
 
 ENTRIES = read_catalog().entries
 LICENSES = {"yunet_120x160": "MIT"}

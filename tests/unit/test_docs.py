@@ -1,5 +1,6 @@
 """The documentation is true: its files validate, its commands parse, its links lead somewhere."""
 
+import argparse
 import json
 import re
 import shlex
@@ -121,3 +122,46 @@ def test_the_schema_command_gives_json_schema(capsys: pytest.CaptureFixture[str]
     jsonschema.validate(site, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**site, "camras": []}, schema)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_named_in_the_docs_are_there(page: Path) -> None:
+    """A path of a Python file is one from the root or from the package; a bare name is one of some module."""
+    names = {file.name for file in (ROOT / "edge_vision").rglob("*.py")}
+    for path in re.findall(r"`([\w/]+\.py)`", page.read_text()):
+        there = (ROOT / path).is_file() or (ROOT / "edge_vision" / path).is_file()
+        assert there or ("/" not in path and path in names), path
+
+
+def test_the_table_of_extras_is_that_of_the_package() -> None:
+    """Who installs it finds every extra in the README, and no other."""
+    section = (
+        (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    )
+    table = (ROOT / "README.md").read_text().partition("| Extra | Brings |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if row else "")]
+    assert set(named) == set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+
+
+def test_every_variable_of_the_tests_is_explained() -> None:
+    """CONTRIBUTING says what makes more of them run."""
+    files = [*(ROOT / "tests").rglob("*.py"), ROOT / ".ci/run"]
+    read = {name for file in files for name in re.findall(r"EDGE_VISION_[A-Z0-9]+(?:_[A-Z0-9]+)*", file.read_text())}
+    made = {f"EDGE_VISION_{name}" for name in ("TORCH", "TENSORFLOW", "PADDLE")}  # put together by test_made_formats.py
+    explained = set(re.findall(r"\| `(EDGE_VISION_\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    assert explained == read | made
+
+
+def test_every_command_is_in_the_docs() -> None:
+    """Those of `edge-vision` in the README, those of `edge-vision models` in docs/6-models.md."""
+    readme, models = (ROOT / "README.md").read_text(), (ROOT / "docs/6-models.md").read_text()
+    commands = _commands(build_parser())
+    assert {"run", "models"} <= set(commands)
+    assert [name for name in commands if f"| `edge-vision {name}" not in readme] == []
+    assert [name for name in _commands(commands["models"]) if f"edge-vision models {name} " not in models] == ["list"]
+    assert "edge-vision models list\n" in models
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (action,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(action.choices)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge_vision.core.errors import BackendUnavailableError
-from edge_vision.inference import engine_cache
-from edge_vision.inference.engine_cache import EngineKey
+from edge_vision.inference.tensorrt import engine_cache
+from edge_vision.inference.tensorrt.engine_cache import EngineKey
 
 KEY = EngineKey("abc", "tensorrt 10.3.0", "Orin", "CUDA 12.6", "f16", ((1, 3, 8, 8),) * 3)
 

@@ -13,7 +13,7 @@ from conftest import ROOT
 from edge_vision.core.plugin import resolve
 from edge_vision.inference.table import BACKENDS
 from edge_vision.models.options import FORMATS
-from edge_vision.models.refused import REFUSED
+from edge_vision.models.reading.refused import REFUSED
 
 PAGE = ROOT / "docs/formats.md"
 ASKED_FOR = (

@@ -1,13 +1,15 @@
 """What model files say of themselves, as far as it can be told without real ones."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_vision.core.errors import ModelError
 from edge_vision.core.tensor import TensorSpec
-from edge_vision.models.check import input_dtype, input_shape
-from edge_vision.models.graph import Graph, read_graph
+from edge_vision.models.intake.check import input_dtype, input_shape
+from edge_vision.models.reading.graph import Graph, read_graph
 
 IR = """<net name="n" version="{version}"><layers>
 <layer id="0" name="in" type="Parameter"><data shape="?,3,-1,1..640" element_type="u8"/>
@@ -40,6 +42,26 @@ def test_an_ir_is_read_without_openvino(tmp_path: Path) -> None:
     )
     file.write_text(IR.format(version=9))
     assert "is IR version 9; OpenVINO reads 10 and newer" in read_graph(file, "openvino").problems[0]
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["inside", "beside"])
+@pytest.mark.parametrize("dtype, precision", [(np.float16, "f16"), (np.float32, "f32")])
+def test_the_precision_is_that_of_most_weights(
+    dtype: type[np.floating[Any]], precision: str, beside: bool, tmp_path: Path
+) -> None:
+    """By their number, wherever they are kept: raw, as numbers, or in a file beside the graph."""
+    onnx = pytest.importorskip("onnx")
+    other = np.float32 if dtype is np.float16 else np.float16
+    most = onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), dtype), "most")
+    few = onnx.helper.make_tensor("few", onnx.helper.np_dtype_to_tensor_dtype(np.dtype(other)), [60], [1.0] * 60)
+    images = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 8, 8])
+    made = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Relu", ["images"], ["out"])], "g", [images], [images], [most, few]
+        )
+    )
+    onnx.save(made, str(tmp_path / "m.onnx"), save_as_external_data=beside, size_threshold=0)
+    assert read_graph(tmp_path / "m.onnx", "onnx").precision == precision
 
 
 @pytest.mark.parametrize("format_,name,text", [("darknet", "m.cfg", CFG), ("caffe", "m.prototxt", PROTOTXT)])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edge_vision.core.tensor import TensorSpec
-from edge_vision.models.culprit import _shortest, named
-from edge_vision.models.graph import Graph, Node
-from edge_vision.models.proposal import assumed, conventional, guesses, input_section, told_by
+from edge_vision.models.intake.culprit import _shortest, named
+from edge_vision.models.intake.proposal import assumed, conventional, guesses, input_section, told_by
+from edge_vision.models.reading.graph import Graph, Node
 
 SIZE = (64, 96)
 CELLS = 8 * 12 + 4 * 6 + 2 * 3

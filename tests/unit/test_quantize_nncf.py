@@ -22,9 +22,9 @@ def refuse(what):
 socket.socket.connect = socket.socket.connect_ex = refuse("connect")
 socket.getaddrinfo = refuse("look up")
 from small_network import OPTIONS, write_network
-from edge_vision.models.calibration import Calibration, pick_pictures
-from edge_vision.models.quantize_nncf import NncfQuantizer
-from edge_vision.models.scope import SCOPES
+from edge_vision.models.making.calibration import Calibration, pick_pictures
+from edge_vision.models.making.quantize_nncf import NncfQuantizer
+from edge_vision.models.making.scope import SCOPES
 
 folder = Path(sys.argv[1])
 file = write_network(folder / "small.onnx")

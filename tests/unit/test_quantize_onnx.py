@@ -9,8 +9,8 @@ import pytest
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.select import load
-from edge_vision.models.calibration import Calibration, pick_pictures
-from edge_vision.models.scope import SCOPES
+from edge_vision.models.making.calibration import Calibration, pick_pictures
+from edge_vision.models.making.scope import SCOPES
 
 onnx = pytest.importorskip("onnx")
 
@@ -22,7 +22,7 @@ def test_old_networks_are_quantized_too(
     """A scale per channel needs a newer operator set; weights listed as inputs are no inputs; all in silence."""
     from small_network import OPTIONS, write_network
 
-    from edge_vision.models.quantize_onnx import OnnxQuantizer
+    from edge_vision.models.making.quantize_onnx import OnnxQuantizer
 
     cv2.imwrite(str(tmp_path / "one.png"), np.random.default_rng(1).integers(0, 256, (20, 20, 3), np.uint8))
     file = write_network(tmp_path / "old.onnx", opset=opset, weights_as_inputs=weights_as_inputs)

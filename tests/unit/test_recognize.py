@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_vision.models.recognize import recognize
-from edge_vision.models.refused import REFUSED, refusal
+from edge_vision.models.reading.recognize import recognize
+from edge_vision.models.reading.refused import REFUSED, refusal
 
 REAL = {
     "deeplab_dm05_tflite/deeplabv3_mnv2_dm05_pascal_quant.tflite": "tflite",

@@ -1,6 +1,6 @@
 """Checks which layers a quantizer is told to leave alone."""
 
-from edge_vision.models.scope import SCOPES, Layer
+from edge_vision.models.making.scope import SCOPES, Layer
 
 
 def layer(name: str, *inputs: str, source: bool = False, result: bool = False, depthwise: bool = False) -> Layer:

@@ -21,15 +21,15 @@ from edge_vision.app.ahead import build_ahead, complete
 from edge_vision.core.errors import BackendUnavailableError, InferenceError, ModelError
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference import cuda as cuda_module
-from edge_vision.inference import engine_cache
 from edge_vision.inference.batching import why_not_batch
 from edge_vision.inference.options import BatchingOptions, DetectOptions
-from edge_vision.inference.tensorrt import TensorRt, TensorRtEngine
-from edge_vision.inference.tensorrt_builder import Profile, key_of
-from edge_vision.inference.tensorrt_library import find_library
-from edge_vision.models import verdicts
+from edge_vision.inference.tensorrt import cuda as cuda_module
+from edge_vision.inference.tensorrt import engine_cache
+from edge_vision.inference.tensorrt.backend import TensorRt, TensorRtEngine
+from edge_vision.inference.tensorrt.builder import Profile, key_of
+from edge_vision.inference.tensorrt.library import find_library
 from edge_vision.models.bundle import read_bundle
+from edge_vision.models.proof import verdicts
 from edge_vision.testing.contracts import check_engine, check_probe
 
 SHAPE = (1, 3, 4, 5)
@@ -200,6 +200,14 @@ def test_a_session_has_memory_of_the_right_size(cuda: FakeCuda, model: ModelFile
     with engine.open_session():
         for memory in (cuda.device, cuda.host):
             assert sorted(len(block) for block in memory.values()) == [4, 14, 4 * 60]
+
+
+@pytest.mark.usefixtures("trt")
+def test_a_tensor_without_a_place_is_an_error(model: ModelFile) -> None:
+    """TensorRT does not take the address; the message names the tensor."""
+    engine = _loaded(model, images=("FLOAT", SHAPE), out=("FLOAT", SHAPE))
+    with engine.open_session() as session, pytest.raises(InferenceError, match="out has no place on the device"):
+        session.bind("out", np.zeros(60, np.float32), 0)
 
 
 @pytest.mark.usefixtures("trt")

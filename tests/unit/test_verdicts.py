@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+import edge_vision
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.inference.select import load
-from edge_vision.models import verdicts
 from edge_vision.models.bundle import Bundle, read_bundle
-from edge_vision.models.gate import Verdict
+from edge_vision.models.proof import verdicts
+from edge_vision.models.proof.gate import Verdict
 
 F32 = LoadOptions()
 
@@ -112,6 +113,23 @@ def test_other_weights_golden_data_runtimes_and_precisions_are_proven_anew(
     weights.write_bytes(content)
     ask(bundle, engine)
     assert len(proofs) == 5
+
+
+@pytest.mark.parametrize("part", ["core/geometry.py", "preprocess", "inference/remote", "postprocess", "models/proof"])
+def test_another_code_is_proven_anew(
+    part: str, bundle: Path, engine: Engine, proofs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verdict speaks of the code of the steps, whatever folder of theirs it lies in."""
+    ask(bundle, engine)
+    copy = tmp_path / "edge_vision"
+    shutil.copytree(Path(edge_vision.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(verdicts, "_PACKAGE", copy)
+    ask(bundle, engine)
+    assert len(proofs) == 1
+    changed = copy / part if part.endswith(".py") else next((copy / part).glob("[a-z]*.py"))
+    changed.write_text(changed.read_text() + "# touched\n")
+    ask(bundle, engine)
+    assert len(proofs) == 2
 
 
 def test_a_damaged_or_unwritable_cache_costs_a_proof_and_nothing_else(

@@ -12,7 +12,7 @@ from edge_vision.cli.progress import bar
 from edge_vision.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from edge_vision.models.bench import Result
+    from edge_vision.models.proof.bench import Result
 
 
 def add_to(subparsers: Any) -> None:
@@ -60,7 +60,7 @@ def _seconds(text: str) -> float:
 def _bench(options: argparse.Namespace) -> int:
     from edge_vision.core.protocols import LoadOptions
     from edge_vision.inference.table import BACKENDS
-    from edge_vision.models.bench import bench
+    from edge_vision.models.proof.bench import bench
 
     bundle = bundle_at(options.bundle)
     precisions = options.precision or sorted(

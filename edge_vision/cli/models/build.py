@@ -28,7 +28,7 @@ def add_to(subparsers: Any) -> None:
 def _build(options: argparse.Namespace) -> int:
     from edge_vision.app.ahead import build_ahead, complete
     from edge_vision.app.check import check_site
-    from edge_vision.inference.engine_cache import engines_folder, entries
+    from edge_vision.inference.tensorrt.engine_cache import engines_folder, entries
 
     rows = []
     print(_COLUMNS.format("model", "file", "runtime", "prec.", "result"))

@@ -10,7 +10,7 @@ from edge_vision.cli.models.reading import bundle_at
 from edge_vision.core.errors import EXIT_DONE, ConfigError, MissingLibraryError, ModelError
 
 if TYPE_CHECKING:
-    from edge_vision.models.check import Report
+    from edge_vision.models.intake.check import Report
 
 
 def add_to(subparsers: Any) -> None:
@@ -69,7 +69,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _reports(path: Path, options: argparse.Namespace) -> "list[Report]":
-    from edge_vision.models.check import check_bundle, check_file
+    from edge_vision.models.intake.check import check_bundle, check_file
 
     if (path / "model.yaml").exists():
         return check_bundle(bundle_at(path), options.backend or [])

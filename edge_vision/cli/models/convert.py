@@ -11,7 +11,7 @@ from edge_vision.core.errors import EXIT_DONE
 
 def add_to(subparsers: Any) -> None:
     """Add the subcommand."""
-    from edge_vision.models.convert import TARGETS
+    from edge_vision.models.making.convert import TARGETS
 
     parser = subparsers.add_parser(
         "convert",
@@ -31,7 +31,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from edge_vision.models.convert import Conversion, convert
+    from edge_vision.models.making.convert import Conversion, convert
 
     bundle = bundle_at(options.bundle)
     done = convert(bundle, Conversion(options.to, options.precision, options.tool, options.output))

@@ -52,7 +52,7 @@ def fraction(text: str) -> float:
 def _evaluate(options: argparse.Namespace) -> int:
     from edge_vision.core.protocols import LoadOptions
     from edge_vision.inference.table import BACKENDS
-    from edge_vision.models.evaluate import evaluate, set_exam
+    from edge_vision.models.proof.evaluate import evaluate, set_exam
 
     bundle = bundle_at(options.bundle)
     exam = set_exam(bundle, options.coco, options.images, options.confidence, options.iou)

@@ -34,7 +34,7 @@ def _count(text: str) -> int:
 
 
 def _golden(options: argparse.Namespace) -> int:
-    from edge_vision.models.record import Recording, record
+    from edge_vision.models.proof.record import Recording, record
 
     bundle = bundle_at(options.bundle, golden=False)
     recording = Recording(options.images, options.labels, options.expected, options.most)

@@ -8,7 +8,7 @@ from edge_vision.cli.models.check import size
 from edge_vision.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from edge_vision.models.importing import Imported
+    from edge_vision.models.intake.importing import Imported
 
 
 def add_to(subparsers: Any) -> None:
@@ -32,7 +32,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from edge_vision.models.importing import Wishes, import_model
+    from edge_vision.models.intake.importing import Wishes, import_model
 
     wishes = Wishes(
         options.file, options.to, options.name, options.labels, options.output, tuple(options.set), options.input_size

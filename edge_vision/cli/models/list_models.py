@@ -9,7 +9,7 @@ from edge_vision.cli.models.pull import megabytes
 from edge_vision.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from edge_vision.models.catalog import Entry
+    from edge_vision.models.catalog.entries import Entry
 
 _COLUMNS = "{:<20}{:<11}{:<13}{:>9}  {:<10}{:<8}{}"
 
@@ -28,7 +28,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from edge_vision.models.catalog import SHIPPED, read_catalog
+    from edge_vision.models.catalog.entries import SHIPPED, read_catalog
 
     catalog = read_catalog(options.catalog or SHIPPED)
     if options.json:
@@ -52,7 +52,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _facts(entry: "Entry", folder: Path) -> dict[str, Any]:
-    from edge_vision.models.pull import is_pulled
+    from edge_vision.models.catalog.pull import is_pulled
 
     source = entry.model.source
     return {

@@ -9,8 +9,8 @@ from edge_vision.cli.progress import bar
 from edge_vision.core.errors import EXIT_DONE, ConfigError
 
 if TYPE_CHECKING:
-    from edge_vision.models.catalog import Entry
-    from edge_vision.models.pull import Get
+    from edge_vision.models.catalog.entries import Entry
+    from edge_vision.models.catalog.pull import Get
 
 _KILO = 1000
 
@@ -39,8 +39,8 @@ def add_to(subparsers: Any) -> None:
 
 
 def _pull(options: argparse.Namespace) -> int:
-    from edge_vision.models.catalog import SHIPPED, read_catalog
-    from edge_vision.models.pull import getter
+    from edge_vision.models.catalog.entries import SHIPPED, read_catalog
+    from edge_vision.models.catalog.pull import getter
 
     if options.output is not None and len(options.names) > 1:
         msg = f"--output names one folder, but {len(options.names)} models are asked for"
@@ -57,14 +57,14 @@ def _pull(options: argparse.Namespace) -> int:
 
 
 def _into_mirror(entry: "Entry", mirror: Path, get: "Get") -> None:
-    from edge_vision.models.pull import fill_mirror
+    from edge_vision.models.catalog.pull import fill_mirror
 
     folder = fill_mirror(entry, mirror, get, _kilobytes())
     print(f"{folder}: {_files(entry)}; take them with: edge-vision models pull {entry.name} --mirror {mirror}")
 
 
 def _into_bundle(entry: "Entry", target: Path, get: "Get") -> None:
-    from edge_vision.models.pull import pull
+    from edge_vision.models.catalog.pull import pull
 
     pull(entry, target, get, _kilobytes())
     source = entry.model.source

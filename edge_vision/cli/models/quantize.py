@@ -12,15 +12,15 @@ from edge_vision.core.errors import EXIT_DONE, ConfigError
 
 if TYPE_CHECKING:
     from edge_vision.models.bundle import Bundle
-    from edge_vision.models.evaluate import Exam
-    from edge_vision.models.quantize import Attempt, Quantized
+    from edge_vision.models.making.quantize import Attempt, Quantized
+    from edge_vision.models.proof.evaluate import Exam
 
 _MOST = 300
 
 
 def add_to(subparsers: Any) -> None:
     """Add the subcommand."""
-    from edge_vision.models.quantize import QUANTIZERS
+    from edge_vision.models.making.quantize import QUANTIZERS
 
     parser = subparsers.add_parser(
         "quantize",
@@ -63,9 +63,9 @@ def _count(text: str) -> int:
 
 
 def _quantize(options: argparse.Namespace) -> int:
-    from edge_vision.models.calibration import pick_pictures
-    from edge_vision.models.derive import refuse_existing
-    from edge_vision.models.quantize import Order, quantize
+    from edge_vision.models.making.calibration import pick_pictures
+    from edge_vision.models.making.derive import refuse_existing
+    from edge_vision.models.making.quantize import Order, quantize
 
     bundle = bundle_at(options.bundle)
     refuse_existing(options.output)
@@ -86,7 +86,7 @@ def _quantize(options: argparse.Namespace) -> int:
 
 
 def _exam(bundle: "Bundle", options: argparse.Namespace) -> "Exam | None":
-    from edge_vision.models.evaluate import set_exam
+    from edge_vision.models.proof.evaluate import set_exam
 
     if options.labels is None:
         if options.test_images is not None:

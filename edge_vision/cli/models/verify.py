@@ -10,7 +10,7 @@ from edge_vision.cli.models.reading import bundle_at
 from edge_vision.core.errors import EXIT_DONE, ConfigError
 
 if TYPE_CHECKING:
-    from edge_vision.models.verify import Row
+    from edge_vision.models.proof.verify import Row
 
 EXIT_FAILED = 1
 """A runtime that was asked for did not pass."""
@@ -45,7 +45,7 @@ def add_to(subparsers: Any) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     from edge_vision.inference.table import BACKENDS
-    from edge_vision.models.verify import verify
+    from edge_vision.models.proof.verify import verify
 
     bundle = bundle_at(options.bundle)
     golden = bundle.golden

@@ -1,0 +1,298 @@
+"""Makes golden data: runs the reference over pictures and writes down what it saw."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from edge_vision.core.detections import Detections
+from edge_vision.core.errors import BackendError, ConfigError, NoBackendError
+from edge_vision.core.files import sha256_of, why_not_folder
+from edge_vision.core.frame import Frame, read_only
+from edge_vision.core.model import ModelFile
+from edge_vision.core.plugin import require
+from edge_vision.core.protocols import Engine, LoadOptions
+from edge_vision.inference.select import usable_files
+from edge_vision.inference.table import backend
+from edge_vision.inference.trial import load_after_trial
+from edge_vision.models.bundle import Bundle
+from edge_vision.models.golden import FOLDER, INDEX, Answer, GoldenFile, GoldenImage, Reference, Verified, pack
+from edge_vision.models.options import Tolerance
+from edge_vision.models.proof.agreement import compare
+from edge_vision.models.proof.gate import decoder_of
+from edge_vision.models.proof.truth import Labeled, Precision, read_expected
+from edge_vision.postprocess.options import Thresholds
+from edge_vision.preprocess.letterbox import LetterboxPreprocessor
+from edge_vision.preprocess.options import InputOptions
+from edge_vision.runtime.clock import SystemClock
+
+_log = logging.getLogger(__name__)
+
+REFERENCES: Final = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "tflite": "litert",
+    "torchscript": "torchscript",
+    "tensorflow": "openvino",
+    "savedmodel": "openvino",
+    "paddle": "openvino",
+    "caffe": "opencv_dnn",
+    "darknet": "opencv_dnn",
+    "torch7": "opencv_dnn",
+}
+"""The runtime whose answers count for a format: the one that training frameworks compare with, or the format's own."""
+PICTURES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+EVALUATION: Final = 0.01
+"""The confidence from which detections count for average precision, as COCO's own evaluations have it."""
+_LIKE_TRAINING: Final = Tolerance(score_diff=0.05, mean_iou=0.95, point_error=0.03, missed=0.0, extra=0.0, quality=0.9)
+"""How near the training framework must be: other picture decoders and resizers move boxes a little."""
+_BETTER: Final = 0.01
+"""By how much AP another reading of the input must beat the declared one to be suspected; less may be chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What to make golden data from."""
+
+    images: Path
+    labels: Path | None = None
+    expected: Path | None = None
+    most: int = 8
+
+
+def record(bundle: Bundle, recording: Recording, progress: Callable[[int, int], None]) -> GoldenFile:
+    """Write `golden/` into the bundle's folder, in place of what was there; what it says.
+
+    Raises ConfigError when the pictures show nothing or the answers are not those of the ground truth, and
+    NoBackendError when no reference runtime is there. Nothing is written then.
+    """
+    pictures = find_pictures(recording.images)
+    file, name, engine = _reference(bundle)
+    thresholds = bundle.thresholds
+    seen = dict(look(bundle, file, engine, pictures, thresholds, progress=progress))
+    if not any(map(len, seen.values())):
+        msg = f"{recording.images}: the model sees nothing in {len(pictures)} pictures: this would prove nothing"
+        raise ConfigError(msg)
+    verified = _verify(bundle, recording, file, engine, pictures, seen)
+    # The pictures that show most, by name where they are equal; in the order of their names.
+    best = sorted(pictures, key=lambda one: (-len(seen[one.name]), one))[: recording.most]
+    answers = {one.name: _answer(bundle, file, engine, read_picture(one), thresholds) for one in sorted(best)}
+    reference = Reference(
+        backend=name, version=backend(name).probe().version, file=bundle.path_of(file), precision=file.precision
+    )
+    try:
+        return _write(bundle.folder, reference, thresholds, verified, answers)
+    except OSError as error:
+        msg = f"{bundle.folder / FOLDER}: cannot be written: {error.strerror}"
+        raise ConfigError(msg) from error
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Every picture of a folder, by name. Raises ConfigError when there is none."""
+    if why := why_not_folder(folder):
+        msg = f"{folder}: {why}"
+        raise ConfigError(msg)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
+    if not files:
+        msg = f"{folder}: holds no picture ({', '.join(sorted(PICTURES))})"
+        raise ConfigError(msg)
+    return files
+
+
+def read_picture(file: Path) -> NDArray[np.uint8]:
+    """A picture, (height, width, 3) BGR. Raises ConfigError when it cannot be decoded."""
+    cv2: Any = require("cv2", "cpu")
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        msg = f"{file}: is not a picture that can be decoded"
+        raise ConfigError(msg)
+    return read_only(image)
+
+
+def look(
+    bundle: Bundle,
+    file: ModelFile,
+    engine: Engine,
+    pictures: Sequence[Path],
+    thresholds: Thresholds,
+    options: InputOptions | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Iterator[tuple[str, Detections]]:
+    """What an engine sees in pictures, by name; with another reading of the input when one is given."""
+    preprocess = LetterboxPreprocessor(options or bundle.ends_of(file).input, engine.inputs[0].name)
+    postprocess = decoder_of(bundle, thresholds, file)
+    with engine.open_session() as session:
+        for number, picture in enumerate(pictures, 1):
+            model_input = preprocess(_frame(read_picture(picture)))
+            yield picture.name, postprocess(session.infer(model_input.tensors), model_input.letterbox)
+            progress(number, len(pictures))
+
+
+def _frame(image: NDArray[np.uint8]) -> Frame:
+    clock = SystemClock()
+    return Frame("golden", 0, clock.now(), clock.monotonic_ns(), 0, image)
+
+
+def _reference(bundle: Bundle) -> tuple[ModelFile, str, Engine]:
+    """The first file whose reference runtime works here, that runtime's name, and the engine.
+
+    Quantized weights are a reference only where a bundle has no others.
+    """
+    reasons: list[str] = []
+    for file in sorted(bundle.spec.files, key=lambda one: one.precision == "int8"):
+        name = REFERENCES.get(file.format)
+        if name is None:
+            reasons.append(f"{file.path.name}: {file.format} is no reference")
+            continue
+        precision = "int8" if file.precision == "int8" else "f32"
+        try:
+            if file in usable_files(name, bundle.spec, precision):
+                return file, name, load_after_trial(name, file, LoadOptions(precision))
+        except BackendError as error:
+            reasons.append(f"{file.path.name}: {name}: {error}")
+    msg = f"model {bundle.spec.name}: no reference runtime: {'; '.join(reasons)}"
+    raise NoBackendError(msg)
+
+
+def _answer(
+    bundle: Bundle, file: ModelFile, engine: Engine, image: NDArray[np.uint8], thresholds: Thresholds
+) -> Answer:
+    """The input tensors of every file for a picture, and the reference's outputs."""
+    frame = _frame(image)
+    inputs: dict[str, NDArray[Any]] = {}
+    levels: dict[str, NDArray[np.float32]] = {}
+    for ends in bundle.ends:
+        if ends.key not in inputs:
+            (tensor,) = LetterboxPreprocessor(ends.input, "input")(frame).tensors.values()
+            inputs[ends.key], levels[ends.key] = tensor.copy(), ends.input.gray_level
+    model_input = LetterboxPreprocessor(bundle.ends_of(file).input, engine.inputs[0].name)(frame)
+    with engine.open_session() as session:
+        raw = {name: np.array(value) for name, value in session.infer(model_input.tensors).items()}
+    return Answer(image, inputs, levels, raw, decoder_of(bundle, thresholds, file)(raw, model_input.letterbox))
+
+
+def _verify(
+    bundle: Bundle,
+    recording: Recording,
+    file: ModelFile,
+    engine: Engine,
+    pictures: Sequence[Path],
+    seen: dict[str, Detections],
+) -> Verified | None:
+    if recording.expected is not None:
+        return _like_training(bundle, recording.expected, seen)
+    if recording.labels is None:
+        return None
+    labeled = Labeled(recording.labels, bundle.spec.labels)
+    known = [picture for picture in pictures if picture.name in labeled]
+    if not known:
+        msg = f"{recording.labels}: knows none of the pictures in {recording.images}"
+        raise ConfigError(msg)
+    thresholds = bundle.thresholds.model_copy(update={"confidence": EVALUATION})
+
+    def precision(options: InputOptions | None) -> Precision:
+        return labeled.average_precision(dict(look(bundle, file, engine, known, thresholds, options)))
+
+    declared = precision(None)
+    for what, options in other_readings(bundle.ends_of(file).input):
+        other = precision(options)
+        _log.debug("golden data: %s: %s", what, other)
+        if other.ap > declared.ap + _BETTER:
+            msg = (
+                f"{recording.labels}: with {what} the model sees more (AP {other.ap:.3f}) than as model.yaml has "
+                f"it (AP {declared.ap:.3f}): correct the input section first, or give what the training framework "
+                "sees (--expected)"
+            )
+            raise ConfigError(msg)
+    if declared.ap50 == 0.0:
+        msg = f"{recording.labels}: nothing the model sees is where the labels are (AP50 0): check input and output"
+        raise ConfigError(msg)
+    return Verified(
+        by="labels",
+        source=recording.labels.name,
+        sha256=sha256_of(recording.labels),
+        images=len(known),
+        figure=str(declared),
+        map50=min(1.0, declared.ap50),
+    )
+
+
+def other_readings(options: InputOptions) -> list[tuple[str, InputOptions]]:
+    """The usual mistakes in an `input:` section, each with what the section would then be."""
+    changes: list[tuple[str, dict[str, Any]]] = []
+    if options.color != "gray":
+        other = "bgr" if options.color == "rgb" else "rgb"
+        changes.append((f"color: {other}", {"color": other}))
+    other = "stretch" if options.resize == "letterbox" else "letterbox"
+    changes.append((f"resize: {other}", {"resize": other}))
+    if options.resize == "letterbox":
+        other = "center" if options.anchor == "top_left" else "top_left"
+        changes.append((f"anchor: {other}", {"anchor": other}))
+    if options.dtype == "float32":
+        plain = (1.0,) * options.channels
+        none = (0.0,) * options.channels
+        for scale in (1.0, 1.0 / 255.0):
+            text = f"scale: {scale:.6g}, without mean and std"
+            changes.append((text, {"scale": scale, "mean": none, "std": plain}))
+    readings = [(what, options.model_copy(update=change)) for what, change in changes]
+    return [(what, reading) for what, reading in readings if reading != options]
+
+
+def _like_training(bundle: Bundle, file: Path, seen: dict[str, Detections]) -> Verified:
+    expected = read_expected(file, bundle.spec.labels)
+    shared = sorted(expected.keys() & seen.keys())
+    if not shared:
+        msg = f"{file}: has none of the pictures; it has {', '.join(sorted(expected)[:5])}"
+        raise ConfigError(msg)
+    threshold = bundle.thresholds.confidence
+    wanted = [one.where(one.confidence >= threshold) for one in (expected[name] for name in shared)]
+    found = [seen[name] for name in shared]
+    agreement = compare(wanted, found, threshold, _LIKE_TRAINING.score_diff)
+    if not agreement.objects:
+        msg = f"{file}: has no object with a confidence of {threshold} or more: this would verify nothing"
+        raise ConfigError(msg)
+    if breaches := agreement.breaches(_LIKE_TRAINING):
+        msg = f"{file}: the model does not see what is written there: {'; '.join(breaches)}"
+        raise ConfigError(msg)
+    return Verified(by="expected", source=file.name, sha256=sha256_of(file), images=len(shared), figure=str(agreement))
+
+
+def _write(
+    folder: Path, reference: Reference, thresholds: Thresholds, verified: Verified | None, seen: dict[str, Answer]
+) -> GoldenFile:
+    """Write beside, then put in place: golden data are whole or not there."""
+    cv2: Any = require("cv2", "cpu")
+    fresh, final, old = folder / f".{FOLDER}.new", folder / FOLDER, folder / f".{FOLDER}.old"
+    for left in (fresh, old):
+        shutil.rmtree(left, ignore_errors=True)
+    fresh.mkdir()
+    images: list[GoldenImage] = []
+    for number, (name, answer) in enumerate(seen.items()):
+        picture, tensors = f"{number:03}.png", f"{number:03}.npz"
+        parts = {picture: cv2.imencode(".png", answer.image)[1].tobytes(), tensors: pack(answer)}
+        for part, content in parts.items():
+            (fresh / part).write_bytes(content)
+        images.append(
+            GoldenImage(
+                name=name,
+                picture=picture,
+                picture_sha256=hashlib.sha256(parts[picture]).hexdigest(),
+                tensors=tensors,
+                tensors_sha256=hashlib.sha256(parts[tensors]).hexdigest(),
+                objects=len(answer.detections),
+            )
+        )
+    file = GoldenFile(version=1, reference=reference, thresholds=thresholds, verified=verified, images=tuple(images))
+    (fresh / INDEX).write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    if final.exists():
+        final.rename(old)
+    fresh.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return file

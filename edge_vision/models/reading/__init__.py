@@ -1,0 +1,1 @@
+"""What a model file is: its format, and what its graph says."""
