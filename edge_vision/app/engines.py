@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -92,7 +92,7 @@ def _facts(served: Served) -> dict[str, Any]:
         "passed_over": dict(served.passed_over),
         "batching": served.batching,
         "proof": served.proof.state,
-        **({} if agreement is None else {"agreement": asdict(agreement)}),
+        **({} if agreement is None else {"agreement": agreement.facts()}),
         **({} if servers is None else {"remote": servers.facts()}),
     }
 

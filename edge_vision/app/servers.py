@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_vision.core.errors import BackendError, ModelError, ParityError
@@ -126,7 +126,7 @@ class Server:
             **({"device": proven.model.device} if proven else {}),
             "frames": self.tally["frames"],
             "lost": self.tally["lost"],
-            **({"agreement": asdict(proven.agreement)} if proven and proven.agreement else {}),
+            **({"agreement": proven.agreement.facts()} if proven and proven.agreement else {}),
             **({"error": self._trouble.text} if self._trouble.text else {}),
         }
 

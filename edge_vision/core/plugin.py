@@ -16,12 +16,14 @@ def resolve(row: str) -> Any:
 
 
 def _keep_quiet() -> None:
-    """Before any library is imported: none reports to its maker from this process (docs/adr/007)."""
+    """Before any library is imported: none reports to its maker from this process (docs/adr/007), or fills the log."""
     # OpenVINO's Python package; without this module it takes the stub that it ships.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     # ONNX Runtime 1.31 on Linux sends events and keeps a device id unless told otherwise (onnxruntime#27379);
     # the second name is the one of onnxruntime#29843.
     os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
+    # gRPC writes every handshake that fails to standard error, again with each attempt; the caller hears of it anyway.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -65,6 +65,6 @@ class DetectOptions(Options):
 
     @property
     def longest_wait_s(self) -> float:
-        """How long a frame may wait in all: for each server to connect and to answer, then for the device."""
+        """How long a frame may wait: for each server to connect and answer, for its batch, then for the device."""
         servers_s = 2 * self.remote.timeout_s * len(self.remote.urls) if self.remote else 0.0
-        return servers_s + self.timeout_s
+        return servers_s + self.timeout_s * (2 if self.batching else 1)

@@ -14,7 +14,7 @@ from edge_vision.app.servers import Proven, Server, Servers
 from edge_vision.app.standby import Standby
 from edge_vision.core.errors import InferenceError
 from edge_vision.core.scene import Scene, ServedModel, Timings
-from edge_vision.inference.options import DetectOptions
+from edge_vision.inference.options import BatchingOptions, DetectOptions
 from edge_vision.inference.remote.options import RemoteOptions
 from edge_vision.models.bundle import Bundle, read_bundle
 from edge_vision.testing.fakes import FakeClock, make_frame
@@ -325,3 +325,5 @@ def test_a_certificate_named_in_a_site_lies_beside_it(write_site: Callable[..., 
     assert options.remote.ca_file == site.parent / "ca.pem"
     assert options.remote.token.file == site.parent / "token"
     assert options.longest_wait_s == 2 * 2.0 + 10.0
+    gathered = options.model_copy(update={"batching": BatchingOptions()})
+    assert gathered.longest_wait_s == 2 * 2.0 + 2 * 10.0  # a follower waits for its leader, who waits for the device

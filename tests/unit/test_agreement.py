@@ -58,6 +58,12 @@ def test_what_differs_is_counted(found: Detections, missed: int, extra: int, qua
     assert any(words in breach for breach in agreement.breaches(LIMIT))
 
 
+def test_boxes_that_are_no_numbers_agree_with_nothing() -> None:
+    """NaN is neither above nor below a limit, and must not pass for it."""
+    nowhere = seen(([math.nan] * 4, 0.9, 0))
+    assert compare([seen(([0, 0, 10, 10], 0.9, 0))], [nowhere], 0.3, 0.0).breaches(LIMIT)
+
+
 def test_objects_near_the_threshold_may_come_and_go() -> None:
     """Within the slack they are nobody's fault; above it they are missed or extra."""
     agreement = compare([seen((BOX, 0.31, 0))], [seen((FAR, 0.319, 0))], 0.3, 0.02)

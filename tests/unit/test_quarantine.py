@@ -109,11 +109,12 @@ def test_a_trial_ends_with_who_wanted_to_know() -> None:
     wait_until(lambda: children.read_text() != "", 20, "the trial has begun")
     child = Path("/proc") / children.read_text().strip()
     try:
-        wait_until(lambda: "SigIgn:\t0000000001005002" in (child / "status").read_text(), 20, "it is set up")
+        wait_until(lambda: (child / "oom_score_adj").read_text().strip() == "1000", 20, "it is set up")
         parent.kill()
-        parent.wait(timeout=10)
         wait_until(lambda: not child.exists() or "\nState:\tZ" in (child / "status").read_text(), 5, "it is gone")
     finally:
+        parent.kill()
+        parent.wait(timeout=10)
         if child.exists():
             os.kill(int(child.name), signal.SIGKILL)
 

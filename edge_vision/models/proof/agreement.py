@@ -1,7 +1,7 @@
 """How far two runtimes agree on what is in the same pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,10 @@ class Agreement:
             f"mean overlap {self.mean_iou:.3f}, score difference {self.score_diff:.3f}, quality {self.quality:.3f}"
         )
 
+    def facts(self) -> dict[str, float]:
+        """The figures as a message has them, rounded."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
     def breaches(self, limit: Tolerance) -> list[str]:
         """What is out of tolerance, a sentence each."""
         said: list[str] = []
@@ -49,7 +53,7 @@ class Agreement:
             if count > share * self.objects:
                 said.append(f"{count} {name} beside {self.objects} objects (limit {share:.0%})")
         floors = (("mean overlap", self.mean_iou, limit.mean_iou), ("quality", self.quality, limit.quality))
-        said += [f"{name} {value:.3f} (limit {floor:g})" for name, value, floor in floors if value < floor]
+        said += [f"{name} {value:.3f} (limit {floor:g})" for name, value, floor in floors if not value >= floor]
         roofs = (
             ("score difference", self.score_diff, limit.score_diff),
             ("point error", self.point_error, limit.point_error),
