@@ -13,6 +13,9 @@ from edge_vision.models.options import Tolerance
 _SAME: Final = 0.5
 """Boxes that overlap by half or more are the same object."""
 
+_LEAST_FOUND: Final = 0.5
+"""Of the reference's objects so many must be found, however many of them are near the threshold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -20,9 +23,10 @@ class Agreement:
 
     `quality` is the panoptic quality of the found set (Kirillov et al., arXiv:1801.00868): the sum of overlaps over
     found + missed / 2 + extra / 2. `score_diff` and `point_error` are greatest values, the latter as part of the
-    diagonal of the object's box.
+    diagonal of the object's box. `objects` are those that count: found or missed; `reference` are all it saw.
     """
 
+    reference: int
     objects: int
     found: int
     missed: int
@@ -37,19 +41,22 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"{self.found} of {self.objects} objects found, {self.missed} missed, {self.extra} extra, "
+            f"{self.found} of {self.reference} objects found, {self.missed} missed, {self.extra} extra, "
+            f"{f'{self.borderline} too near the threshold to count, ' if self.borderline else ''}"
             f"mean overlap {self.mean_iou:.3f}, score difference {self.score_diff:.3f}, quality {self.quality:.3f}"
         )
 
     def breaches(self, limit: Tolerance) -> list[str]:
         """What is out of tolerance, a sentence each."""
         said: list[str] = []
+        if self.found < max(1.0, self.reference * _LEAST_FOUND):  # else who sees nothing would pass as borderline
+            said.append(f"{self.found} of {self.reference} objects found (limit {_LEAST_FOUND:.0%})")
         counts = (("missed", self.missed, limit.missed), ("extra", self.extra, limit.extra))
         for name, count, share in counts:
             if count > share * self.objects:
                 said.append(f"{count} {name} beside {self.objects} objects (limit {share:.0%})")
         floors = (("mean overlap", self.mean_iou, limit.mean_iou), ("quality", self.quality, limit.quality))
-        said += [f"{name} {value:.3f} (limit {floor:g})" for name, value, floor in floors if value < floor]
+        said += [f"{name} {value:.3f} (limit {floor:g})" for name, value, floor in floors if not value >= floor]
         roofs = (
             ("score difference", self.score_diff, limit.score_diff),
             ("point error", self.point_error, limit.point_error),
@@ -80,6 +87,7 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections], thresh
         extra, borderline = extra + absent, borderline + near
     count = len(overlaps)
     return Agreement(
+        reference=sum(map(len, reference)),
         objects=count + missed,
         found=count,
         missed=missed,

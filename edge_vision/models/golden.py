@@ -66,6 +66,7 @@ class GoldenFile(Options):
     version: Literal[1] = Field(description="Version of this format.")
     reference: Reference = Field(description="Whose answers these are.")
     thresholds: Thresholds = Field(description="The thresholds they were decoded with.")
+    labels: tuple[str, ...] | None = Field(None, description="Names of the classes then, in order.")
     verified: Verified | None = Field(None, description="What they were checked against; unverified without.")
     images: tuple[GoldenImage, ...] = Field(min_length=1, max_length=256, description="The pictures.")
 

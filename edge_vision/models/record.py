@@ -88,7 +88,7 @@ def record(bundle: Bundle, recording: Recording, progress: Callable[[int, int], 
         backend=name, version=backend(name).probe().version, file=bundle.path_of(file), precision=file.precision
     )
     try:
-        return _write(bundle.folder, reference, thresholds, verified, answers)
+        return _write(bundle, reference, verified, answers)
     except OSError as error:
         msg = f"{bundle.folder / FOLDER}: cannot be written: {error.strerror}"
         raise ConfigError(msg) from error
@@ -265,11 +265,10 @@ def _like_training(bundle: Bundle, file: Path, seen: dict[str, Detections]) -> V
     return Verified(by="expected", source=file.name, sha256=sha256_of(file), images=len(shared), figure=str(agreement))
 
 
-def _write(
-    folder: Path, reference: Reference, thresholds: Thresholds, verified: Verified | None, seen: dict[str, Answer]
-) -> GoldenFile:
+def _write(bundle: Bundle, reference: Reference, verified: Verified | None, seen: dict[str, Answer]) -> GoldenFile:
     """Write beside, then put in place: golden data are whole or not there."""
     cv2: Any = require("cv2", "cpu")
+    folder = bundle.folder
     fresh, final, old = folder / f".{FOLDER}.new", folder / FOLDER, folder / f".{FOLDER}.old"
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -290,7 +289,14 @@ def _write(
                 objects=len(answer.detections),
             )
         )
-    file = GoldenFile(version=1, reference=reference, thresholds=thresholds, verified=verified, images=tuple(images))
+    file = GoldenFile(
+        version=1,
+        reference=reference,
+        thresholds=bundle.thresholds,
+        labels=bundle.spec.labels,
+        verified=verified,
+        images=tuple(images),
+    )
     (fresh / INDEX).write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     if final.exists():
         final.rename(old)
