@@ -1,15 +1,12 @@
 """Makes golden data: runs the reference over pictures and writes down what it saw."""
 
-import hashlib
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
@@ -25,7 +22,7 @@ from edge_vision.inference.trial import admit
 from edge_vision.models.agreement import compare
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.gate import decoder_of
-from edge_vision.models.golden import FOLDER, INDEX, Answer, GoldenFile, GoldenImage, Reference, Verified, pack
+from edge_vision.models.golden import FOLDER, Answer, GoldenFile, Reference, Verified, write_golden
 from edge_vision.models.options import Tolerance
 from edge_vision.models.truth import Labeled, Precision, read_expected
 from edge_vision.postprocess.options import Thresholds
@@ -88,7 +85,7 @@ def record(bundle: Bundle, recording: Recording, progress: Callable[[int, int], 
         backend=name, version=backend(name).probe().version, file=bundle.path_of(file), precision=file.precision
     )
     try:
-        return _write(bundle, reference, verified, answers)
+        return write_golden(bundle.folder, answers, reference, thresholds, bundle.spec.labels, verified)
     except OSError as error:
         msg = f"{bundle.folder / FOLDER}: cannot be written: {error.strerror}"
         raise ConfigError(msg) from error
@@ -263,43 +260,3 @@ def _like_training(bundle: Bundle, file: Path, seen: dict[str, Detections]) -> V
         msg = f"{file}: the model does not see what is written there: {'; '.join(breaches)}"
         raise ConfigError(msg)
     return Verified(by="expected", source=file.name, sha256=sha256_of(file), images=len(shared), figure=str(agreement))
-
-
-def _write(bundle: Bundle, reference: Reference, verified: Verified | None, seen: dict[str, Answer]) -> GoldenFile:
-    """Write beside, then put in place: golden data are whole or not there."""
-    cv2: Any = require("cv2", "cpu")
-    folder = bundle.folder
-    fresh, final, old = folder / f".{FOLDER}.new", folder / FOLDER, folder / f".{FOLDER}.old"
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
-    fresh.mkdir()
-    images: list[GoldenImage] = []
-    for number, (name, answer) in enumerate(seen.items()):
-        picture, tensors = f"{number:03}.png", f"{number:03}.npz"
-        parts = {picture: cv2.imencode(".png", answer.image)[1].tobytes(), tensors: pack(answer)}
-        for part, content in parts.items():
-            (fresh / part).write_bytes(content)
-        images.append(
-            GoldenImage(
-                name=name,
-                picture=picture,
-                picture_sha256=hashlib.sha256(parts[picture]).hexdigest(),
-                tensors=tensors,
-                tensors_sha256=hashlib.sha256(parts[tensors]).hexdigest(),
-                objects=len(answer.detections),
-            )
-        )
-    file = GoldenFile(
-        version=1,
-        reference=reference,
-        thresholds=bundle.thresholds,
-        labels=bundle.spec.labels,
-        verified=verified,
-        images=tuple(images),
-    )
-    (fresh / INDEX).write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    if final.exists():
-        final.rename(old)
-    fresh.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-    return file

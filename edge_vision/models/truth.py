@@ -73,7 +73,7 @@ class Labeled:
                     rows.append({"image_id": image, "category_id": category, "bbox": box, "score": float(score)})
         shown = {self._images[name] for name in found}
         if not any(one["image_id"] in shown and one["category_id"] in self._categories for one in self._objects):
-            msg = f"{self.file}: no object of the model's classes is labeled in these pictures ({len(found)}): nothing to measure"
+            msg = f"{self.file}: no object of the model's classes is labeled in these pictures ({len(found)})"
             raise ConfigError(msg)
         if not rows:
             return Precision(0.0, 0.0, 0.0)
