@@ -23,7 +23,7 @@ def number(kind: type[NumberT], least: float, most: float) -> Callable[[str], Nu
         except ValueError:
             value = kind(least - 1)
         if not least <= value <= most:
-            msg = f"must be a{' whole' if kind is int else ''} number from {least:g} to {most:g}, not {text!r}"
+            msg = f"must be a{' whole' if kind is int else ''} number from {least:.10g} to {most:.10g}, not {text!r}"
             raise argparse.ArgumentTypeError(msg)
         return value
 
