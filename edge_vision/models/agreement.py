@@ -104,7 +104,7 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections], thresh
 
 def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int, float]]:
     """Positions in `expected` and `actual` of the same object, and their overlap; each object once."""
-    overlap = _iou(expected.xyxy, actual.xyxy)
+    overlap = overlaps_of(expected.xyxy, actual.xyxy)
     overlap[expected.class_id[:, None] != actual.class_id[None, :]] = 0.0
     pairs: list[tuple[int, int, float]] = []
     for place in np.argsort(-overlap, axis=None, kind="stable"):
@@ -126,7 +126,7 @@ def _alone(side: Detections, paired: list[int], sure: float) -> tuple[int, int]:
     return certain, len(alone) - certain
 
 
-def _iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+def overlaps_of(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, m): intersection over union of boxes (n, 4) and (m, 4); 0 for empty boxes."""
     first, second = one[:, None].astype(np.float64), other[None].astype(np.float64)
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])

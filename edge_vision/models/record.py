@@ -194,6 +194,9 @@ def _verify(
         msg = f"{recording.labels}: knows none of the pictures in {recording.images}"
         raise ConfigError(msg)
     thresholds = bundle.thresholds.model_copy(update={"confidence": EVALUATION})
+    if mistaken := labeled.mistaken({picture.name: seen[picture.name] for picture in known}):
+        msg = f"{recording.labels}: {mistaken}: correct the order of the labels in model.yaml first"
+        raise ConfigError(msg)
 
     def precision(options: InputOptions | None) -> Precision:
         return labeled.average_precision(dict(look(bundle, file, engine, known, thresholds, options)))

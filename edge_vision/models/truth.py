@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +15,12 @@ from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file
 from edge_vision.core.plugin import require
 from edge_vision.core.schema_errors import did_you_mean
+from edge_vision.models.agreement import overlaps_of
+
+_SAME: Final = 0.5
+"""Boxes that overlap by half or more are the same object."""
+_PLAIN: Final = 3
+"""From so many objects on a wrong name is no accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Labeled:
             msg = f"{file}: is not a COCO annotation file: {error!r} in images, categories or annotations"
             raise ConfigError(msg) from error
         self.file = file
+        self._labels = tuple(labels)
         self._objects = _objects(file, objects)
         self._categories = [categories.get(label) for label in labels]
         if not any(category is not None for category in self._categories):
@@ -52,6 +59,28 @@ class Labeled:
 
     def __contains__(self, name: str) -> bool:
         return name in self._images
+
+    def mistaken(self, found: Mapping[str, Detections]) -> str:
+        """A label that is written on objects of another class, as when two labels changed places; empty without one.
+
+        Only what is plain: three objects or more, four times as many as are called rightly, and most of that class.
+        """
+        counts = np.zeros((len(self._categories), len(self._categories)), np.int64)
+        for name, detections in found.items():
+            rows = [row for row in self._objects if row["image_id"] == self._images[name]]
+            known = [row for row in rows if row["category_id"] in self._categories and not row["iscrowd"]]
+            truth = np.array([row["bbox"] for row in known], np.float32).reshape(-1, 4)
+            truth[:, 2:] += truth[:, :2]
+            overlap = overlaps_of(detections.xyxy, truth)
+            for place in np.flatnonzero(overlap.max(axis=1, initial=0.0) >= _SAME):
+                real = self._categories.index(known[int(overlap[place].argmax())]["category_id"])
+                counts[detections.class_id[place], real] += 1
+        for label, real in np.argwhere(counts >= _PLAIN):
+            count = counts[label, real]
+            if label != real and count > 4 * counts[label, label] and count > counts[real, real]:
+                called, named = self._labels[label], self._labels[real]
+                return f"what the model calls {called} is labeled {named} ({count} of {counts[label].sum()} objects)"
+        return ""
 
     def average_precision(self, found: Mapping[str, Detections]) -> Precision:
         """AP of what was found in each picture, by file name, as pycocotools computes it.

@@ -82,3 +82,15 @@ def test_wrong_answers_of_a_framework_are_named_by_number(objects: Any, said: st
     (tmp_path / "e.json").write_text(json.dumps({"a.jpg": objects}))
     with pytest.raises(ConfigError, match=said):
         read_expected(tmp_path / "e.json", ["cat", "dog"])
+
+
+@pytest.mark.parametrize("labels, said", [(["cat", "dog"], ""), (["dog", "cat"], "calls cat is labeled dog (3 of 3")])
+def test_labels_that_changed_places_are_noticed(labels: list[str], said: str, tmp_path: Path) -> None:
+    """The average over all classes hardly shows it."""
+    places = [[20.0 * number, 0.0, 10.0, 10.0] for number in range(3)]
+    categories = [{"id": 7, "name": "dog"}, {"id": 8, "name": "cat"}]
+    labeled = Labeled(_coco(tmp_path, [{**BOX, "bbox": box} for box in places], categories=categories), labels)
+    boxes = np.array([[left, top, left + 10, top + 10] for left, top, _, _ in places], np.float32)
+    seen = Detections(boxes, np.full(3, 0.9, np.float32), np.ones(3, np.int32))
+    assert said in labeled.mistaken({"a.jpg": seen})
+    assert bool(labeled.mistaken({"a.jpg": seen})) == bool(said)
