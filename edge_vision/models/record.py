@@ -52,6 +52,8 @@ _LIKE_TRAINING: Final = Tolerance(score_diff=0.05, mean_iou=0.95, point_error=0.
 """How near the training framework must be: other picture decoders and resizers move boxes a little."""
 _BETTER: Final = 0.01
 """By how much AP another reading of the input must beat the declared one to be suspected; less may be chance."""
+_BETTER_PLACED: Final = 0.15
+"""And, as part of the AP, another place or shape: on 12 pictures of people stretching gained a tenth for no fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +207,12 @@ def _verify(
     for what, options in other_readings(bundle.ends_of(file).input):
         other = precision(options)
         _log.debug("golden data: %s: %s", what, other)
-        if other.ap > declared.ap + _BETTER:
+        share = _BETTER_PLACED if what.startswith(("resize", "anchor")) else 0.0
+        if other.ap > declared.ap + max(_BETTER, share * declared.ap):
             msg = (
                 f"{recording.labels}: with {what} the model sees more (AP {other.ap:.3f}) than as model.yaml has "
-                f"it (AP {declared.ap:.3f}): correct the input section first, or give what the training framework "
-                "sees (--expected)"
+                f"it (AP {declared.ap:.3f}): correct the input section first; if it is right, so few pictures "
+                f"({len(known)}) mislead: label more, or give what the training framework sees (--expected)"
             )
             raise ConfigError(msg)
     if declared.ap50 == 0.0:
