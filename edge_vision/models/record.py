@@ -108,7 +108,11 @@ def find_pictures(folder: Path) -> list[Path]:
 def read_picture(file: Path) -> NDArray[np.uint8]:
     """A picture, (height, width, 3) BGR. Raises ConfigError when it cannot be decoded."""
     cv2: Any = require("cv2", "cpu")
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        msg = f"{file}: has more pixels than OpenCV decodes (CV_IO_MAX_IMAGE_PIXELS)"
+        raise ConfigError(msg) from error
     if image is None:
         msg = f"{file}: is not a picture that can be decoded"
         raise ConfigError(msg)
