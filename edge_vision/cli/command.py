@@ -1,6 +1,7 @@
 """Reads the command line, runs the subcommand, and turns errors into exit codes."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -46,13 +47,14 @@ def run_command(arguments: Sequence[str]) -> int:
     set_up_logging("DEBUG" if options.verbose else "INFO")
     try:
         code: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before the start
+            sys.stdout.flush()
     except (EdgeVisionError, OSError, KeyboardInterrupt) as error:
-        return _explain(error)
+        return _explain(error, as_json=getattr(options, "json", False) is True)
     return code
 
 
-def _explain(error: BaseException) -> int:
+def _explain(error: BaseException, *, as_json: bool) -> int:
     """Say what ended the command, in a sentence or a line per mistake; the exit code it stands for."""
     if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED
@@ -62,6 +64,8 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # `edge-vision tail ... | head`: whoever read has enough
         return EXIT_DONE
     problems = error.problems if isinstance(error, ConfigError) else (f"edge-vision: {error}",)
+    if as_json and isinstance(error, EdgeVisionError):  # whoever parses standard output finds the reason there, too
+        print(json.dumps({"problems": [line for problem in problems for line in problem.splitlines()]}, indent=2))
     for problem in problems:
         print(problem, file=sys.stderr)
     wrong = (ConfigError, NoBackendError, ModelError, MissingLibraryError)

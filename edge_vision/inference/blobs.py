@@ -72,9 +72,8 @@ def ban_blobs(folder: Path, version: str) -> None:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return {
-        part.name: sha256_of(part) for part in sorted(folder.iterdir()) if part.is_file() and part.name not in _OURS
-    }
+    blobs = [part for part in sorted(folder.iterdir()) if part.is_file() and part.name not in _OURS]
+    return {part.name: sha256_of(part) for part in blobs}
 
 
 def _sealed(folder: Path) -> dict[str, str]:

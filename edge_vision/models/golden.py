@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -66,6 +68,7 @@ class GoldenFile(Options):
     version: Literal[1] = Field(description="Version of this format.")
     reference: Reference = Field(description="Whose answers these are.")
     thresholds: Thresholds = Field(description="The thresholds they were decoded with.")
+    labels: tuple[str, ...] | None = Field(None, description="Names of the classes then, in order.")
     verified: Verified | None = Field(None, description="What they were checked against; unverified without.")
     images: tuple[GoldenImage, ...] = Field(min_length=1, max_length=256, description="The pictures.")
 
@@ -145,6 +148,50 @@ def pack(answer: Answer) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, **parts)  # type: ignore[arg-type] # numpy's stub takes a name for a flag
     return stream.getvalue()
+
+
+def write_golden(
+    bundle: Path,
+    seen: Mapping[str, Answer],
+    reference: Reference,
+    thresholds: Thresholds,
+    labels: tuple[str, ...],
+    verified: Verified | None,
+) -> GoldenFile:
+    """Write answers, by the name of their picture, as golden data: whole or not at all. Raises OSError."""
+    fresh, final, old = bundle / f".{FOLDER}.new", bundle / FOLDER, bundle / f".{FOLDER}.old"
+    for left in (fresh, old):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        fresh.mkdir()
+        images = tuple(_write(fresh, number, name, answer) for number, (name, answer) in enumerate(seen.items()))
+        file = GoldenFile(
+            version=1, reference=reference, thresholds=thresholds, labels=labels, verified=verified, images=images
+        )
+        (fresh / INDEX).write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        if final.exists():
+            final.rename(old)
+        fresh.rename(final)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return file
+
+
+def _write(folder: Path, number: int, name: str, answer: Answer) -> GoldenImage:
+    cv2: Any = require("cv2", "cpu")
+    picture, tensors = f"{number:03}.png", f"{number:03}.npz"
+    parts = {picture: cv2.imencode(".png", answer.image)[1].tobytes(), tensors: pack(answer)}
+    for part, content in parts.items():
+        (folder / part).write_bytes(content)
+    return GoldenImage(
+        name=name,
+        picture=picture,
+        picture_sha256=hashlib.sha256(parts[picture]).hexdigest(),
+        tensors=tensors,
+        tensors_sha256=hashlib.sha256(parts[tensors]).hexdigest(),
+        objects=len(answer.detections),
+    )
 
 
 def read_golden(bundle: Path) -> tuple[Golden | None, list[Problem]]:

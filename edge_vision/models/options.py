@@ -170,6 +170,15 @@ class BundleFile(Options):
     def _labels_stay_inside(cls, path: str | None) -> str | None:
         return None if path is None else _inside(path)
 
+    @field_validator("files")
+    @classmethod
+    def _files_once(cls, files: tuple[WeightsFile, ...]) -> tuple[WeightsFile, ...]:
+        paths = [PurePosixPath(file.path) for file in files]
+        if twice := next((path for number, path in enumerate(paths) if path in paths[:number]), None):
+            msg = f"names {twice} twice"
+            raise ValueError(msg)
+        return files
+
     @model_validator(mode="after")
     def _labels_once(self) -> "BundleFile":
         if (self.labels is None) == (self.labels_file is None):

@@ -154,9 +154,9 @@ def test_bench_without_golden_data_proves_nothing(yolox: Path) -> None:
     "arguments, words, code",
     [
         (["--backend", "caffe"], "invalid choice: 'caffe'", 2),
-        (["--seconds", "0"], "must be more than 0 and at most 3600, not 0", 2),
-        (["--seconds", "nan"], "must be more than 0 and at most 3600, not nan", 2),
-        (["--threads", "0"], "must be 1 to 256, not 0", 2),
+        (["--seconds", "0"], "must be a number from 0.1 to 3600, not '0'", 2),
+        (["--seconds", "nan"], "must be a number from 0.1 to 3600, not 'nan'", 2),
+        (["--threads", "0"], "must be a whole number from 1 to 256, not '0'", 2),
         (["--precision", "int8"], "", 1),
     ],
 )

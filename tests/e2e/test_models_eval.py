@@ -61,7 +61,7 @@ def _other_labels(folder: Path) -> tuple[str, ...]:
         (("--images", "absent"), "absent: no such folder", 78),
         (("--images", "{data}/models"), "holds no picture", 78),
         (("--backend", "caffe"), "invalid choice: 'caffe'", 2),
-        (("--confidence", "2"), "must be from 0 to 1, not 2", 2),
+        (("--confidence", "2"), "must be a number from 0 to 1, not '2'", 2),
         (("--precision", "int8"), "no runtime can serve it with precision int8", 78),
     ],
 )

@@ -184,7 +184,7 @@ def test_a_dynamic_range_file_is_int8_and_not_f32(data: Path, proven: Path, tmp_
         (["--labels", "{data}/images/coco_person_kpt_ccby/annotations.json"], "knows none of the", 78),
         (["--test-images", "{data}/images/misc"], "needs --labels", 78),
         (["--with", "magic"], "invalid choice: 'magic'", 2),
-        (["--most", "0"], "must be 1 or more, not 0", 2),
+        (["--most", "0"], "must be a whole number from 1 to 100000, not '0'", 2),
         (["-o", "{proven}"], "exists already; a bundle is never written over", 78),
         (["-o", "/proc/nowhere/new"], "/proc/nowhere/new: cannot be written", 78),
     ],

@@ -64,6 +64,17 @@ def test_boxes_that_are_no_numbers_agree_with_nothing() -> None:
     assert compare([seen(([0, 0, 10, 10], 0.9, 0))], [nowhere], 0.3, 0.0).breaches(LIMIT)
 
 
+@pytest.mark.parametrize("count, said", [(0, "0 of 3 objects found (limit 50%)"), (1, "1 of 3"), (2, "")])
+def test_who_sees_next_to_nothing_does_not_pass_for_want_of_sure_objects(count: int, said: str) -> None:
+    """All of the reference's objects lie within the slack of the threshold."""
+    reference = seen((BOX, 0.4, 0), (FAR, 0.4, 0), (BOX, 0.4, 1))
+    agreement = compare([reference], [reference.where(np.arange(3) < count)], 0.3, 0.25)
+    assert (agreement.missed, agreement.reference) == (0, 3)
+    assert "".join(agreement.breaches(LIMIT)).startswith(said)
+    assert bool(agreement.breaches(LIMIT)) == bool(said)
+    assert f"{count} of 3 objects found" in str(agreement)
+
+
 def test_objects_near_the_threshold_may_come_and_go() -> None:
     """Within the slack they are nobody's fault; above it they are missed or extra."""
     agreement = compare([seen((BOX, 0.31, 0))], [seen((FAR, 0.319, 0))], 0.3, 0.02)

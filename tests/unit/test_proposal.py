@@ -143,3 +143,11 @@ def test_halving_finds_the_first_node_that_fails(bad: int) -> None:
     """Whichever it is; none when the whole graph runs."""
     assert _shortest(GRAPH, lambda count: count >= bad) == GRAPH.nodes[bad - 1]
     assert _shortest(GRAPH, lambda _count: False) is None
+
+
+def test_the_layers_of_a_darknet_file_are_known_by_their_names() -> None:
+    """OpenCV names them after the layers of the .cfg."""
+    outputs = {"yolo_121": np.zeros((300, 85), np.float32), "yolo_130": np.zeros((1200, 85), np.float32)}
+    (guess,) = guesses(outputs, (320, 320), None)
+    assert (guess.options, guess.classes) == ({"format": "darknet"}, 80)
+    assert not guesses({"loc": np.zeros((1076, 14), np.float32)}, (160, 120), None)

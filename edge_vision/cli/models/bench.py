@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_vision.cli.models.reading import bundle_at
+from edge_vision.cli.models.reading import bundle_at, file_width, number
 from edge_vision.cli.models.verify import EXIT_FAILED
 from edge_vision.cli.progress import bar
 from edge_vision.core.errors import EXIT_DONE
@@ -35,26 +35,14 @@ def add_to(subparsers: Any) -> None:
         choices=["f32", "f16", "bf16", "int8"],
         help="default: f32, and int8 if there is",
     )
-    parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="per inference (default: %(default)s)")
-    parser.add_argument("--seconds", type=_seconds, default=10.0, metavar="S", help="about so long (default: 10)")
+    parser.add_argument(
+        "--threads", type=number(int, 1, 256), default=1, metavar="N", help="per inference (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=number(float, 0.1, 3600), default=10.0, metavar="S", help="about so long (default: 10)"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=_bench)
-
-
-def _threads(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 256:  # noqa: PLR2004 - as in a pipeline
-        msg = f"must be 1 to 256, not {count}"
-        raise argparse.ArgumentTypeError(msg)
-    return count
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 3600.0:  # noqa: PLR2004 - an hour
-        msg = f"must be more than 0 and at most 3600, not {text}"
-        raise argparse.ArgumentTypeError(msg)
-    return value
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -74,19 +62,17 @@ def _bench(options: argparse.Namespace) -> int:
     else:
         threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
         print(f"{bundle.spec.name}: milliseconds per frame, {threads} per inference")
-        print(_HEAD)
+        columns = f"{{:<13}}{{:<{file_width(bundle)}}}{{:<6}}{{:>8}}{{:>8}}{{:>8}}{{:>8}}{{:>8}}{{:>7}}  {{}}"
+        print(columns.format(*_HEAD))
         for result in results:
-            _print(result)
+            _print(columns, result)
     return EXIT_DONE if any(result.state in {"proven", "unproven"} for result in results) else EXIT_FAILED
 
 
-_COLUMNS = "{:<13}{:<28}{:<6}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}  {}"
-_HEAD = _COLUMNS.format(
-    "runtime", "file", "prec.", "infer", "p95", "road", "p95", "cpu", "ratio", "what it sees"
-)  # fmt: skip
+_HEAD = ("runtime", "file", "prec.", "infer", "p95", "road", "p95", "cpu", "ratio", "what it sees")
 
 
-def _print(result: "Result") -> None:
+def _print(columns: str, result: "Result") -> None:
     pace, agreement = result.pace, result.verdict and result.verdict.agreement
     figures = ["", "", "", "", ""]
     if pace is not None:
@@ -94,4 +80,4 @@ def _print(result: "Result") -> None:
         figures = [f"{value:.2f}" for value in values]
     ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
     sees = f"{result.state}: {result.reason or agreement}" if result.reason or agreement else result.state
-    print(_COLUMNS.format(result.backend, result.file, result.precision, *figures, ratio, sees))
+    print(columns.format(result.backend, result.file, result.precision, *figures, ratio, sees))

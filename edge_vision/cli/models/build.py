@@ -31,8 +31,9 @@ def _build(options: argparse.Namespace) -> int:
     from edge_vision.inference.tensorrt.engine_cache import engines_folder, entries
 
     rows = []
+    site = check_site(options.site)
     print(_COLUMNS.format("model", "file", "runtime", "prec.", "result"))
-    for row in build_ahead(check_site(options.site), options.precision, bar):
+    for row in build_ahead(site, options.precision, bar):
         rows.append(row)
         text = f"{row.state}: {row.text}"
         print(_COLUMNS.format(row.model, row.file or "-", row.backend, row.precision, text), flush=True)

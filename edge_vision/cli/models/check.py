@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_vision.cli.models.reading import bundle_at
-from edge_vision.core.errors import EXIT_DONE, ConfigError, MissingLibraryError, ModelError
+from edge_vision.core.errors import EXIT_CONFIG, EXIT_DONE, ConfigError, MissingLibraryError, ModelError
 
 if TYPE_CHECKING:
     from edge_vision.models.intake.check import Report
@@ -63,9 +64,11 @@ def _check(options: argparse.Namespace) -> int:
                 _print(report)
     if options.json:
         print(json.dumps(facts, indent=2))
-    if problems:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+    elif problems:
         raise ConfigError(problems)
-    return EXIT_DONE
+    return EXIT_CONFIG if problems else EXIT_DONE
 
 
 def _reports(path: Path, options: argparse.Namespace) -> "list[Report]":

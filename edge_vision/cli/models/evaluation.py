@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge_vision.cli.models.reading import bundle_at
+from edge_vision.cli.models.reading import bundle_at, number
 from edge_vision.cli.progress import bar
 from edge_vision.core.errors import EXIT_DONE
 
@@ -33,20 +33,17 @@ def add_to(subparsers: Any) -> None:
         "--precision", choices=["f32", "f16", "bf16", "int8"], default="f32", help="default: %(default)s"
     )
     parser.add_argument(
-        "--confidence", type=fraction, default=0.01, metavar="C", help="count detections from here (default: 0.01)"
+        "--confidence",
+        type=number(float, 0, 1),
+        default=0.01,
+        metavar="C",
+        help="count detections from here (default: 0.01)",
     )
-    parser.add_argument("--iou", type=fraction, metavar="X", help="overlap of doubles (default: the bundle's)")
+    parser.add_argument(
+        "--iou", type=number(float, 0, 1), metavar="X", help="overlap of doubles (default: the bundle's)"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=_evaluate)
-
-
-def fraction(text: str) -> float:
-    """A number from 0 to 1, as argparse wants it read."""
-    value = float(text)
-    if not 0.0 <= value <= 1.0:
-        msg = f"must be from 0 to 1, not {text}"
-        raise argparse.ArgumentTypeError(msg)
-    return value
 
 
 def _evaluate(options: argparse.Namespace) -> int:

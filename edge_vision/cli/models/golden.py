@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edge_vision.cli.models.reading import bundle_at
+from edge_vision.cli.models.reading import bundle_at, number
 from edge_vision.cli.progress import bar
 from edge_vision.core.errors import EXIT_DONE
 
@@ -20,17 +20,9 @@ def add_to(subparsers: Any) -> None:
         "--expected", type=Path, metavar="FILE", help="what the training framework sees in them, as JSON"
     )
     parser.add_argument(
-        "--most", type=_count, default=8, metavar="N", help="keep so many pictures (default: %(default)s)"
+        "--most", type=number(int, 1, 256), default=8, metavar="N", help="keep so many pictures (default: %(default)s)"
     )
     parser.set_defaults(run=_golden)
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 256:  # noqa: PLR2004 - what golden.yaml holds at most
-        msg = "must be 1 to 256"
-        raise argparse.ArgumentTypeError(msg)
-    return count
 
 
 def _golden(options: argparse.Namespace) -> int:

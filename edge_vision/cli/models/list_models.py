@@ -11,7 +11,7 @@ from edge_vision.core.errors import EXIT_DONE
 if TYPE_CHECKING:
     from edge_vision.models.catalog.entries import Entry
 
-_COLUMNS = "{:<20}{:<11}{:<13}{:>9}  {:<10}{:<8}{}"
+_COLUMNS = "{:<11}{:<13}{:>9}  {:<10}{:<8}{}"
 
 
 def add_to(subparsers: Any) -> None:
@@ -38,13 +38,15 @@ def _list(options: argparse.Namespace) -> int:
             for file in entry.files:
                 print(f"{file.sha256}  {entry.name}/{file.path}  {file.url}")
     else:
-        print(_COLUMNS.format("name", "task", "license", "size", "input", "pulled", "description"))
+        longest = max(20, *(len(entry.name) + 2 for entry in catalog.entries))
+        print("name".ljust(longest) + _COLUMNS.format("task", "license", "size", "input", "pulled", "description"))
         for entry in catalog.entries:
             facts = _facts(entry, options.models)
             width, height = facts["input"]
             print(
-                _COLUMNS.format(
-                    facts["name"], facts["task"], facts["license"], megabytes(facts["size"]), f"{width}x{height}",
+                facts["name"].ljust(longest)
+                + _COLUMNS.format(
+                    facts["task"], facts["license"], megabytes(facts["size"]), f"{width}x{height}",
                     "yes" if facts["pulled"] else "no", facts["description"],
                 )
             )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_vision.cli.models.reading import bundle_at
+from edge_vision.cli.models.reading import bundle_at, number
 from edge_vision.cli.models.verify import EXIT_FAILED
 from edge_vision.core.errors import EXIT_DONE, ConfigError
 
@@ -38,7 +38,11 @@ def add_to(subparsers: Any) -> None:
         help="pictures to calibrate with; may be given several times",
     )
     parser.add_argument(
-        "--most", type=_count, default=_MOST, metavar="N", help="calibrate with so many pictures (default: %(default)s)"
+        "--most",
+        type=number(int, 1, 100_000),
+        default=_MOST,
+        metavar="N",
+        help="calibrate with so many pictures (default: %(default)s)",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="coco.json", help="labels to measure average precision on, before and after"
@@ -52,14 +56,6 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="NEW", help="folder of the new bundle")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=_quantize)
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        msg = f"must be 1 or more, not {count}"
-        raise argparse.ArgumentTypeError(msg)
-    return count
 
 
 def _quantize(options: argparse.Namespace) -> int:
@@ -112,6 +108,9 @@ def _ignore(attempt: "Attempt") -> None:
 
 
 def _conclude(done: "Quantized", target: Path) -> None:
+    if all(attempt.failure for attempt in done.attempts):
+        print(f"nothing is written: {done.maker} could not quantize it at all")
+        return
     if done.paces is None:
         print(f"nothing is written: no attempt sees what the reference sees on {done.backend} within the tolerance")
         return

@@ -3,13 +3,15 @@
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_vision.cli.models.reading import bundle_at
+from edge_vision.cli.models.reading import bundle_at, file_width
 from edge_vision.core.errors import EXIT_DONE, ConfigError
 
 if TYPE_CHECKING:
+    from edge_vision.models.bundle import Bundle
     from edge_vision.models.proof.verify import Row
 
 EXIT_FAILED = 1
@@ -61,8 +63,10 @@ def _verify(options: argparse.Namespace) -> int:
         truth = golden.file.verified
         shown = f"verified against {truth.source}: {truth.figure}" if truth else "unverified: made without ground truth"
         print(f"{bundle.spec.name}: {len(golden.file.images)} golden pictures, {golden.objects} objects, {shown}")
-        print(_HEAD)
-    tell = _nothing if options.json else _print
+    columns = _columns(bundle)
+    if not options.json:
+        print(columns.format(*_HEAD))
+    tell = _nothing if options.json else partial(_print, columns)
     rows = verify(bundle, golden, options.backend or list(BACKENDS), precisions, tell, options.device)
     named = options.backend or options.all_backends
     judged = [row for row in rows if named or row.file]
@@ -80,23 +84,38 @@ def _verify(options: argparse.Namespace) -> int:
     return EXIT_DONE if judged and not failed else EXIT_FAILED
 
 
-_COLUMNS = "{:<13}{:<28}{:<6}{:>7}{:>9}{:>8}{:>7}{:>9}{:>8}{:>9}  {}"
-_HEAD = _COLUMNS.format(
-    "runtime", "file", "prec.", "tensor", "objects", "missed", "extra", "overlap", "score", "quality", "verdict"
+_HEAD = (
+    "runtime",
+    "file",
+    "prec.",
+    "tensor",
+    "objects",
+    "missed",
+    "extra",
+    "near",
+    "overlap",
+    "score",
+    "quality",
+    "verdict",
 )
 
 
-def _print(row: "Row") -> None:
+def _columns(bundle: "Bundle") -> str:
+    return f"{{:<13}}{{:<{file_width(bundle)}}}{{:<6}}{{:>7}}{{:>9}}{{:>8}}{{:>7}}{{:>6}}{{:>9}}{{:>8}}{{:>9}}  {{}}"
+
+
+def _print(columns: str, row: "Row") -> None:
     agreement = None if row.verdict is None else row.verdict.agreement
-    figures = ["", "", "", "", "", ""]
+    figures = [""] * 7
     if agreement is not None:
         figures = [
-            f"{agreement.found}/{agreement.objects}", str(agreement.missed), str(agreement.extra),
+            f"{agreement.found}/{agreement.reference}", str(agreement.missed), str(agreement.extra),
+            str(agreement.borderline),
             f"{agreement.mean_iou:.4f}", f"{agreement.score_diff:.4f}", f"{agreement.quality:.4f}",
         ]  # fmt: skip
     tensor = "" if row.verdict is None else f"{row.verdict.tensor_levels:.2f}"
     verdict = "passed" if row.passed else f"{'failed' if row.file else 'not here'}: {row.reason}"
-    print(_COLUMNS.format(row.backend, row.file, row.precision, tensor, *figures, verdict), flush=True)
+    print(columns.format(row.backend, row.file, row.precision, tensor, *figures, verdict), flush=True)
 
 
 def _nothing(row: "Row") -> None:

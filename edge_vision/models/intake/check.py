@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_vision.core.errors import BackendError, ModelError
-from edge_vision.core.files import why_not_file
+from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
@@ -54,16 +54,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A file, what it says of itself, and what each runtime that reads its format makes of it."""
+    """A file, what it says of itself, and what each runtime that reads its format makes of it.
+
+    `chosen`: only some of them were asked.
+    """
 
     path: Path
     graph: Graph
     rows: tuple[Row, ...]
+    chosen: bool = False
 
     def problems(self) -> list[str]:
         """A line for each runtime that cannot run it, with those that can."""
         able = ", ".join(row.backend for row in self.rows if row.passed)
-        rest = f"; {able} can" if able else "; no runtime of this machine can"
+        none = "" if self.chosen else "; no runtime of this machine can"
+        rest = f"; {able} can" if able else none
         hint = f" ({'; '.join(self.graph.doubts)})" if self.graph.doubts else ""
         return [
             f"{self.path}: {f'{row.node}: ' if row.node else ''}{row.backend} cannot run it{hint}: {row.reason}{rest}"
@@ -74,6 +79,9 @@ class Report:
 
 def recognized(path: Path) -> str:
     """The format of a file. Raises ModelError with what it is instead, and the remedy."""
+    if why := (why_not_folder if path.is_dir() else why_not_file)(path):
+        msg = f"{path}: {why}"
+        raise ModelError(msg)
     found = recognize(path)
     if found.kind in REFUSED:
         msg = f"{path}: {found.detail}: {REFUSED[found.kind]}"
@@ -95,18 +103,22 @@ def check_file(path: Path, backends: Sequence[str], size: tuple[int, int] | None
     format_ = recognized(path)
     graph = sound(path, format_)
     file = model_file(path, graph, input_shape(path, graph, size))
-    return Report(path, graph, _rows(file, graph, readers(path, format_, backends), None))
+    return Report(path, graph, _rows(file, graph, readers(path, format_, backends), None), bool(backends))
 
 
 def check_bundle(bundle: Bundle, backends: Sequence[str]) -> list[Report]:
     """Try every file of a bundle on the runtimes, and decode what comes out as the bundle says.
 
-    Raises ModelError for what no runtime could mend.
+    Of runtimes that were chosen, a file is tried on those that read its format. Raises ModelError for what no
+    runtime could mend.
     """
+    known = {format_ for name in backends for format_ in backend(name).formats}
+    files = [file for file in bundle.spec.files if file.format in known] or bundle.spec.files
     reports = []
-    for file in bundle.spec.files:
+    for file in files:
         graph = sound(file.path, file.format)
-        reports.append(Report(file.path, graph, _rows(file, graph, readers(file.path, file.format, backends), bundle)))
+        rows = _rows(file, graph, readers(file.path, file.format, backends), bundle)
+        reports.append(Report(file.path, graph, rows, bool(backends)))
     return reports
 
 

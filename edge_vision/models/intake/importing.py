@@ -135,7 +135,7 @@ def _settings(given: Sequence[str]) -> dict[str, Any]:
             settings[key] = yaml.safe_load(value)
         except yaml.YAMLError:
             equals = ""
-        if not equals:
+        if not equals or not key:
             msg = f"--set {setting}: write KEY=VALUE, such as input.color=bgr or output.strides=[8,16,32]"
             raise ConfigError(msg)
     return settings
@@ -241,8 +241,11 @@ def _guess(
         msg = f"{wishes.file}: {shown} does not look like {wanted}{like}: to insist name the classes with --labels FILE"
         raise ConfigError(msg)
     with_labels = f" with {count} labels" if count else ""
-    msg = f"{wishes.file}: no known output format fits {shown}{with_labels}: name it with --output FORMAT, or correct "
-    raise ConfigError(msg + "--labels and --input-size")
+    msg = (
+        f"{wishes.file}: no known output format fits {shown}{with_labels}: only detectors are supported; where this is "
+        "one, name the format with --output, or correct --labels and --input-size"
+    )
+    raise ConfigError(msg)
 
 
 def _file(file: ModelFile) -> dict[str, Any]:

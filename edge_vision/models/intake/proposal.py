@@ -1,6 +1,7 @@
 """Proposes what a model.yaml may say of a network: its input from the graph, its output format from real outputs."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ _CONVENTIONS: Final[dict[str, dict[str, Any]]] = {
     "yolov8": {"color": "rgb", "resize": "letterbox", "anchor": "center", "pad_value": 114, "scale": 1 / 255},
     "ssd": {"color": "bgr", "resize": "stretch", "scale": 1.0},
     "scores_boxes": {"color": "rgb", "resize": "stretch", "mean": [127.0] * 3, "std": [128.0] * 3},
+    "darknet": {"color": "rgb", "resize": "stretch", "scale": 1 / 255},
     "priors": {"color": "rgb", "resize": "stretch", "mean": [127.0] * 3, "std": [128.0] * 3},
 }
 """How the projects these formats come from prepare a picture; a guess, and named as one."""
@@ -25,6 +27,7 @@ _PRIORS: Final = (
     ((8, 16, 32), ((16, 32), (64, 128), (256, 512)), False),  # RetinaFace
 )
 """Strides and sides of the prior boxes of projects whose files are met often, and whether they are clipped."""
+_DARKNET_LAYER: Final = re.compile(r"(yolo|region|detection)_\d+$")
 _GUESSED: Final = ("color", "resize", "anchor", "pad_value", "scale", "mean", "std")
 
 
@@ -102,6 +105,7 @@ def guesses(outputs: Tensors, size: tuple[int, int], labels: int | None) -> list
     """The formats that outputs may have, likeliest first; with labels only those of as many classes."""
     found = [guess for name in outputs for guess in _single(name, outputs, size)]
     found += _pairs(outputs, size, labels)
+    found += _darknet(outputs)
     return [guess for guess in found if labels is None or guess.classes in (None, labels)]
 
 
@@ -126,6 +130,16 @@ def _single(name: str, outputs: Tensors, size: tuple[int, int]) -> Iterator[Gues
             yield Guess({"format": "yolov5", **named}, shape[2] - 5, f"{where} with 3 anchors each")
         if shape[2] == cells and shape[1] > 4:  # noqa: PLR2004 - a box
             yield Guess({"format": "yolov8", **named}, shape[1] - 4, f"{where}, one column each")
+
+
+def _darknet(outputs: Tensors) -> Iterator[Guess]:
+    """The layers of a Darknet file, which OpenCV has decoded already."""
+    widths = {value.shape[-1] for value in outputs.values() if value.ndim == 2}  # noqa: PLR2004 - boxes, columns
+    if outputs and len(widths) == 1 and all(_DARKNET_LAYER.match(name) for name in outputs):
+        (width,) = widths
+        if width > 5:  # noqa: PLR2004 - a box and objectness
+            shown = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
+            yield Guess({"format": "darknet"}, width - 5, f"{shown}: layers of a Darknet file")
 
 
 def _in_pixels(value: Any, size: tuple[int, int]) -> bool:

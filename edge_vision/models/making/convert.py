@@ -82,7 +82,7 @@ def convert(bundle: Bundle, wanted: Conversion) -> Converted:
     ending = "" if wanted.precision == "f32" else f"_{wanted.precision}"
     name = Path(bundle.path_of(source)).with_name(f"{source.path.stem}{ending}{suffix}").as_posix()
     refuse_double(bundle, name)
-    with workshop(wanted.target) as folder:
+    with workshop(wanted.target, bundle) as folder:
         path = folder / Path(name).name
         maker = make(source, path, wanted)
         parts = tuple(one for one in (path, path.with_suffix(".bin")) if one.exists())

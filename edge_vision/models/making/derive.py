@@ -1,5 +1,6 @@
 """Makes a bundle of another one and a file made of it; it is put in place only when it has been proven."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,11 +91,19 @@ def refuse_double(bundle: Bundle, name: str) -> None:
 
 
 @contextmanager
-def workshop(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target`, gone at the end with whatever was not put in place. Raises ConfigError."""
+def workshop(target: Path, bundle: Bundle) -> Iterator[Path]:
+    """An empty folder beside `target`, gone at the end with whatever was not put in place.
+
+    Raises ConfigError, also when there is no room for a second bundle: converters fail then without saying why.
+    """
     refuse_existing(target)
+    needed = 2 * sum(part.stat().st_size for part in bundle.folder.rglob("*") if part.is_file())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(target.parent).free
+        if free < needed:
+            msg = f"{target}: no room: {free / 1e6:.1f} MB are free, about {needed / 1e6:.1f} MB are needed"
+            raise ConfigError(msg)
         temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         msg = f"{target}: cannot be written: {error}"

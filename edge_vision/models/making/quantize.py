@@ -117,7 +117,7 @@ def quantize(bundle: Bundle, order: Order, tell: Callable[[Attempt], None]) -> Q
     source = source_of(bundle, tool.reads, order.tool)
     name = Path(bundle.path_of(source)).with_name(f"{source.path.stem}_int8{tool.suffix}").as_posix()
     refuse_double(bundle, name)
-    with workshop(order.target) as folder:
+    with workshop(order.target, bundle) as folder:
         plain = Entrant(tool.backend, source, load_after_trial(tool.backend, source, LoadOptions()))
         accuracy = None if order.exam is None else average_precision(bundle, order.exam, source, plain.engine)
         attempts: list[Attempt] = []

@@ -13,6 +13,9 @@ from edge_vision.models.options import Tolerance
 _SAME: Final = 0.5
 """Boxes that overlap by half or more are the same object."""
 
+_LEAST_FOUND: Final = 0.5
+"""Of the reference's objects so many must be found, however many of them are near the threshold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -20,9 +23,10 @@ class Agreement:
 
     `quality` is the panoptic quality of the found set (Kirillov et al., arXiv:1801.00868): the sum of overlaps over
     found + missed / 2 + extra / 2. `score_diff` and `point_error` are greatest values, the latter as part of the
-    diagonal of the object's box.
+    diagonal of the object's box. `objects` are those that count: found or missed; `reference` are all it saw.
     """
 
+    reference: int
     objects: int
     found: int
     missed: int
@@ -37,7 +41,8 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"{self.found} of {self.objects} objects found, {self.missed} missed, {self.extra} extra, "
+            f"{self.found} of {self.reference} objects found, {self.missed} missed, {self.extra} extra, "
+            f"{f'{self.borderline} too near the threshold to count, ' if self.borderline else ''}"
             f"mean overlap {self.mean_iou:.3f}, score difference {self.score_diff:.3f}, quality {self.quality:.3f}"
         )
 
@@ -48,6 +53,8 @@ class Agreement:
     def breaches(self, limit: Tolerance) -> list[str]:
         """What is out of tolerance, a sentence each."""
         said: list[str] = []
+        if self.found < max(1.0, self.reference * _LEAST_FOUND):  # else who sees nothing would pass as borderline
+            said.append(f"{self.found} of {self.reference} objects found (limit {_LEAST_FOUND:.0%})")
         counts = (("missed", self.missed, limit.missed), ("extra", self.extra, limit.extra))
         for name, count, share in counts:
             if count > share * self.objects:
@@ -84,6 +91,7 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections], thresh
         extra, borderline = extra + absent, borderline + near
     count = len(overlaps)
     return Agreement(
+        reference=sum(map(len, reference)),
         objects=count + missed,
         found=count,
         missed=missed,
@@ -100,7 +108,7 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections], thresh
 
 def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int, float]]:
     """Positions in `expected` and `actual` of the same object, and their overlap; each object once."""
-    overlap = _iou(expected.xyxy, actual.xyxy)
+    overlap = overlaps_of(expected.xyxy, actual.xyxy)
     overlap[expected.class_id[:, None] != actual.class_id[None, :]] = 0.0
     pairs: list[tuple[int, int, float]] = []
     for place in np.argsort(-overlap, axis=None, kind="stable"):
@@ -122,7 +130,7 @@ def _alone(side: Detections, paired: list[int], sure: float) -> tuple[int, int]:
     return certain, len(alone) - certain
 
 
-def _iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+def overlaps_of(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, m): intersection over union of boxes (n, 4) and (m, 4); 0 for empty boxes."""
     first, second = one[:, None].astype(np.float64), other[None].astype(np.float64)
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])

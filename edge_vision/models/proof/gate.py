@@ -58,6 +58,8 @@ def prove(bundle: Bundle, golden: Golden, file: ModelFile, engine: Engine, arith
     Raises ModelError when the golden data are damaged or an output has a shape its format does not know, and
     InferenceError when the engine fails.
     """
+    if moved := _moved_label(golden.file.labels or (), bundle.spec.labels):
+        return Verdict(f"labels: {moved}", 0.0)
     preprocess = LetterboxPreprocessor(bundle.ends_of(file).input, engine.inputs[0].name)
     postprocess = decoder_of(bundle, golden.file.thresholds, file)
     reference = next((one for one in bundle.spec.files if bundle.path_of(one) == golden.file.reference.file), None)
@@ -100,6 +102,14 @@ def _judge(
     breaches = agreement.breaches(limit)
     text = f"runtime: sees something else at {precision}: {'; '.join(breaches)}" if breaches else ""
     return Verdict(text, levels, decoder, agreement)
+
+
+def _moved_label(then: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """Which label is at another place than when the golden data were made; one may be renamed, but not moved."""
+    for number, label in enumerate(now):
+        if label in then and label not in then[number : number + 1]:
+            return f"{label} is class {number}, and was class {then.index(label)} when the golden data were made"
+    return ""
 
 
 def decoder_of(bundle: Bundle, thresholds: Thresholds, file: ModelFile) -> Postprocessor:

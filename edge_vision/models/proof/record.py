@@ -1,15 +1,12 @@
 """Makes golden data: runs the reference over pictures and writes down what it saw."""
 
-import hashlib
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
@@ -23,7 +20,7 @@ from edge_vision.inference.select import usable_files
 from edge_vision.inference.table import backend
 from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
-from edge_vision.models.golden import FOLDER, INDEX, Answer, GoldenFile, GoldenImage, Reference, Verified, pack
+from edge_vision.models.golden import FOLDER, Answer, GoldenFile, Reference, Verified, write_golden
 from edge_vision.models.options import Tolerance
 from edge_vision.models.proof.agreement import compare
 from edge_vision.models.proof.gate import decoder_of
@@ -55,6 +52,8 @@ _LIKE_TRAINING: Final = Tolerance(score_diff=0.05, mean_iou=0.95, point_error=0.
 """How near the training framework must be: other picture decoders and resizers move boxes a little."""
 _BETTER: Final = 0.01
 """By how much AP another reading of the input must beat the declared one to be suspected; less may be chance."""
+_BETTER_PLACED: Final = 0.15
+"""And, as part of the AP, another place or shape: on 12 pictures of people stretching gained a tenth for no fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def record(bundle: Bundle, recording: Recording, progress: Callable[[int, int], 
         backend=name, version=backend(name).probe().version, file=bundle.path_of(file), precision=file.precision
     )
     try:
-        return _write(bundle.folder, reference, thresholds, verified, answers)
+        return write_golden(bundle.folder, answers, reference, thresholds, bundle.spec.labels, verified)
     except OSError as error:
         msg = f"{bundle.folder / FOLDER}: cannot be written: {error.strerror}"
         raise ConfigError(msg) from error
@@ -109,7 +108,11 @@ def find_pictures(folder: Path) -> list[Path]:
 def read_picture(file: Path) -> NDArray[np.uint8]:
     """A picture, (height, width, 3) BGR. Raises ConfigError when it cannot be decoded."""
     cv2: Any = require("cv2", "cpu")
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        msg = f"{file}: has more pixels than OpenCV decodes (CV_IO_MAX_IMAGE_PIXELS)"
+        raise ConfigError(msg) from error
     if image is None:
         msg = f"{file}: is not a picture that can be decoded"
         raise ConfigError(msg)
@@ -196,6 +199,9 @@ def _verify(
         msg = f"{recording.labels}: knows none of the pictures in {recording.images}"
         raise ConfigError(msg)
     thresholds = bundle.thresholds.model_copy(update={"confidence": EVALUATION})
+    if mistaken := labeled.mistaken({picture.name: seen[picture.name] for picture in known}):
+        msg = f"{recording.labels}: {mistaken}: correct the order of the labels in model.yaml first"
+        raise ConfigError(msg)
 
     def precision(options: InputOptions | None) -> Precision:
         return labeled.average_precision(dict(look(bundle, file, engine, known, thresholds, options)))
@@ -204,11 +210,12 @@ def _verify(
     for what, options in other_readings(bundle.ends_of(file).input):
         other = precision(options)
         _log.debug("golden data: %s: %s", what, other)
-        if other.ap > declared.ap + _BETTER:
+        share = _BETTER_PLACED if what.startswith(("resize", "anchor")) else 0.0
+        if other.ap > declared.ap + max(_BETTER, share * declared.ap):
             msg = (
                 f"{recording.labels}: with {what} the model sees more (AP {other.ap:.3f}) than as model.yaml has "
-                f"it (AP {declared.ap:.3f}): correct the input section first, or give what the training framework "
-                "sees (--expected)"
+                f"it (AP {declared.ap:.3f}): correct the input section first; if it is right, so few pictures "
+                f"({len(known)}) mislead: label more, or give what the training framework sees (--expected)"
             )
             raise ConfigError(msg)
     if declared.ap50 == 0.0:
@@ -262,37 +269,3 @@ def _like_training(bundle: Bundle, file: Path, seen: dict[str, Detections]) -> V
         msg = f"{file}: the model does not see what is written there: {'; '.join(breaches)}"
         raise ConfigError(msg)
     return Verified(by="expected", source=file.name, sha256=sha256_of(file), images=len(shared), figure=str(agreement))
-
-
-def _write(
-    folder: Path, reference: Reference, thresholds: Thresholds, verified: Verified | None, seen: dict[str, Answer]
-) -> GoldenFile:
-    """Write beside, then put in place: golden data are whole or not there."""
-    cv2: Any = require("cv2", "cpu")
-    fresh, final, old = folder / f".{FOLDER}.new", folder / FOLDER, folder / f".{FOLDER}.old"
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
-    fresh.mkdir()
-    images: list[GoldenImage] = []
-    for number, (name, answer) in enumerate(seen.items()):
-        picture, tensors = f"{number:03}.png", f"{number:03}.npz"
-        parts = {picture: cv2.imencode(".png", answer.image)[1].tobytes(), tensors: pack(answer)}
-        for part, content in parts.items():
-            (fresh / part).write_bytes(content)
-        images.append(
-            GoldenImage(
-                name=name,
-                picture=picture,
-                picture_sha256=hashlib.sha256(parts[picture]).hexdigest(),
-                tensors=tensors,
-                tensors_sha256=hashlib.sha256(parts[tensors]).hexdigest(),
-                objects=len(answer.detections),
-            )
-        )
-    file = GoldenFile(version=1, reference=reference, thresholds=thresholds, verified=verified, images=tuple(images))
-    (fresh / INDEX).write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    if final.exists():
-        final.rename(old)
-    fresh.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-    return file

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +15,12 @@ from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file
 from edge_vision.core.plugin import require
 from edge_vision.core.schema_errors import did_you_mean
+from edge_vision.models.proof.agreement import overlaps_of
+
+_SAME: Final = 0.5
+"""Boxes that overlap by half or more are the same object."""
+_PLAIN: Final = 3
+"""From so many objects on a wrong name is no accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +43,50 @@ class Labeled:
         content = read_json(file)
         try:
             self._images = {Path(image["file_name"]).name: int(image["id"]) for image in content["images"]}
-            categories = {category["name"]: int(category["id"]) for category in content["categories"]}
-        except (KeyError, TypeError, ValueError) as error:
-            msg = f"{file}: is not a COCO annotation file: {error!r} in images or categories"
+            categories = {str(category["name"]): int(category["id"]) for category in content["categories"]}
+            objects = content["annotations"]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            msg = f"{file}: is not a COCO annotation file: {error!r} in images, categories or annotations"
             raise ConfigError(msg) from error
         self.file = file
+        self._labels = tuple(labels)
+        self._objects = _objects(file, objects)
         self._categories = [categories.get(label) for label in labels]
         if not any(category is not None for category in self._categories):
-            msg = f"{file}: has none of the model's labels; it has {', '.join(sorted(categories)[:10])}"
+            has = ", ".join(sorted(categories)[:10]) or "no categories"
+            msg = f"{file}: has none of the model's labels; it has {has}"
             raise ConfigError(msg)
 
     def __contains__(self, name: str) -> bool:
         return name in self._images
 
+    def mistaken(self, found: Mapping[str, Detections]) -> str:
+        """A label that is written on objects of another class, as when two labels changed places; empty without one.
+
+        Only what is plain: three objects or more, four times as many as are called rightly, and most of that class.
+        """
+        counts = np.zeros((len(self._categories), len(self._categories)), np.int64)
+        for name, detections in found.items():
+            rows = [row for row in self._objects if row["image_id"] == self._images[name]]
+            known = [row for row in rows if row["category_id"] in self._categories and not row["iscrowd"]]
+            truth = np.array([row["bbox"] for row in known], np.float32).reshape(-1, 4)
+            truth[:, 2:] += truth[:, :2]
+            overlap = overlaps_of(detections.xyxy, truth)
+            for place in np.flatnonzero(overlap.max(axis=1, initial=0.0) >= _SAME):
+                real = self._categories.index(known[int(overlap[place].argmax())]["category_id"])
+                counts[detections.class_id[place], real] += 1
+        for label, real in np.argwhere(counts >= _PLAIN):
+            count = counts[label, real]
+            if label != real and count > 4 * counts[label, label] and count > counts[real, real]:
+                called, named = self._labels[label], self._labels[real]
+                return f"what the model calls {called} is labeled {named} ({count} of {counts[label].sum()} objects)"
+        return ""
+
     def average_precision(self, found: Mapping[str, Detections]) -> Precision:
         """AP of what was found in each picture, by file name, as pycocotools computes it.
 
-        Raises ConfigError for a picture the file does not know, MissingLibraryError without pycocotools.
+        Raises ConfigError for a picture the file does not know and for pictures without a labeled object,
+        MissingLibraryError without pycocotools.
         """
         rows: list[dict[str, Any]] = []
         for name, detections in found.items():
@@ -67,12 +100,22 @@ class Labeled:
                 if category is not None:
                     image = self._images[name]
                     rows.append({"image_id": image, "category_id": category, "bbox": box, "score": float(score)})
+        shown = {self._images[name] for name in found}
+        if not any(one["image_id"] in shown and one["category_id"] in self._categories for one in self._objects):
+            msg = f"{self.file}: no object of the model's classes is labeled in these pictures ({len(found)})"
+            raise ConfigError(msg)
         if not rows:
             return Precision(0.0, 0.0, 0.0)
         coco: Any = require("pycocotools.coco", "models")
         evaluation: Any = require("pycocotools.cocoeval", "models")
         with contextlib.redirect_stdout(io.StringIO()):  # it tells of its progress
-            truth = coco.COCO(str(self.file))
+            truth = coco.COCO()
+            truth.dataset = {
+                "images": [{"id": number} for number in self._images.values()],
+                "categories": [{"id": one} for one in sorted({one for one in self._categories if one is not None})],
+                "annotations": self._objects,
+            }
+            truth.createIndex()
             judge = evaluation.COCOeval(truth, truth.loadRes(rows), "bbox")
             judge.params.imgIds = [self._images[name] for name in found]
             judge.evaluate()
@@ -92,16 +135,65 @@ def read_expected(file: Path, labels: Sequence[str]) -> dict[str, Detections]:
         raise ConfigError(msg)
     found: dict[str, Detections] = {}
     for name, objects in content.items():
-        try:
-            found[name] = Detections(
-                np.array([one["xyxy"] for one in objects], np.float32).reshape(-1, 4),
-                np.array([one["confidence"] for one in objects], np.float32),
-                np.array([labels.index(one["class"]) for one in objects], np.int32),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            msg = f"{file}: {name}: every object needs class (a label), confidence and xyxy: {error}"
-            raise ConfigError(msg) from error
+        if not isinstance(objects, list):
+            msg = f"{file}: {name}: must be a list of objects"
+            raise ConfigError(msg)
+        seen = [_expected(f"{file}: {name}: object {number}", one, labels) for number, one in enumerate(objects, 1)]
+        found[name] = Detections(
+            np.array([box for box, _, _ in seen], np.float32).reshape(-1, 4),
+            np.array([confidence for _, confidence, _ in seen], np.float32),
+            np.array([class_id for _, _, class_id in seen], np.int32),
+        )
     return found
+
+
+def _expected(where: str, one: Any, labels: Sequence[str]) -> tuple[tuple[float, ...], float, int]:
+    """Box, confidence and class of one object. Raises ConfigError."""
+    if not isinstance(one, dict) or not {"class", "confidence", "xyxy"} <= one.keys():
+        msg = f"{where}: needs class, confidence and xyxy"
+        raise ConfigError(msg)
+    label, box = one["class"], _numbers(one["xyxy"], 4)
+    if not isinstance(label, str) or label not in labels:
+        msg = f"{where}: class {label!r} is no label of the model{did_you_mean(str(label), tuple(labels))}"
+        raise ConfigError(msg)
+    if (confidence := _numbers([one["confidence"]], 1)) is None or not 0.0 <= confidence[0] <= 1.0:
+        msg = f"{where}: confidence must be a number from 0 to 1, not {one['confidence']!r}"
+        raise ConfigError(msg)
+    if box is None or box[2] <= box[0] or box[3] <= box[1]:
+        msg = f"{where}: xyxy must be [left, top, right, bottom] in pixels of the picture, not {one['xyxy']!r}"
+        raise ConfigError(msg)
+    return box, confidence[0], labels.index(label)
+
+
+def _objects(file: Path, annotations: Any) -> list[dict[str, Any]]:
+    """The labeled objects, with what COCO's tools need and many a labeling tool leaves out. Raises ConfigError."""
+    if not isinstance(annotations, list):
+        msg = f"{file}: is not a COCO annotation file: annotations must be a list"
+        raise ConfigError(msg)
+    objects: list[dict[str, Any]] = []
+    for number, one in enumerate(annotations, 1):
+        try:
+            box, image, category = _numbers(one["bbox"], 4), int(one["image_id"]), int(one["category_id"])
+            crowd, area = int(one.get("iscrowd", 0)), one.get("area")
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            msg = f"{file}: annotation {number}: is not an object with image_id, category_id and bbox: {error!r}"
+            raise ConfigError(msg) from error
+        if box is None:
+            msg = f"{file}: annotation {number}: bbox must be [left, top, width, height], not {one['bbox']!r}"
+            raise ConfigError(msg)
+        size = (_numbers([area], 1) or (box[2] * box[3],))[0]
+        keys = {"id": number, "image_id": image, "category_id": category, "bbox": list(box)}
+        objects.append({**keys, "area": size, "iscrowd": crowd})
+    return objects
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
+    """So many finite numbers, or None."""
+    if not isinstance(values, list) or len(values) != count:
+        return None
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return None
+    return tuple(map(float, values)) if np.isfinite(values).all() else None
 
 
 def read_json(file: Path) -> Any:

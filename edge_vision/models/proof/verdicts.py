@@ -57,7 +57,7 @@ def _key(bundle: Bundle, golden: Golden, name: str, file: ModelFile, engine: Eng
         "weights": [sha256_of(part) for part in file.parts()],
         "input": ends.input.model_dump(mode="json"),
         "output": ends.output.model_dump(mode="json"),
-        "labels": len(bundle.spec.labels),
+        "labels": list(bundle.spec.labels),
         "parity": bundle.parity.model_dump(mode="json"),
         "golden": golden.digest,
         "backend": [name, backend(name).probe().version, engine.device, getattr(engine, "digest", "")],
