@@ -1,5 +1,6 @@
 """What every test may use: the real data, a free port, processes that always end, and no thread left alive."""
 
+import logging
 import os
 import shutil
 import signal
@@ -181,6 +182,16 @@ def wait_until(true: Callable[[], bool], timeout_s: float, what: str) -> None:
         if time.monotonic() > end:
             pytest.fail(f"not within {timeout_s:g} s: {what}")
         time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A command that runs inside a test sets up the log; the next test finds it as it was."""
+    log = logging.getLogger("edge_vision")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = before[0], before[2]
+    log.setLevel(before[1])
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ def _other_name(entry: dict[str, Any]) -> None:
 
 
 def _half_a_pair(entry: dict[str, Any]) -> None:
-    entry["model"]["files"].append({"path": "yolox_nano_float16.tflite", "format": "caffe"})
+    entry["model"]["files"][1] = {"path": "yolox_nano_float16.tflite", "format": "caffe"}
 
 
 def _twice(entry: dict[str, Any]) -> None:
