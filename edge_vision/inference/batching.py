@@ -15,6 +15,8 @@ from edge_vision.core.protocols import Engine, Session
 from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.inference.slots import Slots
 
+_RECENT_S: Final = 1.0
+"""Who sent nothing for so long is not waited for."""
 _ROUNDS: Final = 5
 _LEAST_GAIN: Final = 0.9
 """A batch must cost less than this part of what its frames cost one by one."""
@@ -30,6 +32,7 @@ class _Request:
     leads: bool = False
     answer: Tensors | None = None
     error: str = ""
+    asker: object = None
 
     @property
     def answered(self) -> bool:
@@ -42,10 +45,16 @@ class _Table:
 
     most: int
     window_s: float
-    open: int = 0
     led: bool = False
+    seen_s: dict[object, float] = field(default_factory=dict)
     waiting: list[_Request] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def _full(self) -> bool:
+        """Whether nobody is left to wait for: cameras that sent nothing for a while are lost, or over."""
+        recent_s = time.monotonic() - _RECENT_S
+        return len(self.waiting) >= min(self.most, sum(seen_s > recent_s for seen_s in self.seen_s.values()))
 
     def sit(self, request: _Request, timeout_s: float) -> tuple[_Request, ...]:
         """Wait to be answered, and get nothing; or to lead, and get the requests to answer, one's own among them.
@@ -54,6 +63,7 @@ class _Table:
         """
         with self.changed:
             self.waiting.append(request)
+            self.seen_s[request.asker] = time.monotonic()
             if self.led:
                 self.changed.notify_all()
                 if not self.changed.wait_for(lambda: request.leads or request.answered, timeout_s):
@@ -64,7 +74,7 @@ class _Table:
                 if request.answered:
                     return ()
             self.led = True
-            self.changed.wait_for(lambda: len(self.waiting) >= min(self.most, self.open), self.window_s)
+            self.changed.wait_for(lambda: self._full, self.window_s)
             # Who leads goes with the batch, whoever else came first.
             others = [one for one in self.waiting if one is not request]
             batch, self.waiting = (request, *others[: self.most - 1]), others[self.most - 1 :]
@@ -99,13 +109,14 @@ class BatchingEngine:
     def open_session(self) -> Iterator["BatchingSession"]:
         """A handle for the calling thread, which leads when it comes first."""
         with self._engine.open_session() as session:
+            asker = BatchingSession(session, self._table, self._slots, self._timeout_s)
             with self._table.changed:
-                self._table.open += 1
+                self._table.seen_s[asker] = time.monotonic()
             try:
-                yield BatchingSession(session, self._table, self._slots, self._timeout_s)
+                yield asker
             finally:
                 with self._table.changed:
-                    self._table.open -= 1
+                    self._table.seen_s.pop(asker, None)
                     self._table.changed.notify_all()
 
 
@@ -124,7 +135,7 @@ class BatchingSession:
     def infer(self, tensors: Tensors) -> Tensors:
         """Run the network for this frame, together with those that others have now. Raises InferenceError."""
         ((name, value),) = tensors.items()
-        request = _Request(value)
+        request = _Request(value, asker=self)
         # A follower waits for a turn on the device, too, and for the inference itself: both within the limit.
         batch = self._table.sit(request, 2 * self._timeout_s)
         if batch:

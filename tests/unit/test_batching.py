@@ -15,6 +15,7 @@ from edge_vision.core.errors import InferenceError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.core.tensor import Tensors, TensorSpec
+from edge_vision.inference import batching
 from edge_vision.inference.batching import BatchingEngine, why_not_batch
 from edge_vision.inference.slots import Slots
 from edge_vision.inference.table import backend
@@ -75,15 +76,22 @@ def test_one_session_waits_for_nobody() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_camera_that_pauses_holds_the_others_up_no_longer_than_the_window() -> None:
-    """Two sessions are open, one sends nothing: the other waits for the window and goes alone."""
-    engine = BatchingEngine(FakeEngine(SPEC, lambda tensors: {"out": tensors["in"]}), Slots("d", 1), 8, 0.05, 10)
+def test_a_camera_that_pauses_holds_the_others_up_no_longer_than_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two cameras one falls silent: the other waits for the window and goes alone; after a while not even that."""
+    monkeypatch.setattr(batching, "_RECENT_S", 3.0)
+    engine = BatchingEngine(FakeEngine(SPEC, lambda tensors: {"out": tensors["in"]}), Slots("d", 1), 8, 0.2, 10)
     with ExitStack() as stack:
-        one = stack.enter_context(engine.open_session())
-        stack.enter_context(engine.open_session())
+        one, other = (stack.enter_context(engine.open_session()) for _ in range(2))
+        del other  # it sends nothing
         started = time.monotonic()
         assert one.infer(_value(7))["out"].ravel()[0] == 7
-        assert 0.05 <= time.monotonic() - started < 2
+        assert 0.2 <= time.monotonic() - started < 2
+        monkeypatch.setattr(batching, "_RECENT_S", 0.05)
+        time.sleep(0.1)
+        engine._table.window_s = 60.0
+        started = time.monotonic()
+        assert one.infer(_value(8))["out"].ravel()[0] == 8
+        assert time.monotonic() - started < 2
 
 
 def test_an_answer_outlives_the_next_batch() -> None:
