@@ -9,6 +9,10 @@ import yaml
 from commands import models
 from proven import add_file, snapshot
 
+from edge_vision.inference import table
+
+GPU = table.backend("tensorrt").probe().reason
+
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -35,6 +39,21 @@ def test_openvino_is_written_beside_the_old_files(precision: str, name: str, pro
     (tmp_path / "new" / name).with_suffix(".bin").write_bytes(b"other weights")
     code, _, errors = models("verify", tmp_path / "new", "--backend", "openvino")
     assert (code, "not the one written here" in errors) == (78, True)
+
+
+@pytest.mark.skipif(not GPU.startswith("no NVIDIA driver"), reason="with a GPU the gate decides")
+def test_an_engine_is_built_and_not_called_proven_where_there_is_no_gpu(proven: Path, tmp_path: Path) -> None:
+    """By the real TensorRT-RTX, from the real network; another machine will have to prove it."""
+    pytest.importorskip("tensorrt_rtx")
+    code, output, errors = models("convert", proven, "--to", "tensorrt", "-o", tmp_path / "new")
+    assert code == 0, output + errors
+    assert "by tensorrt_rtx 1." in output
+    assert "not proven: no runtime of this machine reads it" in output
+    row = yaml.safe_load((tmp_path / "new/model.yaml").read_text())["files"][-1]
+    assert (row["path"], row["format"]) == ("yolox_nano.engine", "tensorrt")
+    assert (tmp_path / "new/yolox_nano.engine").stat().st_size > 3_000_000
+    code, output, _ = models("verify", tmp_path / "new", "--backend", "tensorrt")
+    assert (code, "no NVIDIA driver" in output) == (1, True)
 
 
 def converter(folder: Path, body: str) -> Path:
@@ -83,7 +102,7 @@ def test_the_real_onnx2tf_converts(proven: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, words, code",
     [
-        (["--to", "tensorrt"], "edge-vision models build SITE.yaml", 78),
+        (["--to", "tensorrt", "--precision", "f16"], "f16", 78),
         (["--to", "tflite", "--tool", "absent-program"], "absent-program: no such program: TFLite is written by", 78),
         (["--to", "tflite", "--tool", "false"], "false cannot convert it (exit code 1)", 78),
         (["--to", "coreml"], "invalid choice: 'coreml'", 2),

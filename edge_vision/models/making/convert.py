@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge_vision.core.errors import ConfigError, ModelError
+from edge_vision.core.errors import BackendUnavailableError, ConfigError, ModelError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.inference.shapes import short
 from edge_vision.inference.table import backend
+from edge_vision.inference.tensorrt.backend import check_precision
+from edge_vision.inference.tensorrt.builder import Profile, build
+from edge_vision.inference.tensorrt.cuda import gpu
+from edge_vision.inference.tensorrt.library import find_library
 from edge_vision.inference.trial import admit, load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.making.derive import (
@@ -29,8 +33,6 @@ from edge_vision.models.making.derive import (
 from edge_vision.models.proof.record import REFERENCES
 from edge_vision.models.proof.verify import Row
 
-TARGETS: Final = ("openvino", "tflite", "tensorrt")
-"""What `--to` takes."""
 _LIMIT_S: Final = 1800.0
 """How long a converter that is a program of its own may take."""
 
@@ -71,12 +73,6 @@ def convert(bundle: Bundle, wanted: Conversion) -> Converted:
     ModelError with the converter's own sentence.
     """
     golden_of(bundle)
-    if wanted.to not in _MAKERS:
-        msg = (
-            f"{wanted.to}: an engine runs only on the device and driver it was built with, so that it is no part of a "
-            "bundle: `edge-vision models build SITE.yaml` builds it on the machine that will use it"
-        )
-        raise ConfigError(msg)
     make, reads, suffix = _MAKERS[wanted.to]
     source = source_of(bundle, reads(), f"--to {wanted.to}")
     ending = "" if wanted.precision == "f32" else f"_{wanted.precision}"
@@ -143,6 +139,31 @@ def _to_tflite(source: ModelFile, path: Path, wanted: Conversion) -> str:
     return _version_of(program)
 
 
+def _to_tensorrt(source: ModelFile, path: Path, wanted: Conversion) -> str:
+    """For this GPU and release; TensorRT-RTX builds for many GPUs, and without one.
+
+    `models build` is what keeps engines of a site in step with its machine; this is for whoever hands out engines.
+    """
+    try:
+        library = find_library()
+        check_precision(library, source, wanted.precision)
+        card = None if library.portable and not _has_gpu() else gpu()
+        profile = Profile.up_to(1, source.input_shape)
+        plan = build(library, card, source, wanted.precision, profile, lambda _done, _all: None)
+    except BackendUnavailableError as error:
+        raise ModelError(str(error)) from error
+    path.write_bytes(plan)
+    return library.runtime
+
+
+def _has_gpu() -> bool:
+    try:
+        gpu()
+    except BackendUnavailableError:
+        return False
+    return True
+
+
 def _version_of(program: str) -> str:
     """The program and its version, in its own words."""
     try:
@@ -162,5 +183,9 @@ _Maker = Callable[[ModelFile, Path, Conversion], str]
 _MAKERS: Final[dict[str, tuple[_Maker, Callable[[], tuple[str, ...]], str]]] = {
     "openvino": (_to_openvino, _openvino_reads, ".xml"),
     "tflite": (_to_tflite, lambda: ("onnx",), ".tflite"),
+    "tensorrt": (_to_tensorrt, lambda: ("onnx",), ".engine"),
 }
 """Per target: what writes it, the formats that can be converted, the suffix."""
+
+TARGETS: Final = tuple(_MAKERS)
+"""What `--to` takes."""
