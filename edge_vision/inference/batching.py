@@ -121,11 +121,9 @@ class BatchingEngine:
 
 
 class BatchingSession:
-    """One thread's handle; `batches` and `frames` count what it led."""
+    """One thread's handle."""
 
     def __init__(self, session: Session, table: _Table, slots: Slots, timeout_s: float) -> None:
-        self.batches = 0
-        self.frames = 0
         self._session = session
         self._table = table
         self._slots = slots
@@ -158,8 +156,6 @@ class BatchingSession:
         finally:
             for request in batch:
                 request.error = request.error or ("" if request.answered else "the batch was given up")
-            self.batches += 1
-            self.frames += len(batch)
             self._table.rise()
 
     def _run(self, name: str, batch: tuple[_Request, ...]) -> Tensors:

@@ -23,8 +23,6 @@ from edge_vision.runtime.quarantine import LIMIT_S, confined
 
 _log = logging.getLogger(__name__)
 
-_ELSEWHERE: Final = frozenset({"remote"})
-"""Runtimes that read no file in this process."""
 _RANDOM_SEED: Final = 7
 
 
@@ -60,8 +58,6 @@ def admit(name: str, file: ModelFile, options: LoadOptions) -> None:
     A success is remembered, so that a warm start pays for a checksum. Raises what `try_out` raises; that is not
     remembered.
     """
-    if name in _ELSEWHERE:
-        return
     path = cache_folder() / "trials" / _key(name, file, options)
     if os.path.exists(path):  # noqa: PTH110 - Path.exists raises where the folder may not be entered
         return

@@ -124,11 +124,12 @@ def _letterbox(options: InputOptions, frame: Frame) -> Letterbox:
 
 
 def _distance(tensor: NDArray[Any], answer: Answer, key: str) -> float:
-    """Greatest distance from the golden tensor, in gray levels; infinite when the shapes differ."""
+    """Greatest distance from the golden tensor, in gray levels; infinite when the shapes differ or a value is none."""
     if key not in answer.inputs:
         msg = f"the golden data have no input tensor for {key or 'the input'}: run `edge-vision models golden` again"
         raise ModelError(msg)
     golden = answer.inputs[key]
     if golden.shape != tensor.shape:
         return float("inf")
-    return float((np.abs(tensor - golden.astype(np.float32)) / answer.levels[key]).max())
+    distance = (np.abs(tensor - golden.astype(np.float32)) / answer.levels[key]).max()
+    return float("inf") if np.isnan(distance) else float(distance)  # NaN is no greater than any limit
