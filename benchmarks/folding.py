@@ -18,7 +18,6 @@ import numpy as np
 
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
-from edge_vision.testing.fakes import make_frame
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = {
@@ -65,7 +64,7 @@ def way(model: Path, options: InputOptions, *, folded: bool) -> tuple[Callable[[
         made = options.model_copy(update=plain)
     import cv2
 
-    frame = make_frame(np.asarray(cv2.resize(picture(), (1920, 1080)), np.uint8))
+    frame = np.asarray(cv2.resize(picture(), (1920, 1080)), np.uint8)
     preprocess = LetterboxPreprocessor(made, "input")
     runner = request(model, options, folded=folded)
     (tensor,) = preprocess(frame).tensors.values()

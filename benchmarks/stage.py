@@ -5,7 +5,6 @@ usage: python benchmarks/stage.py
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 
 import cv2
 import numpy as np
@@ -15,8 +14,8 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.scene import Scene, ServedModel
-from edge_vision.postprocess.options import Thresholds, YoloxOutput
-from edge_vision.postprocess.yolox import Yolox
+from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.yolox import Yolox, YoloxOutput
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
 from edge_vision.publish.wire import Wire
@@ -47,17 +46,16 @@ def preprocessing() -> None:
     """1080p to a 640 letterbox, RGB, mean and std, planar float."""
     image = np.empty((1080, 1920, 3), np.uint8)
     Conveyor((1920, 1080), 25).draw(0, image)
-    frame = Frame("bench", 0, datetime.now(timezone.utc), 0, 0, image)
     plain = LetterboxPreprocessor(InputOptions(size=(640, 640), color="rgb", scale=1 / 255), "images")
     report(
         "preprocess 1080p to 640, letterbox, 1/255",
-        milliseconds(lambda: plain(frame)),
+        milliseconds(lambda: plain(image)),
         milliseconds(lambda: blob(image)),
         "resize + blobFromImage",
     )
     report(
         "the same, beside numpy",
-        milliseconds(lambda: plain(frame)),
+        milliseconds(lambda: plain(image)),
         milliseconds(lambda: by_numpy(image)),
         "numpy",
     )
@@ -85,7 +83,7 @@ def postprocessing() -> None:
     for place in rng.integers(0, 3549, 40):
         raw[0, place, 4], raw[0, place, 5 + place % 80] = 0.9, 0.9
     letterbox = Letterbox.fit((768, 432), (416, 416), "letterbox", "top_left")
-    decode = Yolox(YoloxOutput(format="yolox"), Thresholds(), 80, (416, 416))
+    decode = Yolox(YoloxOutput(format="yolox"), Thresholds(), ("x",) * 80, (416, 416))
     report("postprocess yolox 416, 40 objects", milliseconds(lambda: decode({"output": raw}, letterbox)))
 
 
@@ -99,7 +97,7 @@ def publishing() -> None:
         np.arange(20, dtype=np.int32),
     )
     frame = Frame("bench", 0, clock.now(), clock.monotonic_ns(), 0, np.zeros((432, 768, 3), np.uint8))
-    scene = Scene(frame, seen, model=ServedModel("m", "onnxruntime", "CPU", "f32", labels))
+    scene = Scene(frame, seen, labels=labels, models=(ServedModel("m", "onnxruntime", "CPU", "f32", labels),))
     wire = Wire("bench", "boot", clock)
     report("encode a message of 20 detections", milliseconds(lambda: wire.detections(scene)))
     channel: Channel[Frame] = Channel(1, Overflow.DROP_OLDEST)

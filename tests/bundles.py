@@ -1,5 +1,6 @@
 """Writes real model bundles for tests: one network in several formats, as a training team would hand it over."""
 
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ ULTRAFACE_FILES: Final[dict[str, dict[str, Any]]] = {
 
 
 def write_ultraface(folder: Path, data: Path, *formats: str) -> Path:
-    """A bundle of UltraFace in the formats named, with links to the real files."""
+    """A bundle of UltraFace in the formats named, with copies of the real files."""
     return write_bundle(
         folder,
         data / "models/ultraface_rfb320",
@@ -80,13 +81,30 @@ def write_yunet(folder: Path, data: Path) -> Path:
     )
 
 
+def write_vehicles(folder: Path, data: Path) -> Path:
+    """A bundle of the int8 detector of vehicles and plates at a barrier."""
+    return write_bundle(
+        folder,
+        data / "models/vehicle_lpd_0106_ir_int8",
+        {
+            "name": "vehicle-lpd-0106",
+            "files": [
+                {"path": "vehicle-license-plate-detection-barrier-0106.xml", "format": "openvino", "precision": "int8"}
+            ],
+            "input": {"size": [300, 300], "color": "bgr", "resize": "stretch"},
+            "output": {"format": "ssd", "first_class": 1},
+            "labels": ["vehicle", "plate"],
+        },
+    )
+
+
 def write_bundle(folder: Path, models: Path, content: dict[str, Any]) -> Path:
-    """A bundle whose files are links to those of the same stem in `models`."""
+    """A bundle whose files are copies of those of the same stem in `models`."""
     folder.mkdir(parents=True)
     for file in content["files"]:
         for part in models.glob(f"{Path(file['path']).stem}.*"):
             if not (folder / part.name).exists():
-                (folder / part.name).symlink_to(part)
+                shutil.copyfile(part, folder / part.name)
     whole = {"version": 1, "task": "detection", **content}
     (folder / "model.yaml").write_text(yaml.safe_dump(whole, sort_keys=False))
     return folder

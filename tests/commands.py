@@ -1,4 +1,4 @@
-"""Runs `edge-vision models ...`, as a user would, to its end."""
+"""Runs `edge-vision ...`, as a user would, to its end."""
 
 import json
 import os
@@ -20,9 +20,9 @@ class Done(NamedTuple):
     errors: str
 
 
-def models(*arguments: str | Path, **options: Any) -> Done:
-    """Run a subcommand of `models`; fails the test on a traceback, and past the limit. `options` are those of Popen."""
-    command = [sys.executable, "-m", "edge_vision", "models", *map(str, arguments)]
+def run(*arguments: str | Path, **options: Any) -> Done:
+    """Run a command; fails the test on a traceback, and past the limit. `options` are those of Popen."""
+    command = [sys.executable, "-m", "edge_vision", *map(str, arguments)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, start_new_session=True, **pipes, **options) as process:
         try:
@@ -32,6 +32,11 @@ def models(*arguments: str | Path, **options: Any) -> Done:
                 os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in errors, errors
     return Done(process.returncode, output, errors)
+
+
+def models(*arguments: str | Path, **options: Any) -> Done:
+    """Run a subcommand of `models`."""
+    return run("models", *arguments, **options)
 
 
 def verify(bundle: Path, *arguments: str) -> tuple[int, list[dict[str, Any]]]:

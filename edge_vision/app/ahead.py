@@ -14,7 +14,7 @@ from edge_vision.core.errors import BackendError, BackendUnavailableError, Missi
 from edge_vision.core.files import cache_folder
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
-from edge_vision.inference.options import DetectOptions
+from edge_vision.core.stages import ModelStageOptions
 from edge_vision.inference.select import load, usable_files
 from edge_vision.inference.tensorrt import cuda, engine_cache
 from edge_vision.inference.tensorrt.backend import check_precision
@@ -51,7 +51,7 @@ def build_ahead(checked: Checked, precision: str | None, watch: Watch) -> Iterat
     done: set[tuple[object, ...]] = set()
     for camera in checked.site.cameras:
         for options in camera.stages:
-            if not isinstance(options, DetectOptions):
+            if not isinstance(options, ModelStageOptions):
                 continue
             plan = plan_threads(cores, cameras)
             asked = load_options(options, plan, cameras)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from edge_vision.app.order import check_order
 from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
 from edge_vision.config.site import Site, read_site
 from edge_vision.core.document import Document, Problem
@@ -41,14 +42,11 @@ def _models_of(cameras: Iterable[tuple[StageDraft, ...]]) -> tuple[dict[Path, Bu
     problems: list[Problem] = []
     unreadable: dict[Path, list[Problem]] = {}
     for stages in cameras:
-        labels: tuple[str, ...] | None = None
         for stage in stages:
             folder = _model_folder(stage)
             if folder is not None:
                 problems += _read_model(stage, folder, bundles, unreadable)
-                labels = bundles[folder].spec.labels if folder in bundles else None
-            elif labels is not None:
-                problems += _unknown_classes(stage, labels)
+        problems += check_order(stages, bundles)
     for found in unreadable.values():
         problems += found
     return bundles, problems
@@ -75,18 +73,6 @@ def _read_model(
     else:
         bundles[folder] = bundle
     return []
-
-
-def _unknown_classes(stage: StageDraft, labels: tuple[str, ...]) -> list[Problem]:
-    classes = stage.raw.get("classes")
-    spot = stage.origin("classes")
-    return [
-        Spot(spot.document, (*spot.place, number)).problem(
-            f"the model has no label {name!r}{did_you_mean(name, labels)}"
-        )
-        for number, name in enumerate(classes if isinstance(classes, list) else ())
-        if isinstance(name, str) and name not in labels
-    ]
 
 
 def check_pipeline(pipeline: str, model: Path, settings: Sequence[str]) -> tuple[tuple[Any, ...], dict[Path, Bundle]]:

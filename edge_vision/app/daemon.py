@@ -231,9 +231,9 @@ class Daemon:
         return undelivered
 
     def _deliver(self, scene: Scene) -> None:
-        message = self._wire.detections(scene)
-        for outlet in self._outlets:
-            outlet.put(message)
+        for message in (self._wire.detections(scene), *self._wire.events(scene)):
+            for outlet in self._outlets:
+                outlet.put(message)
 
     def _publish_status(self, state: str, facts: dict[str, Any]) -> None:
         self._status = self._wire.status(state, facts)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from edge_vision.app.absent import AbsentEngine
 from edge_vision.app.servers import Servers
@@ -16,6 +16,7 @@ from edge_vision.core.errors import InferenceError, NoBackendError, ParityError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions
 from edge_vision.core.scene import ServedModel
+from edge_vision.core.stages import ModelStageOptions
 from edge_vision.inference.batching import BatchingEngine, why_not_batch
 from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.select import Selected, select
@@ -60,15 +61,20 @@ class Served:
     servers: Servers | None = None
     """Who is asked first, if anybody: this machine stands in for them."""
     batching: str = "no"
+    batch: int = 1
+    """How many crops of a frame one inference takes."""
+
+
+_Key: TypeAlias = tuple[Any, ...]
 
 
 class Engines:
     """The loaded models of a site, found by the options of the stage that uses them."""
 
-    def __init__(self, served: dict[DetectOptions, Served]) -> None:
+    def __init__(self, served: dict[_Key, Served]) -> None:
         self._served = served
 
-    def __getitem__(self, options: DetectOptions) -> Served:
+    def __getitem__(self, options: ModelStageOptions) -> Served:
         return self._served[_key(options)]
 
     def __iter__(self) -> Iterator[Served]:
@@ -104,10 +110,10 @@ def load_engines(site: Site, bundles: dict[Path, Bundle], go_on: Callable[[], No
     """
     plan = plan_threads(len(os.sched_getaffinity(0)), len(site.cameras))
     slots: dict[str, Slots] = {}
-    served: dict[DetectOptions, Served] = {}
+    served: dict[_Key, Served] = {}
     for camera in site.cameras:
         for options in camera.stages:
-            if isinstance(options, DetectOptions) and _key(options) not in served:
+            if isinstance(options, ModelStageOptions) and _key(options) not in served:
                 go_on()
                 served[_key(options)] = _load(options, bundles[options.model], plan, slots, len(site.cameras), go_on)
     return Engines(served)
@@ -124,14 +130,14 @@ def plan_threads(cores: int, cameras: int) -> LoadOptions:
     return LoadOptions(threads=threads, parallel=min(cameras, max(1, cores // threads)))
 
 
-def load_options(options: DetectOptions, plan: LoadOptions, cameras: int) -> LoadOptions:
+def load_options(options: ModelStageOptions, plan: LoadOptions, cameras: int) -> LoadOptions:
     """How the engine of a stage is loaded, on a site of so many cameras."""
-    most = 1 if options.batching is None else min(options.batching.most, cameras)
-    return LoadOptions(options.precision, options.threads or plan.threads, plan.parallel, options.device, most)
+    threads = options.threads or plan.threads
+    return LoadOptions(options.precision, threads, plan.parallel, options.device, options.most_at_once(cameras))
 
 
 def _load(
-    options: DetectOptions,
+    options: ModelStageOptions,
     bundle: Bundle,
     plan: LoadOptions,
     slots: dict[str, Slots],
@@ -139,8 +145,9 @@ def _load(
     go_on: Callable[[], None],
 ) -> Served:
     load = load_options(options, plan, cameras)
-    servers = None if options.remote is None else Servers(bundle, options, options.remote, SystemClock())
-    if servers is not None:
+    servers = None
+    if isinstance(options, DetectOptions) and options.remote is not None:
+        servers = Servers(bundle, options, options.remote, SystemClock())
         servers.start(go_on)
     chosen = _choose(options, bundle, load, servers, go_on)
     batching = _why_not_gather(options, bundle, chosen, load)
@@ -164,7 +171,7 @@ def _load(
 
 
 def _choose(
-    options: DetectOptions, bundle: Bundle, load: LoadOptions, servers: Servers | None, go_on: Callable[[], None]
+    options: ModelStageOptions, bundle: Bundle, load: LoadOptions, servers: Servers | None, go_on: Callable[[], None]
 ) -> Selected[Proof]:
     """The runtime of this machine, or nobody when there is none and a server answers.
 
@@ -191,21 +198,25 @@ def _choose(
         return Selected(AbsentEngine(file, str(error)), file, "none", Proof(bundle.proof, None), ())
 
 
-def _why_not_gather(options: DetectOptions, bundle: Bundle, chosen: Selected[Proof], load: LoadOptions) -> str:
+def _why_not_gather(options: ModelStageOptions, bundle: Bundle, chosen: Selected[Proof], load: LoadOptions) -> str:
     """Why the frames of several cameras are not gathered though that was asked for; empty when they are to be."""
-    if options.batching is None or load.batch == 1 or isinstance(chosen.engine, AbsentEngine):
+    if load.batch == 1 or isinstance(chosen.engine, AbsentEngine):
         return ""
-    file, measured = chosen.file, not options.batching.always
+    file = chosen.file
+    # The crops of one frame are at hand anyway: they need not wait for each other, so that nothing must be gained.
+    measured = isinstance(options, DetectOptions) and options.batching is not None and not options.batching.always
     why = why_not_batch(chosen.engine, file.input_shape, file.input_dtype, load.batch, measured=measured)
     if why:
         _log.info("model %s: frames are not gathered: %s", bundle.spec.name, why)
     return why and f"no: {why}"
 
 
-def _gathering(served: Served, options: DetectOptions, most: int) -> Served:
-    """The same with frames of several cameras in one inference."""
-    if options.batching is None or isinstance(served.engine, AbsentEngine):
+def _gathering(served: Served, options: ModelStageOptions, most: int) -> Served:
+    """The same with several crops of a frame, or frames of several cameras, in one inference."""
+    if isinstance(served.engine, AbsentEngine):
         return served
+    if not isinstance(options, DetectOptions) or options.batching is None:
+        return replace(served, batch=most, batching=f"up to {most} crops")
     engine = BatchingEngine(served.engine, served.slots, most, options.batching.window_ms / 1e3, options.timeout_s)
     # The batch waits for the device, not each of its frames: those meet in front of it.
     return replace(served, engine=engine, slots=Slots(engine.device, sys.maxsize), batching=f"up to {most} frames")
@@ -221,6 +232,8 @@ def _prove(bundle: Bundle, options: LoadOptions, name: str, file: ModelFile, eng
     return Proof(bundle.proof, verdict.agreement)
 
 
-def _key(options: DetectOptions) -> DetectOptions:
-    """The options without those that do not change the engine: cameras that differ only there share it."""
-    return options.model_copy(update={"name": None, "confidence": None, "iou": None})
+def _key(options: ModelStageOptions) -> _Key:
+    """What decides about the engine: cameras and stages that differ elsewhere share it."""
+    own = (options.remote, options.batching) if isinstance(options, DetectOptions) else (options.most_at_once(1),)
+    run = (options.model, options.backends, options.device, options.precision, options.threads, options.timeout_s)
+    return (*run, *own)

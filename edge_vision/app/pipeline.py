@@ -5,72 +5,57 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
+from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.table import build_stage
 from edge_vision.app.engines import Engines, Served
+from edge_vision.app.network import Looker, open_network
 from edge_vision.app.servers import Proven
 from edge_vision.app.standby import Standby
 from edge_vision.config.site import Camera
 from edge_vision.core.frame import Frame
-from edge_vision.core.protocols import Postprocessor, Preprocessor, Session, Stage
+from edge_vision.core.protocols import Stage
 from edge_vision.core.scene import Scene, Timings
+from edge_vision.core.stages import ModelStageOptions
 from edge_vision.inference.options import DetectOptions
-from edge_vision.postprocess.table import build_postprocessor
-from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.runtime.clock import Clock
 
 
 class Road:
     """The stages of one camera's pipeline, in order."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], clock: Clock) -> None:
         self._stages = stages
+        self._now = clock.monotonic_ns
 
     def __call__(self, frame: Frame) -> Scene:
         """Take a frame through every stage."""
+        started = self._now()
         scene = Scene(frame)
         for stage in self._stages:
             scene = stage(scene)
-        return scene
+        spent = scene.timings
+        looked_ns = spent.preprocess_ns + spent.inference_ns + spent.postprocess_ns
+        capture_ns, analytics_ns = started - frame.captured_ns, self._now() - started - looked_ns
+        return replace(scene, timings=replace(spent, capture_ns=capture_ns, analytics_ns=analytics_ns))
 
 
 class Detect:
-    """The stage that shows the frame to a network: preprocess, infer, postprocess."""
+    """The stage that shows the frame to a network."""
 
-    def __init__(
-        self,
-        preprocess: Preprocessor,
-        session: Session,
-        postprocess: Postprocessor,
-        served: Served | Proven,
-        options: DetectOptions,
-        priority: int,
-        clock: Clock,
-    ) -> None:
-        self._preprocess = preprocess
-        self._session = session
-        self._postprocess = postprocess
-        self._slots = served.slots
-        self._model = served.model
-        self._timeout_s = options.timeout_s
-        self._priority = priority
-        self._now = clock.monotonic_ns
+    def __init__(self, network: Looker) -> None:
+        self._network = network
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with what the network sees. Inference time includes the wait for the device."""
-        started = self._now()
-        model_input = self._preprocess(scene.frame)
-        prepared = self._now()
-        with self._slots.turn(self._timeout_s, self._priority):
-            tensors = self._session.infer(model_input.tensors)
-        inferred = self._now()
-        detections = self._postprocess(tensors, model_input.letterbox)
+        detections = self._network.look(scene.frame.image)
+        started, prepared, inferred, decoded = self._network.steps_ns
         timings = Timings(
-            capture_ns=started - scene.frame.captured_ns,
             preprocess_ns=prepared - started,
             inference_ns=inferred - prepared,
-            postprocess_ns=self._now() - inferred,
+            postprocess_ns=decoded - inferred,
         )
-        return replace(scene, detections=detections, timings=timings, model=self._model)
+        model = self._network.model
+        return replace(scene, detections=detections, timings=timings, labels=model.labels, models=(model,))
 
 
 @contextmanager
@@ -88,20 +73,17 @@ def open_road(camera: Camera, engines: Engines, clock: Clock) -> Iterator[Road]:
                 if served.servers is not None:
                     detect = resources.enter_context(closing(Standby(served.servers, look, detect, clock)))
                 stages.append(detect)
-            else:
-                stages.append(build_stage(options, labels))
-        yield Road(stages)
+                continue
+            network = None
+            if isinstance(options, ModelStageOptions):
+                network = resources.enter_context(open_network(engines[options], options, camera.priority, clock))
+            stages.append(build_stage(options, StageContext(labels, network)))
+            labels += options.labels
+        yield Road(stages, clock)
 
 
 @contextmanager
 def _open_detect(served: Served | Proven, options: DetectOptions, priority: int, clock: Clock) -> Iterator[Detect]:
     """The stage for one way to have the answer, with a session of its own. Raises InferenceError."""
-    bundle = served.bundle
-    given = {"confidence": options.confidence, "iou": options.iou}
-    thresholds = bundle.thresholds.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
-    )
-    preprocess = LetterboxPreprocessor(served.ends.input, served.engine.inputs[0].name)
-    postprocess = build_postprocessor(served.ends.output, thresholds, len(bundle.spec.labels), served.ends.input.size)
-    with served.engine.open_session() as session:
-        yield Detect(preprocess, session, postprocess, served, options, priority, clock)
+    with open_network(served, options, priority, clock) as network:
+        yield Detect(network)

@@ -71,9 +71,8 @@ def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Outco
             scene = road(frame)
             write(annotate(scene))
             frames += 1
-            if scene.model is not None:
-                backend = scene.model.backend
-                objects.update(scene.model.labels[class_id] for class_id in scene.detections.class_id.tolist())
+            backend = scene.models[0].backend if scene.models else ""
+            objects.update(scene.labels[class_id] for class_id in scene.detections.class_id.tolist())
             progress(frames, expected)
     return Outcome(frames, objects, backend)
 

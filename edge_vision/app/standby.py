@@ -76,5 +76,4 @@ class Standby:
 def _told(scene: Scene, lost_ns: int) -> Scene:
     """The scene, with the time of servers that did not answer counted as inference."""
     spent = scene.timings
-    timings = replace(spent, capture_ns=spent.capture_ns - lost_ns, inference_ns=spent.inference_ns + lost_ns)
-    return replace(scene, timings=timings)
+    return replace(scene, timings=replace(spent, inference_ns=spent.inference_ns + lost_ns))

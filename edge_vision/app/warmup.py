@@ -1,6 +1,7 @@
 """Takes a blank picture down every road before the first real one: what does not fit shows at start, not at night."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from edge_vision.app.pipeline import open_road
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ModelError
 from edge_vision.core.frame import Frame
-from edge_vision.inference.options import DetectOptions
+from edge_vision.core.stages import ModelStageOptions
 from edge_vision.runtime.clock import Clock
 
 _GRAY = 114
@@ -20,17 +21,17 @@ def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None
 
     Raises ModelError when outputs do not have the shape the bundle says.
     """
-    seen = set()
+    seen: list[tuple[Any, ...]] = []
     for camera in site.cameras:
         if camera.stages in seen:
             continue
-        seen.add(camera.stages)
+        seen.append(camera.stages)
         go_on()
         image = np.full((360, 640, 3), _GRAY, np.uint8)
         try:
             with open_road(camera, engines, clock) as road:
                 road(Frame(camera.id, 0, clock.now(), clock.monotonic_ns(), 0, image))
         except ModelError as error:
-            folders = [str(options.model) for options in camera.stages if isinstance(options, DetectOptions)]
+            folders = [str(options.model) for options in camera.stages if isinstance(options, ModelStageOptions)]
             msg = f"{', '.join(folders)}: {error}"
             raise ModelError(msg) from error

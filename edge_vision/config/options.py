@@ -7,7 +7,8 @@ from pydantic import Field
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.capture.options import SourceOptions
 from edge_vision.core.options import Identifier, Integer, Options
-from edge_vision.inference.options import Backends, DetectOptions
+from edge_vision.core.stages import Backends
+from edge_vision.inference.options import DetectOptions
 from edge_vision.publish.options import SinkOptions
 
 StageOptions: TypeAlias = Annotated[DetectOptions | AnalyticsOptions, Field(discriminator="kind")]
@@ -44,6 +45,6 @@ class PipelineFile(Options):
     version: Literal[1] = Field(1, description="Version of this format.")
     description: str = Field("", description="What it does, in a sentence.")
     stages: tuple[dict[str, Any], ...] = Field(min_length=1, description="The stages: kind, name and options.")
-    expose: dict[str, str] = Field(
-        default_factory=dict, description="For each key of `with`, the option it sets: STAGE.OPTION."
+    expose: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default_factory=dict, description="For each key of `with`, the option it sets, STAGE.OPTION, or a list of them."
     )

@@ -109,11 +109,10 @@ def read_pipeline(
         if key not in pipeline.expose:
             text = f"pipeline {file.stem} exposes no {shown(key)}{did_you_mean(key, pipeline.expose)}"
             problems.append(spot.problem(text, at_key=True))
-        elif key in targets:
-            draft, option = targets[key]
+        for draft, option in targets.get(key, ()):
             draft.raw[option] = _at(spot)
             draft.origins[option] = spot
-    for key, (draft, option) in targets.items():
+    for key, (draft, option) in ((key, target) for key, reached in targets.items() for target in reached):
         if owner is not None and option not in draft.raw:
             draft.origins[option] = Spot(owner.document, (*owner.place, key))
     return [_validated(draft, problems) for draft in drafts], problems
@@ -121,22 +120,25 @@ def read_pipeline(
 
 def _targets(
     pipeline: PipelineFile, names: dict[str, StageDraft], document: Document
-) -> tuple[dict[str, tuple[StageDraft, str]], list[Problem]]:
-    """For each exposed key, the stage and option it sets."""
+) -> tuple[dict[str, list[tuple[StageDraft, str]]], list[Problem]]:
+    """For each exposed key, the stages and options it sets."""
     problems: list[Problem] = []
-    targets: dict[str, tuple[StageDraft, str]] = {}
-    for key, target in pipeline.expose.items():
-        stage_name, _, option = target.partition(".")
-        if stage_name not in names or not option:
-            hint = did_you_mean(stage_name, names)
-            problems.append(document.problem(("expose", key), f"{target!r} is not STAGE.OPTION{hint}"))
-            continue
-        known = _OPTIONS.get(names[stage_name].raw.get("kind"), {option})  # an unknown kind has its own problem
-        if option not in known:
-            text = f"stage {stage_name} has no option {option!r}{did_you_mean(option, known)}"
-            problems.append(document.problem(("expose", key), text))
-            continue
-        targets[key] = (names[stage_name], option)
+    targets: dict[str, list[tuple[StageDraft, str]]] = {}
+    for key, written in pipeline.expose.items():
+        one = isinstance(written, str)
+        for number, target in enumerate((written,) if isinstance(written, str) else written):
+            place = ("expose", key) if one else ("expose", key, number)
+            stage_name, _, option = target.partition(".")
+            if stage_name not in names or not option:
+                hint = did_you_mean(stage_name, names)
+                problems.append(document.problem(place, f"{target!r} is not STAGE.OPTION{hint}"))
+                continue
+            known = _OPTIONS.get(names[stage_name].raw.get("kind"), {option})  # an unknown kind has its own problem
+            if option not in known:
+                text = f"stage {stage_name} has no option {option!r}{did_you_mean(option, known)}"
+                problems.append(document.problem(place, text))
+                continue
+            targets.setdefault(key, []).append((names[stage_name], option))
     return targets, problems
 
 

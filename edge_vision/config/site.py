@@ -13,7 +13,7 @@ from edge_vision.core.document import Document, DocumentError, Problem, read_doc
 from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
-from edge_vision.inference.options import DetectOptions
+from edge_vision.core.stages import ModelStageOptions
 from edge_vision.publish.options import SinkOptions
 
 
@@ -76,7 +76,7 @@ def _stage_options(stages: tuple[StageDraft, ...], site: SiteFile) -> tuple[Any,
     """The options of a camera's stages, where those that run a model and name no runtimes take the site's."""
     return tuple(
         stage.options.model_copy(update={"backends": site.backends})
-        if site.backends is not None and isinstance(stage.options, DetectOptions) and "backends" not in stage.raw
+        if site.backends is not None and isinstance(stage.options, ModelStageOptions) and "backends" not in stage.raw
         else stage.options
         for stage in stages
     )

@@ -1,6 +1,7 @@
 """What a network saw in one frame, as columns."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,12 @@ class Detections:
     """Objects found in a frame; row i of every column speaks of object i.
 
     `xyxy` is float32 (n, 4), left, top, right, bottom in source pixels; `confidence` float32 (n,) in 0..1;
-    `class_id` int32 (n,), an index into the model's labels. Optional columns are None where the model has none:
-    `track_id` int32 (n,), `keypoints` float32 (n, k, 3) as x, y, confidence; `quad` float32 (n, 4, 2).
+    `class_id` int32 (n,), an index into the labels of the scene. Optional columns are None where nobody gave them:
+    `track_id` int32 (n,), unique per source and run; `keypoints` float32 (n, k, 3) as x, y, confidence;
+    `quad` float32 (n, 4, 2), corners in source pixels, clockwise from the object's own top left; `mask` object (n,)
+    of bool arrays (rows, columns), each a grid laid over the object's box, whatever its resolution; `text` str (n,),
+    empty where nothing was read; `embedding` float32 (n, d), of unit length. `attributes` are further columns by
+    name: str (n,), empty where unknown, or float32 (n,), NaN where unknown.
     """
 
     xyxy: NDArray[np.float32]
@@ -22,13 +27,16 @@ class Detections:
     track_id: NDArray[np.int32] | None = None
     keypoints: NDArray[np.float32] | None = None
     quad: NDArray[np.float32] | None = None
+    mask: NDArray[np.object_] | None = None
+    text: NDArray[np.str_] | None = None
+    embedding: NDArray[np.float32] | None = None
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.xyxy)
-        for field in fields(self):
-            column = getattr(self, field.name)
-            if column is not None and len(column) != count:
-                msg = f"column {field.name} has {len(column)} rows, xyxy has {count}"
+        for name, column in (*self.columns().items(), *self.attributes.items()):
+            if len(column) != count:
+                msg = f"column {name} has {len(column)} rows, xyxy has {count}"
                 raise ValueError(msg)
 
     def __len__(self) -> int:
@@ -39,15 +47,32 @@ class Detections:
         """No objects."""
         return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
 
+    @classmethod
+    def of(cls, columns: Mapping[str, NDArray[Any]]) -> "Detections":
+        """What `columns` gave."""
+        return cls(*(columns.get(name) for name in _COLUMNS))  # type: ignore[arg-type] # the first three are there
+
     def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns that there are, by name."""
-        present = ((field.name, getattr(self, field.name)) for field in fields(self))
+        """The columns that there are, by name, without the attributes."""
+        present = ((name, getattr(self, name)) for name in _COLUMNS)
         return {name: column for name, column in present if column is not None}
 
     def where(self, index: NDArray[Any]) -> "Detections":
         """The rows chosen by a boolean mask (n,) or by integer positions (m,), in that order."""
-        return Detections(*(_rows(getattr(self, field.name), index) for field in fields(self)))
+        attributes = {name: column[index] for name, column in self.attributes.items()}
+        rows = {name: column[index] for name, column in self.columns().items()}
+        return replace(Detections.of(rows), attributes=attributes)
+
+    def with_attribute(self, name: str, column: NDArray[Any]) -> "Detections":
+        """The same objects with one more attribute, or another value of it: str (n,) or float32 (n,)."""
+        return replace(self, attributes={**self.attributes, name: column})
 
 
-def _rows(column: NDArray[Any] | None, index: NDArray[Any]) -> Any:
-    return None if column is None else column[index]
+_COLUMNS = tuple(column.name for column in fields(Detections) if column.name != "attributes")
+
+
+def masks(grids: list[NDArray[np.bool_]]) -> NDArray[np.object_]:
+    """A column of masks (n,); NumPy itself would stack grids of one size."""
+    column = np.empty(len(grids), object)
+    column[:] = grids
+    return column

@@ -5,12 +5,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_vision.core.detections import Detections
 from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.message import Message
 from edge_vision.core.model import ModelFile
-from edge_vision.core.scene import Scene
+from edge_vision.core.scene import Scene, ServedModel
 from edge_vision.core.tensor import ModelInput, Tensors, TensorSpec
 
 
@@ -30,10 +33,10 @@ class Source(Protocol):
 
 
 class Preprocessor(Protocol):
-    """Makes a frame ready for a network; the result may live in a buffer that the next call overwrites."""
+    """Makes a picture ready for a network; the result may live in a buffer that the next call overwrites."""
 
-    def __call__(self, frame: Frame) -> ModelInput:
-        """Lay the frame's picture into the network's input. Never blocks, never writes to the frame."""
+    def __call__(self, image: NDArray[np.uint8]) -> ModelInput:
+        """Lay a (height, width, 3) BGR picture into the network's input. Never blocks, never writes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,20 @@ class Postprocessor(Protocol):
         """Decode, keep what passes the thresholds, suppress doubles, and map boxes to source pixels.
 
         Raises ModelError when the outputs do not have the shape the format demands.
+        """
+
+
+class Network(Protocol):
+    """A model as one call, for stages that show it parts of a frame: preprocess, inference, postprocess."""
+
+    @property
+    def model(self) -> ServedModel:
+        """Which model answers, and on what."""
+
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """What is seen in each (height, width, 3) BGR picture, in pixels of that picture; batched where it can be.
+
+        Waits for the device no longer than the stage's time-out. Raises InferenceError.
         """
 
 

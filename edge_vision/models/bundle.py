@@ -7,11 +7,13 @@ from edge_vision.core.document import Document, DocumentError, Problem, read_doc
 from edge_vision.core.files import sha256_of, why_not_file, why_not_folder
 from edge_vision.core.model import ModelFile, ModelSpec
 from edge_vision.core.schema_errors import validate
+from edge_vision.core.stages import Fact
 from edge_vision.models.golden import Golden, read_golden
 from edge_vision.models.options import COMPANIONS, FORMATS, BundleFile, Parity, WeightsFile
 from edge_vision.models.reading.recognize import recognize
 from edge_vision.models.reading.refused import REFUSED
-from edge_vision.postprocess.options import OutputOptions, Thresholds
+from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.options import OutputOptions
 from edge_vision.preprocess.options import InputOptions
 
 
@@ -45,6 +47,11 @@ class Bundle:
     def path_of(self, file: ModelFile) -> str:
         """The path of one of the files inside the bundle."""
         return file.path.relative_to(self.folder).as_posix()
+
+    @property
+    def gives(self) -> frozenset[Fact]:
+        """What the model finds out, whichever of its files runs."""
+        return frozenset.intersection(*(end.output.gives for end in self.ends))
 
     @property
     def proof(self) -> str:

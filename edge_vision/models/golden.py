@@ -23,7 +23,7 @@ from edge_vision.core.options import Fraction, Integer, Options
 from edge_vision.core.plugin import require
 from edge_vision.core.schema_errors import validate
 from edge_vision.core.tensor import Tensors
-from edge_vision.postprocess.options import Thresholds
+from edge_vision.postprocess.format import Thresholds
 
 FOLDER: Final = "golden"
 INDEX: Final = "golden.yaml"
@@ -121,7 +121,7 @@ class Golden:
             _part(parts, "input"),
             _part(parts, "level"),
             _part(parts, "raw"),
-            Detections(**_part(parts, "found")),
+            Detections.of(_part(parts, "found")),
         )
 
     def _bytes(self, name: str, sha256: str) -> bytes:

@@ -7,7 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 from edge_vision.core.options import Fraction, Integer, Options
 from edge_vision.models.reading.refused import refusal
-from edge_vision.postprocess.options import OutputOptions, Thresholds
+from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.options import OutputOptions
 from edge_vision.preprocess.options import InputOptions
 
 FORMATS = (

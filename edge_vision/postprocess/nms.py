@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.geometry import Letterbox
-from edge_vision.postprocess.options import Thresholds
+from edge_vision.postprocess.format import Thresholds
 
 _MOST_CANDIDATES = 30_000
 """As many boxes as are compared at most; more than any usable threshold lets through."""

@@ -1,17 +1,69 @@
 """Decodes offsets from prior boxes: SSD (arXiv:1512.02325), RetinaFace (arXiv:1905.00641), UltraFace, YuNet of 2021."""
 
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.geometry import Letterbox
+from edge_vision.core.options import Integer, Number
+from edge_vision.core.stages import Fact
 from edge_vision.core.tensor import Tensors
+from edge_vision.postprocess.format import OutputFormat, Thresholds
 from edge_vision.postprocess.nms import finish, xyxy_from_center
-from edge_vision.postprocess.options import PriorsOutput, Thresholds
 from edge_vision.postprocess.outputs import pick_rows
 from edge_vision.postprocess.scores_boxes import best_class
+
+_Size: TypeAlias = Annotated[Number, Field(gt=0, le=8192)]
+
+
+class PriorsOutput(OutputFormat):
+    """Offsets from prior boxes, as in SSD (arXiv:1512.02325) and RetinaFace (arXiv:1905.00641).
+
+    Scores are [1, N, classes], offsets [1, N, 4] as center and log size; the axis of 1 may be missing.
+    """
+
+    format: Literal["priors"]
+    scores: str = Field("scores", description="Name of the output with the scores.")
+    boxes: str = Field("boxes", description="Name of the output with the offsets of the boxes.")
+    first_class: Integer = Field(1, ge=0, description="Column of the first label; those before it are background.")
+    activation: Literal["none", "softmax", "sigmoid"] = Field(
+        "none", description="What the network leaves to be done to its scores."
+    )
+    strides: tuple[Annotated[Integer, Field(ge=1)], ...] = Field(
+        min_length=1, description="Input pixels per cell of each feature map, in the order of the rows."
+    )
+    min_sizes: tuple[Annotated[tuple[_Size, ...], Field(min_length=1)], ...] = Field(
+        min_length=1, description="Sides of the square priors of a cell in input pixels, a list per stride."
+    )
+    variances: tuple[Number, Number, Number, Number] = Field(
+        (0.1, 0.1, 0.2, 0.2), description="Factors on the offsets of center x, center y, width, height."
+    )
+    cells: Literal["ceil", "floor"] = Field("ceil", description="How a side that no stride divides is rounded.")
+    centers: Literal["cell", "stride"] = Field(
+        "cell", description="Center of cell i: (i + 0.5) / cells of the side, or (i + 0.5) * stride."
+    )
+    clip: bool = Field(False, description="Whether priors are cut at the rim of the input, as in training.")
+    iou: str | None = Field(None, description="Name of an output with expected overlaps: score = sqrt(score * iou).")
+    keypoints: Integer = Field(0, ge=0, le=256, description="Keypoints per object, as offsets from the prior.")
+    points: str | None = Field(None, description="Name of their output; without it they follow the box's offsets.")
+
+    @property
+    def gives(self) -> frozenset[Fact]:
+        """Keypoints where the network has them."""
+        return super().gives | ({"keypoints"} if self.keypoints else set())
+
+    @model_validator(mode="after")
+    def _a_list_per_stride(self) -> "PriorsOutput":
+        if len(self.min_sizes) != len(self.strides):
+            msg = f"min_sizes has {len(self.min_sizes)} lists, strides has {len(self.strides)}: they belong together"
+            raise ValueError(msg)
+        if self.points is not None and not self.keypoints:
+            msg = "points names an output with keypoints: say with keypoints how many"
+            raise ValueError(msg)
+        return self
 
 
 class Priors:
@@ -21,12 +73,14 @@ class Priors:
     center. N is the sum over the strides of cells times priors per cell: cells row by row, the priors of one together.
     """
 
-    def __init__(self, options: PriorsOutput, thresholds: Thresholds, classes: int, model_wh: tuple[int, int]) -> None:
+    def __init__(
+        self, options: PriorsOutput, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
+    ) -> None:
         self._options = options
         self._thresholds = thresholds
-        self._columns = options.first_class + classes
+        self._columns = options.first_class + len(labels)
         self._why = (
-            f"{options.first_class} of background + {classes} labels; rows of the input size, strides, min_sizes"
+            f"{options.first_class} of background + {len(labels)} labels; rows of the input size, strides, min_sizes"
         )
         self._priors = prior_boxes(options, model_wh)
         self._wh = np.array(model_wh, np.float32)

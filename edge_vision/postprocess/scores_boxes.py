@@ -1,28 +1,39 @@
 """Decodes networks that give scores and finished boxes in two outputs, such as UltraFace with its decoder inside."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.geometry import Letterbox
+from edge_vision.core.options import Integer
 from edge_vision.core.tensor import Tensors
+from edge_vision.postprocess.format import OutputFormat, Thresholds
 from edge_vision.postprocess.nms import finish
-from edge_vision.postprocess.options import ScoresBoxesOutput, Thresholds
 from edge_vision.postprocess.outputs import pick_rows
 
 
+class ScoresBoxesOutput(OutputFormat):
+    """Decoded boxes beside their scores: [1, N, classes] and [1, N, 4] as left, top, right, bottom in 0..1."""
+
+    format: Literal["scores_boxes"]
+    scores: str = Field("scores", description="Name of the output with the scores.")
+    boxes: str = Field("boxes", description="Name of the output with the boxes.")
+    first_class: Integer = Field(1, ge=0, description="Column of the first label; those before it are background.")
+
+
 class ScoresBoxes:
-    """Scores [1, N, background + classes] and boxes [1, N, 4]: left, top, right, bottom in 0..1 of the input."""
+    """Scores [1, N, background + len(labels)] and boxes [1, N, 4]: left, top, right, bottom in 0..1 of the input."""
 
     def __init__(
-        self, options: ScoresBoxesOutput, thresholds: Thresholds, classes: int, model_wh: tuple[int, int]
+        self, options: ScoresBoxesOutput, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
     ) -> None:
         self._options = options
         self._thresholds = thresholds
-        self._columns = options.first_class + classes
-        self._why = f"{options.first_class} of background + {classes} labels"
+        self._columns = options.first_class + len(labels)
+        self._why = f"{options.first_class} of background + {len(labels)} labels"
         self._sides = np.array([*model_wh, *model_wh], np.float32)
 
     def __call__(self, tensors: Tensors, letterbox: Letterbox) -> Detections:

@@ -1,23 +1,36 @@
 """Decodes a DetectionOutput layer, whose suppression already happened inside the network (SSD, arXiv:1512.02325)."""
 
+from typing import Literal
+
 import numpy as np
+from pydantic import Field
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.geometry import Letterbox
+from edge_vision.core.options import Integer
 from edge_vision.core.tensor import Tensors
+from edge_vision.postprocess.format import SingleOutput, Thresholds
 from edge_vision.postprocess.nms import finish
-from edge_vision.postprocess.options import SsdOutput, Thresholds
 from edge_vision.postprocess.outputs import check_shape, pick
+
+
+class SsdOutput(SingleOutput):
+    """A DetectionOutput layer: [1, 1, N, 7] as image, class, score, left, top, right, bottom in 0..1."""
+
+    format: Literal["ssd"]
+    first_class: Integer = Field(0, ge=0, description="The number the network gives to the first label.")
 
 
 class Ssd:
     """[1, 1, N, 7]: image, class, score, left, top, right, bottom in 0..1; image -1 ends the list."""
 
-    def __init__(self, options: SsdOutput, thresholds: Thresholds, classes: int, model_wh: tuple[int, int]) -> None:
+    def __init__(
+        self, options: SsdOutput, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
+    ) -> None:
         self._options = options
         # The network has suppressed doubles by its own rule; a second pass would remove what it chose to keep.
         self._thresholds = thresholds.model_copy(update={"iou": 1.0})
-        self._classes = classes
+        self._classes = len(labels)
         self._sides = np.array([*model_wh, *model_wh], np.float32)
 
     def __call__(self, tensors: Tensors, letterbox: Letterbox) -> Detections:

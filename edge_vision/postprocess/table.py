@@ -1,25 +1,31 @@
 """Which code decodes which output format: the whole list."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from edge_vision.core.plugin import resolve
 from edge_vision.core.protocols import Postprocessor
-from edge_vision.postprocess.options import OutputOptions, Thresholds
+from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.options import OutputOptions
+from edge_vision.postprocess.priors import Priors
+from edge_vision.postprocess.scores_boxes import ScoresBoxes
+from edge_vision.postprocess.ssd import Ssd
+from edge_vision.postprocess.yolo import Yolov5, Yolov8
+from edge_vision.postprocess.yolox import Yolox
 
-FORMATS: Final = {
-    "yolox": "edge_vision.postprocess.yolox:Yolox",
-    "yolov5": "edge_vision.postprocess.yolo:Yolov5",
-    "yolov8": "edge_vision.postprocess.yolo:Yolov8",
-    "ssd": "edge_vision.postprocess.ssd:Ssd",
-    "scores_boxes": "edge_vision.postprocess.scores_boxes:ScoresBoxes",
-    "priors": "edge_vision.postprocess.priors:Priors",
-    "darknet": "edge_vision.postprocess.darknet:Darknet",
+FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, int]], Postprocessor]]] = {
+    "yolox": Yolox,
+    "yolov5": Yolov5,
+    "yolov8": Yolov8,
+    "ssd": Ssd,
+    "scores_boxes": ScoresBoxes,
+    "priors": Priors,
+    "darknet": Darknet,
 }
 
 
 def build_postprocessor(
-    options: OutputOptions, thresholds: Thresholds, classes: int, model_wh: tuple[int, int]
+    options: OutputOptions, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
 ) -> Postprocessor:
-    """The decoder of an output format, for a model with so many classes and an input of `model_wh`."""
-    postprocessor: Postprocessor = resolve(FORMATS[options.format])(options, thresholds, classes, model_wh)
-    return postprocessor
+    """The decoder of an output format, for a model with these labels and an input of `model_wh`."""
+    return FORMATS[options.format](options, thresholds, labels, model_wh)

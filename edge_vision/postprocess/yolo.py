@@ -1,23 +1,39 @@
 """Decodes YOLO heads whose boxes are already in input pixels (YOLOv5 and v7; YOLOv8, v9 and v11)."""
 
+from typing import Literal
+
 import numpy as np
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.tensor import Tensors
+from edge_vision.postprocess.format import SingleOutput, Thresholds
 from edge_vision.postprocess.nms import finish, xyxy_from_center
-from edge_vision.postprocess.options import Thresholds, Yolov5Output, Yolov8Output
 from edge_vision.postprocess.outputs import check_shape, pick
+
+
+class Yolov5Output(SingleOutput):
+    """A decoded YOLOv5 or v7 head: [1, N, 5 + classes] as center x, center y, width, height, objectness, classes."""
+
+    format: Literal["yolov5"]
+
+
+class Yolov8Output(SingleOutput):
+    """A decoded YOLOv8, v9 or v11 head: [1, 4 + classes, N] as center x, center y, width, height, classes."""
+
+    format: Literal["yolov8"]
 
 
 class Yolov5:
     """[1, N, 5 + classes]: center x, center y, width, height, objectness, class scores; score = product."""
 
-    def __init__(self, options: Yolov5Output, thresholds: Thresholds, classes: int, model_wh: tuple[int, int]) -> None:
+    def __init__(
+        self, options: Yolov5Output, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
+    ) -> None:
         del model_wh  # the boxes are in input pixels already
         self._options = options
         self._thresholds = thresholds
-        self._classes = classes
+        self._classes = len(labels)
 
     def __call__(self, tensors: Tensors, letterbox: Letterbox) -> Detections:
         """Detections with one class per row, the best."""
@@ -36,11 +52,13 @@ class Yolov5:
 class Yolov8:
     """[1, 4 + classes, N]: one column per anchor: center x, center y, width, height, class scores."""
 
-    def __init__(self, options: Yolov8Output, thresholds: Thresholds, classes: int, model_wh: tuple[int, int]) -> None:
+    def __init__(
+        self, options: Yolov8Output, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
+    ) -> None:
         del model_wh  # the boxes are in input pixels already
         self._options = options
         self._thresholds = thresholds
-        self._classes = classes
+        self._classes = len(labels)
 
     def __call__(self, tensors: Tensors, letterbox: Letterbox) -> Detections:
         """Detections with one class per anchor, the best."""

@@ -1,13 +1,26 @@
 """Decodes a raw YOLOX head (Ge et al., arXiv:2107.08430)."""
 
+from typing import Annotated, Literal
+
 import numpy as np
+from pydantic import Field
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.geometry import Letterbox
+from edge_vision.core.options import Integer
 from edge_vision.core.tensor import Tensors
+from edge_vision.postprocess.format import SingleOutput, Thresholds
 from edge_vision.postprocess.nms import finish, xyxy_from_center
-from edge_vision.postprocess.options import Thresholds, YoloxOutput
 from edge_vision.postprocess.outputs import check_shape, pick
+
+
+class YoloxOutput(SingleOutput):
+    """A raw YOLOX head: [1, N, 5 + classes], offsets and log sizes on a grid per stride (arXiv:2107.08430)."""
+
+    format: Literal["yolox"]
+    strides: tuple[Annotated[Integer, Field(ge=1)], ...] = Field(
+        (8, 16, 32), min_length=1, description="Strides of the heads, in their order."
+    )
 
 
 class Yolox:
@@ -16,10 +29,12 @@ class Yolox:
     N is the sum over the strides of (width / stride) * (height / stride), cells row by row.
     """
 
-    def __init__(self, options: YoloxOutput, thresholds: Thresholds, classes: int, model_wh: tuple[int, int]) -> None:
+    def __init__(
+        self, options: YoloxOutput, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
+    ) -> None:
         self._options = options
         self._thresholds = thresholds
-        self._classes = classes
+        self._classes = len(labels)
         grids, strides = [], []
         for stride in options.strides:
             columns, rows = model_wh[0] // stride, model_wh[1] // stride

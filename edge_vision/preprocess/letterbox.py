@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.plugin import require
 from edge_vision.core.tensor import ModelInput
@@ -33,12 +32,12 @@ class LetterboxPreprocessor:
         self._planes: list[NDArray[np.uint8]] = []
         self._targets: list[NDArray[Any]] = []
 
-    def __call__(self, frame: Frame) -> ModelInput:
-        """The network's input for a frame: float32 or uint8, (1, c, h, w) or (1, h, w, c)."""
-        letterbox = self._fitted
-        if letterbox is None or letterbox.source_wh != frame.wh:
-            letterbox = self._fit(frame.wh)
-        self._fill(frame.image, letterbox)
+    def __call__(self, image: NDArray[np.uint8]) -> ModelInput:
+        """The network's input for a BGR picture: float32 or uint8, (1, c, h, w) or (1, h, w, c)."""
+        letterbox, wh = self._fitted, (image.shape[1], image.shape[0])
+        if letterbox is None or letterbox.source_wh != wh:
+            letterbox = self._fit(wh)
+        self._fill(image, letterbox)
         return ModelInput({self._input_name: self._buffer}, letterbox)
 
     def _fit(self, source_wh: tuple[int, int]) -> Letterbox:

@@ -25,7 +25,7 @@ class Annotator:
         # Thickness and text grow with the picture: 2 px and 0.5 on 640x480, more on 4K.
         unit = max(width, height) / 640
         line = max(1, round(2 * unit))
-        labels = scene.model.labels if scene.model else ()
+        labels = scene.labels
         seen = scene.detections
         boxes = np.rint(seen.xyxy).astype(int).tolist()
         names = [labels[number] if number < len(labels) else str(number) for number in seen.class_id.tolist()]

@@ -8,6 +8,9 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from edge_vision.core.detections import Detections
+from edge_vision.core.events import Event
+from edge_vision.core.frame import Frame
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
 from edge_vision.runtime.clock import Clock
@@ -16,11 +19,16 @@ SCHEMA: Final = "edge-vision/1"
 _NS_PER_MS: Final = 1e6
 
 
-class _Object(msgspec.Struct, rename={"label": "class"}):
+class _Object(msgspec.Struct, rename={"label": "class"}, omit_defaults=True):
     label: str
     class_id: int
     confidence: float
     xyxy: list[float]
+    track_id: int | None = None
+    keypoints: list[list[float]] | None = None
+    quad: list[list[float]] | None = None
+    text: str | None = None
+    attributes: dict[str, str | float] | None = None
 
 
 class _Frame(msgspec.Struct):
@@ -36,6 +44,7 @@ class _Latency(msgspec.Struct):
     preprocess: float
     inference: float
     postprocess: float
+    analytics: float
     total: float
 
 
@@ -46,7 +55,7 @@ class _Model(msgspec.Struct):
     precision: str
 
 
-class _Detections(msgspec.Struct):
+class _Detections(msgspec.Struct, omit_defaults=True):
     schema: str
     kind: str
     id: str
@@ -58,6 +67,20 @@ class _Detections(msgspec.Struct):
     objects: list[_Object]
     latency_ms: _Latency
     model: _Model | None
+    cascades: list[_Model] = []
+    measures: dict[str, float] = {}
+
+
+class _Event(msgspec.Struct):
+    schema: str
+    kind: str
+    id: str
+    boot: str
+    seq: int
+    site: str
+    source: str
+    frame: _Frame
+    event: Event
 
 
 def new_boot(clock: Clock) -> str:
@@ -86,31 +109,42 @@ class Wire:
 
     def detections(self, scene: Scene) -> Message:
         """The message about one frame, also when nothing was seen."""
-        frame, seen, model, spent = scene.frame, scene.detections, scene.model, scene.timings
-        labels = model.labels if model else ()
-        rows = zip(
-            seen.class_id.tolist(),
-            np.round(seen.confidence.astype(np.float64), 4).tolist(),
-            np.round(seen.xyxy.astype(np.float64), 2).tolist(),
-            strict=True,
-        )
-        objects = [_Object(labels[class_id], class_id, confidence, xyxy) for class_id, confidence, xyxy in rows]
-        served = _Model(model.name, model.backend, model.device, model.precision) if model else None
-        width, height = frame.wh
-        media_ms = round(frame.media_ns / _NS_PER_MS, 3)
-        about = _Frame(frame.index, utc(frame.timestamp), media_ms, width, height)
+        frame, spent = scene.frame, scene.timings
+        served = [_Model(model.name, model.backend, model.device, model.precision) for model in scene.models]
         latency = _Latency(
             _ms(spent.capture_ns),
             _ms(spent.preprocess_ns),
             _ms(spent.inference_ns),
             _ms(spent.postprocess_ns),
+            _ms(spent.analytics_ns),
             _ms(self._clock.monotonic_ns() - frame.captured_ns),
         )
         name, seq = self._next(frame.source_id, "detections")
         body = _Detections(
-            SCHEMA, "detections", name, self.boot, seq, self.site, frame.source_id, about, objects, latency, served
+            SCHEMA,
+            "detections",
+            name,
+            self.boot,
+            seq,
+            self.site,
+            frame.source_id,
+            _about(frame),
+            _objects(scene.detections, scene.labels),
+            latency,
+            served[0] if served else None,
+            served[1:],
+            {name: round(value, 4) for name, value in scene.measures.items()},
         )
         return self._message(name, seq, "detections", frame.source_id, self._encode(body))
+
+    def events(self, scene: Scene) -> list[Message]:
+        """A message for each event of a scene, in their order."""
+        return [self._event(event, scene.frame) for event in scene.events]
+
+    def _event(self, event: Event, frame: Frame) -> Message:
+        name, seq = self._next(frame.source_id, event.kind)
+        body = _Event(SCHEMA, event.kind, name, self.boot, seq, self.site, frame.source_id, _about(frame), event)
+        return self._message(name, seq, event.kind, frame.source_id, self._encode(body))
 
     def status(self, state: str, facts: dict[str, Any]) -> Message:
         """The site's status: `state` is starting, online, degraded or offline; brokers retain it."""
@@ -143,6 +177,39 @@ class Wire:
     def _message(self, name: str, seq: int, kind: str, source: str, body: bytes) -> Message:
         topic = f"edge-vision/v1/{self.site}/{source}/{kind}" if source else f"edge-vision/v1/{self.site}/{kind}"
         return Message(name, self.boot, seq, kind, source, topic, body, retain=kind == "status")
+
+
+def _about(frame: Frame) -> _Frame:
+    width, height = frame.wh
+    return _Frame(frame.index, utc(frame.timestamp), round(frame.media_ns / _NS_PER_MS, 3), width, height)
+
+
+def _objects(seen: Detections, labels: tuple[str, ...]) -> list[_Object]:
+    """The rows of the detections, rounded; columns that are not there are left out."""
+    objects = [
+        _Object(labels[class_id], class_id, confidence, xyxy)
+        for class_id, confidence, xyxy in zip(
+            seen.class_id.tolist(),
+            np.round(seen.confidence.astype(np.float64), 4).tolist(),
+            np.round(seen.xyxy.astype(np.float64), 2).tolist(),
+            strict=True,
+        )
+    ]
+    for name in ("track_id", "keypoints", "quad"):
+        column = getattr(seen, name)
+        if column is not None:
+            values = column.tolist() if name == "track_id" else np.round(column.astype(np.float64), 2).tolist()
+            for entry, value in zip(objects, values, strict=True):
+                setattr(entry, name, value)
+    if seen.text is not None:
+        for entry, text in zip(objects, seen.text.tolist(), strict=True):
+            entry.text = text or None
+    for name, column in seen.attributes.items():
+        known = column != "" if column.dtype.kind == "U" else ~np.isnan(column)
+        rounded = column if column.dtype.kind == "U" else np.round(column.astype(np.float64), 4)
+        for row in np.flatnonzero(known).tolist():
+            objects[row].attributes = {**(objects[row].attributes or {}), name: rounded[row].item()}
+    return objects
 
 
 def _ms(nanoseconds: int) -> float:

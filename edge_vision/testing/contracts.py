@@ -163,7 +163,7 @@ def check_stage(make: Callable[[], Stage], scene: Scene) -> Scene:
     again = make()(scene)
     assert isinstance(after, Scene)
     assert after.frame is scene.frame, "a stage must hand on the frame it was given"
-    assert after.model is scene.model, "a stage must hand on the model"
+    assert after.models[: len(scene.models)] == scene.models, "a stage must hand on the models"
     assert after.events[: len(events)] == events, "a stage must keep the events of earlier stages"
     assert scene.events == events, "the events given were changed"
     assert np.array_equal(scene.frame.image, picture), "the picture was changed"

@@ -21,7 +21,8 @@ from edge_vision.config.options import PipelineFile, SiteFile, StageOptions
 from edge_vision.core import errors
 from edge_vision.core.options import Options
 from edge_vision.core.plugin import resolve
-from edge_vision.inference.options import BackendName, DetectOptions
+from edge_vision.core.stages import BackendName
+from edge_vision.inference.options import DetectOptions
 from edge_vision.inference.table import BACKENDS
 from edge_vision.models.options import FORMATS as FILE_FORMATS
 from edge_vision.models.options import BundleFile, WeightsFile
@@ -125,8 +126,9 @@ def _kinds(union: Any, tag: str) -> list[str]:
 def test_a_union_of_options_equals_its_table(kinds: list[str], table: dict[str, Any]) -> None:
     """What a file may say is what there is code for, and every row leads to code."""
     assert kinds == list(table)
-    for row in table.values():
-        assert callable(resolve(getattr(row, "opener", row)))
+    for entry in table.values():
+        row = getattr(entry, "opener", entry)
+        assert callable(resolve(row) if isinstance(row, str) else row)
 
 
 def test_the_stages_of_a_pipeline_are_detect_and_analytics() -> None:

@@ -57,7 +57,7 @@ def _dog(data: Path, bundle: Bundle) -> ModelInput:
     """The picture with a dog, a bicycle and a car, as the network's input."""
     image = cv2.imread(str(data / "images/misc/dog.jpg"))
     assert image is not None
-    return LetterboxPreprocessor(bundle.ends[0].input, "images")(make_frame(np.asarray(image, np.uint8)))
+    return LetterboxPreprocessor(bundle.ends[0].input, "images")(np.asarray(image, np.uint8))
 
 
 def _input(engine: Engine, dog: ModelInput) -> dict[str, NDArray[Any]]:
@@ -207,7 +207,7 @@ def test_an_input_of_another_size_never_passes_for_an_answer(
     """A tensor the network does not take is an InferenceError, or decoding its outputs a ModelError."""
     decode = decoder_of(bundle, bundle.thresholds, bundle.spec.files[0])
     wrong = LetterboxPreprocessor(bundle.ends[0].input.model_copy(update={"size": (320, 320)}), "images")
-    model_input = wrong(make_frame())
+    model_input = wrong(make_frame().image)
     with engines[name].open_session() as session, pytest.raises((InferenceError, ModelError)):
         decode(session.infer({engines[name].inputs[0].name: model_input.tensors["images"]}), model_input.letterbox)
 

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from edge_vision.core.errors import ModelError
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.protocols import Postprocessor
-from edge_vision.postprocess.options import OutputOptions, Thresholds
+from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.table import FORMATS, build_postprocessor
 from edge_vision.testing.contracts import check_postprocessor
 
@@ -42,7 +43,7 @@ def _raw(name: str, dtype: str = "float32") -> dict[str, NDArray[Any]]:
 
 def _build(name: str, thresholds: Thresholds | None = None) -> Postprocessor:
     options = OPTIONS.validate_python({"format": name, **SETTINGS.get(name, {})})
-    return build_postprocessor(options, thresholds or Thresholds(), CLASSES, (64, 64))
+    return build_postprocessor(options, thresholds or Thresholds(), ("x",) * CLASSES, (64, 64))
 
 
 def test_every_format_is_tested_here() -> None:

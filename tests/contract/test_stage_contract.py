@@ -6,16 +6,26 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.analytics.table import STAGES, build_stage
 from edge_vision.core.detections import Detections
-from edge_vision.core.scene import Event, Scene, ServedModel
+from edge_vision.core.events import Count
+from edge_vision.core.scene import Scene, ServedModel
 from edge_vision.testing.contracts import check_stage
-from edge_vision.testing.fakes import NOON, make_frame
+from edge_vision.testing.fakes import make_frame
 
 LABELS = ("person", "car", "dog")
 GIVEN: dict[str, list[dict[str, Any]]] = {
     "filter": [{}, {"classes": ["dog"]}, {"min_confidence": 0.5}, {"min_area_px": 50.0, "max_area_px": 5000.0}],
+    "tracker": [{}, {"min_hits": 1}, {"min_hits": 1, "low": 0.0, "high": 0.0}],
+    "lines": [{}, {"lines": {"gate": [[0.0, 0.5], [1.0, 0.5]]}, "classes": ["dog"], "anchor": "bottom"}],
+    "zones": [
+        {},
+        {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}},
+        {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "min_s": 1},
+    ],
+    "count": [{}, {"stable_s": 0}, {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "stable_s": 0, "period_s": 1}],
 }
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
 
@@ -29,8 +39,9 @@ def _scene(count: int) -> Scene:
         random.integers(0, 3, count).astype(np.int32),
         track_id=np.arange(count, dtype=np.int32),
     )
-    event = Event("earlier", "cam", NOON, 0, {})
-    return Scene(make_frame(), seen, (event,), model=ServedModel("m", "b", "d", "f32", LABELS))
+    event = Count(zone=None, total=3, by_class={"dog": 3}, reason="change")
+    model = ServedModel("m", "b", "d", "f32", LABELS)
+    return Scene(make_frame(), seen, (event,), labels=LABELS, models=(model,))
 
 
 def test_every_stage_is_tested_here() -> None:
@@ -43,5 +54,5 @@ def test_every_stage_is_tested_here() -> None:
 def test_a_stage_keeps_the_contract(kind: str, given: dict[str, Any], count: int) -> None:
     """It hands on the frame, changes nothing it was given, and two fresh ones agree."""
     options = OPTIONS.validate_python({"kind": kind, **given})
-    after = check_stage(lambda: build_stage(options, LABELS), _scene(count))
+    after = check_stage(lambda: build_stage(options, StageContext(LABELS)), _scene(count))
     assert len(after.detections) <= count

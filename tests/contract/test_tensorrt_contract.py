@@ -21,7 +21,6 @@ from edge_vision.inference.tensorrt.library import find_library
 from edge_vision.models.bundle import read_bundle
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.testing.contracts import check_engine, check_probe
-from edge_vision.testing.fakes import make_frame
 
 pytestmark = pytest.mark.gpu
 F32 = LoadOptions("f32", threads=1, parallel=2)
@@ -66,7 +65,7 @@ def _dog(data: Path, yolox: Path) -> NDArray[Any]:
     assert bundle is not None, problems
     image = cv2.imread(str(data / "images/misc/dog.jpg"))
     assert image is not None
-    model_input = LetterboxPreprocessor(bundle.ends[0].input, "images")(make_frame(np.asarray(image, np.uint8)))
+    model_input = LetterboxPreprocessor(bundle.ends[0].input, "images")(np.asarray(image, np.uint8))
     tensor: NDArray[Any] = model_input.tensors["images"].copy()
     return tensor
 

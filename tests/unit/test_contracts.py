@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import SinkError, SourceError
+from edge_vision.core.events import Count
 from edge_vision.core.frame import Frame, FramePool, read_only
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.protocols import Availability, Stage
-from edge_vision.core.scene import Event, Scene
+from edge_vision.core.scene import Scene
 from edge_vision.core.tensor import Tensors, TensorSpec
 from edge_vision.testing.contracts import (
     check_engine,
@@ -175,7 +176,7 @@ def _decoded(**columns: NDArray[Any]) -> Detections:
         "confidence": np.array([0.9, 0.8], np.float32),
         "class_id": np.array([1, 0], np.int32),
     }
-    return Detections(**{**whole, **columns})
+    return Detections.of({**whole, **columns})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def _is_random(scene: Scene) -> Scene:
 @pytest.mark.parametrize("stage", [_drops_events, _other_frame, _writes_detections, _is_random])
 def test_a_stage_that_breaks_the_contract_is_found(stage: Stage) -> None:
     """Each promise broken in turn; a stage that does nothing keeps them all."""
-    scene = Scene(make_frame(), _decoded(), (Event("seen", "cam", NOON, 0, {}),))
+    scene = Scene(make_frame(), _decoded(), (Count(zone=None, total=2, by_class={}, reason="change"),))
     check_stage(lambda: _does_nothing, scene)
     with pytest.raises(AssertionError):
         check_stage(lambda: stage, scene)

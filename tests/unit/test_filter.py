@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge_vision.analytics.filter import Filter
-from edge_vision.analytics.options import FilterOptions
+from edge_vision.analytics.context import StageContext
+from edge_vision.analytics.filter import Filter, FilterOptions
 from edge_vision.core.detections import Detections
 from edge_vision.core.scene import Scene
 from edge_vision.testing.fakes import make_frame
@@ -54,7 +54,7 @@ ROWS = [(0, 0.9, 10.0, 10.0), (1, 0.5, 20.0, 10.0), (2, 0.25, 1.0, 1.0), (0, 0.1
 def test_it_keeps_what_passes_every_test(given: dict[str, Any], kept: list[int]) -> None:
     """By class, score and area, limits included, in the order there was."""
     before = _scene(ROWS)
-    after = Filter(_options(**given), LABELS)(before)
+    after = Filter(_options(**given), StageContext(LABELS))(before)
     assert after.detections.xyxy.tolist() == before.detections.xyxy[kept].tolist()
     assert after.detections.class_id.tolist() == before.detections.class_id[kept].tolist()
     assert len(before.detections) == len(ROWS)
@@ -64,7 +64,7 @@ def test_it_keeps_what_passes_every_test(given: dict[str, Any], kept: list[int])
 def test_a_scene_that_loses_nothing_is_handed_on_as_it_is(given: dict[str, Any], rows: list[Any]) -> None:
     """No copy where nothing changes."""
     scene = _scene(rows)
-    assert Filter(_options(**given), LABELS)(scene) is scene
+    assert Filter(_options(**given), StageContext(LABELS))(scene) is scene
 
 
 @given(
@@ -92,7 +92,9 @@ def test_it_equals_a_test_object_by_object(
         and (smallest is None or row[2] * row[3] >= smallest)
         and (largest is None or row[2] * row[3] <= largest)
     ]  # fmt: skip
-    found = Filter(options, LABELS)(_scene([(a, b, float(c), float(d)) for a, b, c, d in rows])).detections
+    found = Filter(options, StageContext(LABELS))(
+        _scene([(a, b, float(c), float(d)) for a, b, c, d in rows])
+    ).detections
     assert list(zip(found.class_id.tolist(), found.confidence.tolist(), strict=True)) == [row[:2] for row in expected]
 
 

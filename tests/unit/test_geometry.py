@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from edge_vision.core.geometry import Anchor, Letterbox, Resize
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
-from edge_vision.testing.fakes import make_frame
 
 SIDES = st.integers(1, 4000)
 SIZES = st.tuples(SIDES, SIDES)
@@ -108,7 +107,7 @@ def test_a_drawn_box_is_found_where_the_geometry_says(
     image = np.zeros((height, width, 3), np.uint8)
     image[drawn[1] : drawn[3], drawn[0] : drawn[2]] = 255
     options = InputOptions(size=model_wh, color="gray", resize=way[0], anchor=way[1], pad_value=0)
-    result = LetterboxPreprocessor(options, "in")(make_frame(image))
+    result = LetterboxPreprocessor(options, "in")(image)
     plane = result.tensors["in"][0, 0]
     rows, columns = plane.max(axis=1), plane.max(axis=0)
     found = np.array([*_edges(columns), *_edges(rows)])[[0, 2, 1, 3]]

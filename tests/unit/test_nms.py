@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_vision.core.geometry import Letterbox
+from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.nms import finish, suppress, xyxy_from_center
-from edge_vision.postprocess.options import Thresholds
 
 Boxes = NDArray[np.float32]
 

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from edge_vision.core.errors import ModelError
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.protocols import Postprocessor
-from edge_vision.postprocess.options import OutputOptions, Thresholds
+from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.table import build_postprocessor
 
 MODEL_WH = (64, 48)
@@ -33,7 +34,7 @@ Row = tuple[float, int, tuple[float, float, float, float]]
 def _build(thresholds: Thresholds = KEEP_ALL, classes: int = CLASSES, **output: Any) -> Postprocessor:
     if output["format"] == "yolox":
         output = {"strides": STRIDES, **output}
-    return build_postprocessor(OPTIONS.validate_python(output), thresholds, classes, MODEL_WH)
+    return build_postprocessor(OPTIONS.validate_python(output), thresholds, ("x",) * classes, MODEL_WH)
 
 
 def _corners(x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:

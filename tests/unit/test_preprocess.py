@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from edge_vision.core.geometry import Letterbox
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
-from edge_vision.testing.fakes import make_frame
 
 Picture = NDArray[np.uint8]
 
@@ -69,7 +68,7 @@ def test_every_combination_equals_the_reference(given: dict[str, Any]) -> None:
     preprocess = LetterboxPreprocessor(options, "images")
     for number, (width, height) in enumerate([(101, 57), (33, 90), (48, 40), (7, 5)]):
         image = _random_picture(width, height, number)
-        found = preprocess(make_frame(image))
+        found = preprocess(image)
         expected = _reference(image, options)
         assert list(found.tensors) == ["images"]
         tensor = found.tensors["images"]
@@ -93,7 +92,7 @@ def test_extreme_shapes_equal_the_reference(
     """A picture that shrinks to a single row or column is laid in like any other."""
     options = InputOptions(size=(40, 24), color=color, layout=layout, dtype=dtype)
     image = _random_picture(*source_wh)
-    tensor = LetterboxPreprocessor(options, "in")(make_frame(image)).tensors["in"]
+    tensor = LetterboxPreprocessor(options, "in")(image).tensors["in"]
     np.testing.assert_allclose(tensor, _reference(image, options), rtol=1e-6, atol=1e-4)
 
 
@@ -106,10 +105,10 @@ def test_one_buffer_serves_every_call(
     """The same array comes back, also for another source size, and holds nothing of the frame before."""
     options = InputOptions(size=(64, 64), dtype=dtype, layout=layout, color=color, pad_value=7)
     preprocess = LetterboxPreprocessor(options, "in")
-    buffer = preprocess(make_frame(np.full((64, 64, 3), 255, np.uint8))).tensors["in"]
+    buffer = preprocess(np.full((64, 64, 3), 255, np.uint8)).tensors["in"]
     for width, height in [(64, 20), (20, 64), (20, 64), (63, 64)]:
         image = _random_picture(width, height)
-        tensor = preprocess(make_frame(image)).tensors["in"]
+        tensor = preprocess(image).tensors["in"]
         assert tensor is buffer
         np.testing.assert_allclose(tensor, _reference(image, options), rtol=1e-6, atol=1e-4)
 
@@ -117,13 +116,13 @@ def test_one_buffer_serves_every_call(
 def test_the_rim_is_painted_when_the_size_changes_only() -> None:
     """Frames of one size leave the rim alone, so that a frame costs its own pixels only."""
     preprocess = LetterboxPreprocessor(InputOptions(size=(32, 32), pad_value=9), "in")
-    wide = make_frame(_random_picture(32, 16))
+    wide = _random_picture(32, 16)
     tensor = preprocess(wide).tensors["in"]
     assert (tensor[0, :, :8] == 9).all()
     tensor[0, :, 0, 0] = -1.0
     preprocess(wide)
     assert (tensor[0, :, 0, 0] == -1.0).all()
-    preprocess(make_frame(_random_picture(16, 32)))
+    preprocess(_random_picture(16, 32))
     preprocess(wide)
     assert (tensor[0, :, :8] == 9).all()
 
@@ -134,9 +133,8 @@ def test_the_frame_is_never_written_to(wh: tuple[int, int], layout: Literal["nch
     """A read-only picture is accepted and stays as it is, also when it has the size of the input."""
     image = _random_picture(*wh)
     before = image.copy()
-    frame = make_frame(image)
-    assert not frame.image.flags.writeable
-    LetterboxPreprocessor(InputOptions(size=(64, 64), layout=layout, dtype="uint8", color="bgr"), "in")(frame)
+    image.flags.writeable = False
+    LetterboxPreprocessor(InputOptions(size=(64, 64), layout=layout, dtype="uint8", color="bgr"), "in")(image)
     assert np.array_equal(image, before)
 
 
@@ -144,7 +142,7 @@ def test_a_view_into_a_larger_picture_is_laid_in_like_a_copy() -> None:
     """A crop, whose rows are not side by side in memory, gives the same tensor as its copy."""
     options = InputOptions(size=(48, 48))
     crop = _random_picture(200, 150)[20:90, 30:140]
-    tensor = LetterboxPreprocessor(options, "in")(make_frame(crop)).tensors["in"]
+    tensor = LetterboxPreprocessor(options, "in")(crop).tensors["in"]
     np.testing.assert_allclose(tensor, _reference(crop.copy(), options), rtol=1e-6, atol=1e-4)
 
 

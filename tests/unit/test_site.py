@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edge_vision.analytics.options import FilterOptions
+from edge_vision.analytics.filter import FilterOptions
 from edge_vision.config.explain import resolved_yaml
 from edge_vision.config.site import SiteDraft, read_site
 from edge_vision.inference.options import DetectOptions

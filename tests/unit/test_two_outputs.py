@@ -16,8 +16,9 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ModelError
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.protocols import Postprocessor
-from edge_vision.postprocess.options import OutputOptions, PriorsOutput, Thresholds
-from edge_vision.postprocess.priors import prior_boxes
+from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.options import OutputOptions
+from edge_vision.postprocess.priors import PriorsOutput, prior_boxes
 from edge_vision.postprocess.table import build_postprocessor
 
 MODEL_WH = (50, 36)  # no stride divides it
@@ -37,7 +38,7 @@ Object = tuple[float, int, list[float], list[float]]
 def _build(thresholds: Thresholds = KEEP_ALL, **output: Any) -> Postprocessor:
     if output["format"] == "priors":
         output = {"strides": STRIDES, "min_sizes": SIZES, **output}
-    return build_postprocessor(OPTIONS.validate_python(output), thresholds, CLASSES, MODEL_WH)
+    return build_postprocessor(OPTIONS.validate_python(output), thresholds, ("x",) * CLASSES, MODEL_WH)
 
 
 def _centers(options: dict[str, Any]) -> list[tuple[float, float, float, float]]:
@@ -306,8 +307,8 @@ def test_the_decoder_inside_ultraface_gives_the_same_boxes(data: Path) -> None:
         letterbox = Letterbox.fit((320, 240), (320, 240), "stretch")
         whole = _run(folder / "version-RFB-320.onnx", picture, rgb=True, mean=127, std=128)
         raw = _run(folder / "version-RFB-320_without_postprocessing.onnx", picture, rgb=True, mean=127, std=128)
-        inside = build_postprocessor(OPTIONS.validate_python({"format": "scores_boxes"}), lowest, 1, (320, 240))
-        ours = build_postprocessor(OPTIONS.validate_python(PRIORS_OF_ULTRAFACE), lowest, 1, (320, 240))
+        inside = build_postprocessor(OPTIONS.validate_python({"format": "scores_boxes"}), lowest, ("face",), (320, 240))
+        ours = build_postprocessor(OPTIONS.validate_python(PRIORS_OF_ULTRAFACE), lowest, ("face",), (320, 240))
         expected, found = inside(whole, letterbox), ours(raw, letterbox)
         assert len(expected) == len(found) == 4420
         np.testing.assert_array_equal(expected.confidence, found.confidence)
@@ -330,12 +331,15 @@ def test_yunet_finds_the_faces_with_their_eyes_nose_and_mouth(data: Path) -> Non
         wh = (picture.shape[1], picture.shape[0])
         raw = _run(data / "models/yunet_120x160/face_detection_yunet_120x160.onnx", picture, rgb=False, mean=0, std=1)
         decode = build_postprocessor(
-            OPTIONS.validate_python(YUNET_OUTPUT), Thresholds(confidence=0.9, iou=0.3), 1, (160, 120)
+            OPTIONS.validate_python(YUNET_OUTPUT), Thresholds(confidence=0.9, iou=0.3), ("face",), (160, 120)
         )
         found = decode(raw, Letterbox.fit(wh, (160, 120), "stretch"))
         other = _run(data / "models/ultraface_rfb320/version-RFB-320.onnx", picture, rgb=True, mean=127, std=128)
         plain = build_postprocessor(
-            OPTIONS.validate_python({"format": "scores_boxes"}), Thresholds(confidence=0.9, iou=0.3), 1, (320, 240)
+            OPTIONS.validate_python({"format": "scores_boxes"}),
+            Thresholds(confidence=0.9, iou=0.3),
+            ("face",),
+            (320, 240),
         )
         same = plain(other, Letterbox.fit(wh, (320, 240), "stretch"))
         assert len(found) == len(same) == count

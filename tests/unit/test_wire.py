@@ -12,7 +12,8 @@ from edge_vision.core.scene import Scene, ServedModel, Timings
 from edge_vision.publish.wire import SCHEMA, Wire, new_boot, utc
 from edge_vision.testing.fakes import FakeClock, make_frame
 
-MODEL = ServedModel("yolo", "onnxruntime", "CPU", "f32", ("person", "car"))
+LABELS = ("person", "car")
+MODEL = ServedModel("yolo", "onnxruntime", "CPU", "f32", LABELS)
 
 
 @pytest.fixture(name="clock")
@@ -32,7 +33,8 @@ def _scene(clock: FakeClock, source_id: str = "gate", model: ServedModel | None 
         np.array([1, 0], np.int32),
     )
     timings = Timings(1_000_000, 2_345_678, 30_000_499, 600)
-    return Scene(make_frame(index=41, source_id=source_id, clock=clock), seen, (), timings, model)
+    frame = make_frame(index=41, source_id=source_id, clock=clock)
+    return Scene(frame, seen, (), timings, LABELS, () if model is None else (model,))
 
 
 def test_a_detections_message_has_these_fields_in_this_order(wire: Wire, clock: FakeClock) -> None:
@@ -46,7 +48,7 @@ def test_a_detections_message_has_these_fields_in_this_order(wire: Wire, clock: 
         '"frame":{"index":41,"timestamp":"2026-11-22T12:00:00.000000Z","media_ms":1640.0,"width":64,"height":48},'
         '"objects":[{"class":"car","class_id":1,"confidence":0.8765,"xyxy":[1.0,2.5,30.13,40.0]},'
         '{"class":"person","class_id":0,"confidence":0.3,"xyxy":[0.0,0.0,64.0,48.0]}],'
-        '"latency_ms":{"capture":1.0,"preprocess":2.346,"inference":30.0,"postprocess":0.001,"total":12.5},'
+        '"latency_ms":{"capture":1.0,"preprocess":2.346,"inference":30.0,"postprocess":0.001,"analytics":0.0,"total":12.5},'
         '"model":{"name":"yolo","backend":"onnxruntime","device":"CPU","precision":"f32"}}'
     )
     assert (message.topic, message.kind, message.source) == (
@@ -136,6 +138,6 @@ def test_confidences_and_boxes_are_rounded_not_cut() -> None:
         np.array([0.99996], np.float32),
         np.zeros(1, np.int32),
     )
-    body: dict[str, Any] = json.loads(Wire("s", "b", clock).detections(Scene(make_frame(), seen, model=MODEL)).body)
+    body: dict[str, Any] = json.loads(Wire("s", "b", clock).detections(Scene(make_frame(), seen, labels=LABELS)).body)
     assert body["objects"][0]["xyxy"] == [0.13, 0.12, 1920.0, 1079.99]
     assert body["objects"][0]["confidence"] == 1.0

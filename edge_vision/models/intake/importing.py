@@ -291,7 +291,7 @@ def _version(module: str) -> str:
 def _decode(whole: BundleFile, outputs: Tensors, path: Path) -> None:
     """Take the outputs through the decoder. Raises ConfigError when they do not fit."""
     try:
-        decode = build_postprocessor(whole.output, whole.thresholds, len(whole.labels or ()), whole.input.size)
+        decode = build_postprocessor(whole.output, whole.thresholds, whole.labels or (), whole.input.size)
         decode(outputs, Letterbox.fit(whole.input.size, whole.input.size))
     except ModelError as error:
         msg = f"{path}: output and labels do not fit what the model gives: {error}"

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vision.core.frame import Frame
 from edge_vision.models.proof.record import find_pictures, read_picture
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
-from edge_vision.runtime.clock import SystemClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +25,9 @@ class Calibration:
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """The input tensor of each picture, an array of its own. Raises ConfigError for what is no picture."""
-        clock = SystemClock()
         preprocess = LetterboxPreprocessor(self.options, "input")
-        for number, picture in enumerate(self.pictures):
-            image = read_picture(picture)
-            frame = Frame("calibration", number, clock.now(), clock.monotonic_ns(), 0, image)
-            yield preprocess(frame).tensors["input"].copy()
+        for picture in self.pictures:
+            yield preprocess(read_picture(picture)).tensors["input"].copy()
 
 
 def pick_pictures(folders: tuple[Path, ...], most: int) -> tuple[Path, ...]:

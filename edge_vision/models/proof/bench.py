@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vision.core.errors import BackendError
-from edge_vision.core.frame import Frame, read_only
+from edge_vision.core.frame import read_only
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, LoadOptions, Session
 from edge_vision.inference.select import usable_files
@@ -18,7 +18,6 @@ from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.proof.gate import Verdict, decoder_of, precision_of, prove
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
-from edge_vision.runtime.clock import SystemClock
 
 _BURST: Final = 5
 """Frames a runtime takes in one turn; the first of them finds cold caches and is not counted."""
@@ -173,7 +172,6 @@ class _Lane:
         self._preprocess = LetterboxPreprocessor(bundle.ends_of(entrant.file).input, entrant.engine.inputs[0].name)
         self._postprocess = decoder_of(bundle, bundle.thresholds, entrant.file)
         self._session = session
-        self._clock = SystemClock()
         self._turn = 0
         self._times = _Times()
 
@@ -182,9 +180,8 @@ class _Lane:
         for number in range(_BURST):
             self._turn += 1
             image = images[self._turn % len(images)]
-            frame = Frame("bench", self._turn, self._clock.now(), self._clock.monotonic_ns(), 0, image)
             began, cpu = perf_counter(), process_time()
-            model_input = self._preprocess(frame)
+            model_input = self._preprocess(image)
             before = perf_counter()
             outputs = self._session.infer(model_input.tensors)
             after = perf_counter()

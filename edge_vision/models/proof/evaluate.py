@@ -12,7 +12,7 @@ from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.proof.record import EVALUATION, find_pictures, look
 from edge_vision.models.proof.truth import Labeled, Precision
-from edge_vision.postprocess.options import Thresholds
+from edge_vision.postprocess.format import Thresholds
 
 
 @dataclass(frozen=True, slots=True)

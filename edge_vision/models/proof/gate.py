@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ModelError
-from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import Engine, Postprocessor
@@ -16,11 +15,10 @@ from edge_vision.models.bundle import Bundle
 from edge_vision.models.golden import Answer, Golden
 from edge_vision.models.options import Tolerance
 from edge_vision.models.proof.agreement import Agreement, compare
-from edge_vision.postprocess.options import Thresholds
+from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.table import build_postprocessor
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
-from edge_vision.runtime.clock import SystemClock
 
 _GRAY_LEVELS: Final = 1.001
 """Resizing rounds differently on other processors: by one gray level, and the float it becomes by a little more."""
@@ -65,12 +63,10 @@ def prove(bundle: Bundle, golden: Golden, file: ModelFile, engine: Engine, arith
     reference = next((one for one in bundle.spec.files if bundle.path_of(one) == golden.file.reference.file), None)
     decode = None if reference is None else decoder_of(bundle, golden.file.thresholds, reference)
     levels, expected, decoded, found = 0.0, list[Detections](), list[Detections](), list[Detections]()
-    clock = SystemClock()
     with engine.open_session() as session:
-        for number, image in enumerate(golden.file.images):
+        for image in golden.file.images:
             answer = golden.read(image)
-            frame = Frame("golden", number, clock.now(), clock.monotonic_ns(), 0, answer.image)
-            model_input = preprocess(frame)
+            model_input = preprocess(answer.image)
             (tensor,) = model_input.tensors.values()
             levels = max(levels, _distance(tensor, answer, bundle.ends_of(file).key))
             if levels > _GRAY_LEVELS:
@@ -78,7 +74,7 @@ def prove(bundle: Bundle, golden: Golden, file: ModelFile, engine: Engine, arith
                 return Verdict(text, levels)
             expected.append(answer.detections)
             if reference is not None and decode is not None:
-                decoded.append(decode(answer.raw, _letterbox(bundle.ends_of(reference).input, frame)))
+                decoded.append(decode(answer.raw, _letterbox(bundle.ends_of(reference).input, answer.image)))
             found.append(postprocess(session.infer(model_input.tensors), model_input.letterbox))
     return _judge(bundle, golden, precision_of(file, arithmetic), levels, expected, decoded, found)
 
@@ -115,12 +111,12 @@ def _moved_label(then: tuple[str, ...], now: tuple[str, ...]) -> str:
 def decoder_of(bundle: Bundle, thresholds: Thresholds, file: ModelFile) -> Postprocessor:
     """The decoder of a file's outputs, with thresholds other than the bundle's."""
     ends = bundle.ends_of(file)
-    return build_postprocessor(ends.output, thresholds, len(bundle.spec.labels), ends.input.size)
+    return build_postprocessor(ends.output, thresholds, bundle.spec.labels, ends.input.size)
 
 
-def _letterbox(options: InputOptions, frame: Frame) -> Letterbox:
+def _letterbox(options: InputOptions, image: NDArray[np.uint8]) -> Letterbox:
     """How a file's own input lays a picture: the reference's need not be that of the file on trial."""
-    return Letterbox.fit(frame.wh, options.size, options.resize, options.anchor)
+    return Letterbox.fit((image.shape[1], image.shape[0]), options.size, options.resize, options.anchor)
 
 
 def _distance(tensor: NDArray[Any], answer: Answer, key: str) -> float:

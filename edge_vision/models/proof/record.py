@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import BackendError, ConfigError, NoBackendError
 from edge_vision.core.files import sha256_of, why_not_folder
-from edge_vision.core.frame import Frame, read_only
+from edge_vision.core.frame import read_only
 from edge_vision.core.model import ModelFile
 from edge_vision.core.plugin import require
 from edge_vision.core.protocols import Engine, LoadOptions
@@ -25,10 +25,9 @@ from edge_vision.models.options import Tolerance
 from edge_vision.models.proof.agreement import compare
 from edge_vision.models.proof.gate import decoder_of
 from edge_vision.models.proof.truth import Labeled, Precision, read_expected
-from edge_vision.postprocess.options import Thresholds
+from edge_vision.postprocess.format import Thresholds
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
-from edge_vision.runtime.clock import SystemClock
 
 _log = logging.getLogger(__name__)
 
@@ -133,14 +132,9 @@ def look(
     postprocess = decoder_of(bundle, thresholds, file)
     with engine.open_session() as session:
         for number, picture in enumerate(pictures, 1):
-            model_input = preprocess(_frame(read_picture(picture)))
+            model_input = preprocess(read_picture(picture))
             yield picture.name, postprocess(session.infer(model_input.tensors), model_input.letterbox)
             progress(number, len(pictures))
-
-
-def _frame(image: NDArray[np.uint8]) -> Frame:
-    clock = SystemClock()
-    return Frame("golden", 0, clock.now(), clock.monotonic_ns(), 0, image)
 
 
 def _reference(bundle: Bundle) -> tuple[ModelFile, str, Engine]:
@@ -168,14 +162,13 @@ def _answer(
     bundle: Bundle, file: ModelFile, engine: Engine, image: NDArray[np.uint8], thresholds: Thresholds
 ) -> Answer:
     """The input tensors of every file for a picture, and the reference's outputs."""
-    frame = _frame(image)
     inputs: dict[str, NDArray[Any]] = {}
     levels: dict[str, NDArray[np.float32]] = {}
     for ends in bundle.ends:
         if ends.key not in inputs:
-            (tensor,) = LetterboxPreprocessor(ends.input, "input")(frame).tensors.values()
+            (tensor,) = LetterboxPreprocessor(ends.input, "input")(image).tensors.values()
             inputs[ends.key], levels[ends.key] = tensor.copy(), ends.input.gray_level
-    model_input = LetterboxPreprocessor(bundle.ends_of(file).input, engine.inputs[0].name)(frame)
+    model_input = LetterboxPreprocessor(bundle.ends_of(file).input, engine.inputs[0].name)(image)
     with engine.open_session() as session:
         raw = {name: np.array(value) for name, value in session.infer(model_input.tensors).items()}
     return Answer(image, inputs, levels, raw, decoder_of(bundle, thresholds, file)(raw, model_input.letterbox))

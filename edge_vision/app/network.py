@@ -1,0 +1,73 @@
+"""A model as one call: preprocess, inference, postprocess, with a session of the calling thread."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vision.app.engines import Served
+from edge_vision.app.servers import Proven
+from edge_vision.core.detections import Detections
+from edge_vision.core.protocols import Postprocessor, Preprocessor, Session
+from edge_vision.core.scene import ServedModel
+from edge_vision.core.stages import ModelStageOptions
+from edge_vision.inference.slots import Slots
+from edge_vision.postprocess.table import build_postprocessor
+from edge_vision.preprocess.letterbox import LetterboxPreprocessor
+from edge_vision.runtime.clock import Clock
+
+
+class Looker:
+    """Shows pictures to a network and times the three steps of the last one."""
+
+    def __init__(
+        self,
+        preprocess: Preprocessor,
+        session: Session,
+        postprocess: Postprocessor,
+        model: ServedModel,
+        slots: Slots,
+        timeout_s: float,
+        priority: int,
+        clock: Clock,
+    ) -> None:
+        self.model = model
+        self.steps_ns = (0, 0, 0, 0)
+        self._preprocess = preprocess
+        self._session = session
+        self._postprocess = postprocess
+        self._slots = slots
+        self._timeout_s = timeout_s
+        self._priority = priority
+        self._now = clock.monotonic_ns
+
+    def look(self, image: NDArray[np.uint8]) -> Detections:
+        """What is in a picture; `steps_ns` are then the times before and after each step."""
+        started = self._now()
+        model_input = self._preprocess(image)
+        prepared = self._now()
+        with self._slots.turn(self._timeout_s, self._priority):
+            tensors = self._session.infer(model_input.tensors)
+        inferred = self._now()
+        detections = self._postprocess(tensors, model_input.letterbox)
+        self.steps_ns = (started, prepared, inferred, self._now())
+        return detections
+
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """What is in each picture."""
+        return [self.look(image) for image in images]
+
+
+@contextmanager
+def open_network(served: Served | Proven, options: ModelStageOptions, priority: int, clock: Clock) -> Iterator[Looker]:
+    """A network for the calling thread, with the thresholds of a stage. Raises InferenceError."""
+    bundle = served.bundle
+    given = {"confidence": options.confidence, "iou": options.iou}
+    thresholds = bundle.thresholds.model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+    preprocess = LetterboxPreprocessor(served.ends.input, served.engine.inputs[0].name)
+    postprocess = build_postprocessor(served.ends.output, thresholds, bundle.spec.labels, served.ends.input.size)
+    with served.engine.open_session() as session:
+        yield Looker(preprocess, session, postprocess, served.model, served.slots, options.timeout_s, priority, clock)

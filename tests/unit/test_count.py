@@ -1,0 +1,48 @@
+"""Checks how many there are, and when that is told."""
+
+from typing import Any
+
+from tracks import Track, stage, told
+
+from edge_vision.core.events import Count
+
+
+def _counts(steps: list[list[Track]], **options: Any) -> list[tuple[int, str | None, int, str]]:
+    events = told(stage("count", **options), steps)
+    return [(number, event.zone, event.total, event.reason) for number, event in events if isinstance(event, Count)]
+
+
+def _some(count: int, times: int) -> list[list[Track]]:
+    return [[(number, 10.0 + 10 * number, 40.0) for number in range(count)] for _ in range(times)]
+
+
+def test_a_number_is_told_when_it_has_stood_for_a_while() -> None:
+    """Half a second, 0.1 s per step: what flickers is not told."""
+    steps = [*_some(3, 10), *_some(2, 3), *_some(3, 3), *_some(2, 10)]
+    assert _counts(steps) == [(5, None, 3, "change"), (21, None, 2, "change")]
+
+
+def test_it_is_told_again_after_the_period() -> None:
+    """Also when nothing changed."""
+    found = _counts(_some(1, 31), stable_s=0, period_s=1.0)
+    assert found == [(0, None, 1, "change"), *[(number, None, 1, "period") for number in (10, 20, 30)]]
+
+
+def test_each_zone_has_its_own_number() -> None:
+    """Left and right half."""
+    left, right = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
+    steps: list[list[Track]] = [[(1, 10, 40), (2, 20, 40), (3, 80, 40)]]
+    found = _counts(steps, zones={"left": left, "right": right}, stable_s=0)
+    assert found == [(0, "left", 2, "change"), (0, "right", 1, "change")]
+
+
+def test_classes_are_counted_apart() -> None:
+    """One car for one person is a change, although there are as many."""
+    steps: list[list[Track]] = [[(1, 10, 40, 0), (2, 20, 40, 1)], [(1, 10, 40, 1), (2, 20, 40, 1)]]
+    events = told(stage("count", stable_s=0), steps)
+    assert [event.by_class for _, event in events if isinstance(event, Count)] == [{"person": 1, "car": 1}, {"car": 2}]
+
+
+def test_an_empty_picture_is_a_number_too() -> None:
+    """None, told once."""
+    assert _counts(_some(0, 10)) == [(5, None, 0, "change")]
