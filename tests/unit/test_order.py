@@ -49,7 +49,7 @@ DETECT = {"kind": "detect", "model": str(PARTS)}
         ),
         (
             [DETECT, {"kind": "filter", "classes": ["bolts"]}],
-            "4:30: stages[1].classes[0]: the model has no label 'bolts' (did you mean 'bolt'?)",
+            "4:16: stages[1].classes[0]: the model has no label 'bolts'; did you mean bolt?",
         ),
     ],
 )
