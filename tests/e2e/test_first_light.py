@@ -77,7 +77,7 @@ def check_contract(message: dict[str, Any]) -> None:
     assert (frame["media_ms"], frame["width"], frame["height"]) == (4100.0, 768, 432)
     assert frame["timestamp"].endswith("Z")
     latency = message["latency_ms"]
-    assert list(latency) == ["capture", "preprocess", "inference", "postprocess", "total"]
+    assert list(latency) == ["capture", "preprocess", "inference", "postprocess", "analytics", "total"]
     assert sum(latency.values()) - latency["total"] <= latency["total"]
     assert message["model"] == {
         "name": "yolox_nano", "backend": "onnxruntime", "device": "CPU", "precision": "f32",
