@@ -9,6 +9,7 @@ from edge_vision.postprocess.darknet import DarknetOutput
 from edge_vision.postprocess.embedding import EmbeddingOutput
 from edge_vision.postprocess.priors import PriorsOutput
 from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
+from edge_vision.postprocess.segmentation import SegmentationOutput
 from edge_vision.postprocess.ssd import SsdOutput
 from edge_vision.postprocess.yolo import Yolov5Output, Yolov8Output
 from edge_vision.postprocess.yolox import YoloxOutput
@@ -22,6 +23,7 @@ OutputOptions: TypeAlias = Annotated[
     | PriorsOutput
     | DarknetOutput
     | ClassificationOutput
-    | EmbeddingOutput,
+    | EmbeddingOutput
+    | SegmentationOutput,
     Field(discriminator="format"),
 ]

@@ -11,6 +11,7 @@ from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.priors import Priors
 from edge_vision.postprocess.scores_boxes import ScoresBoxes
+from edge_vision.postprocess.segmentation import Segmentation
 from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
 from edge_vision.postprocess.yolox import Yolox
@@ -25,6 +26,7 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "darknet": Darknet,
     "classification": Classification,
     "embedding": Embedding,
+    "segmentation": Segmentation,
 }
 
 

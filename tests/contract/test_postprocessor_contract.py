@@ -27,6 +27,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "darknet": {"coarse": (20, 5 + CLASSES), "fine": (40, 5 + CLASSES)},
     "classification": {"out": (1, CLASSES)},
     "embedding": {"out": (1, 16)},
+    "segmentation": {"out": (1, CLASSES, 16, 16)},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "priors": {"strides": [8, 16, 32], "min_sizes": [[4, 9], [16, 20], [32, 50]], "keypoints": 3},
