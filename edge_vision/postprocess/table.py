@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
+from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.embedding import Embedding
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.priors import Priors
 from edge_vision.postprocess.scores_boxes import ScoresBoxes
+from edge_vision.postprocess.segmentation import Segmentation
 from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
 from edge_vision.postprocess.yolox import Yolox
@@ -21,6 +24,9 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "scores_boxes": ScoresBoxes,
     "priors": Priors,
     "darknet": Darknet,
+    "classification": Classification,
+    "embedding": Embedding,
+    "segmentation": Segmentation,
 }
 
 
