@@ -5,6 +5,8 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from edge_vision.postprocess.darknet import DarknetOutput
+from edge_vision.postprocess.fastestdet import FastestdetOutput
+from edge_vision.postprocess.nanodet import NanodetOutput
 from edge_vision.postprocess.priors import PriorsOutput
 from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
 from edge_vision.postprocess.ssd import SsdOutput
@@ -12,6 +14,14 @@ from edge_vision.postprocess.yolo import Yolov5Output, Yolov8Output
 from edge_vision.postprocess.yolox import YoloxOutput
 
 OutputOptions: TypeAlias = Annotated[
-    YoloxOutput | Yolov5Output | Yolov8Output | SsdOutput | ScoresBoxesOutput | PriorsOutput | DarknetOutput,
+    YoloxOutput
+    | Yolov5Output
+    | Yolov8Output
+    | SsdOutput
+    | ScoresBoxesOutput
+    | PriorsOutput
+    | DarknetOutput
+    | NanodetOutput
+    | FastestdetOutput,
     Field(discriminator="format"),
 ]

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.fastestdet import Fastestdet
 from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.nanodet import Nanodet
 from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.priors import Priors
 from edge_vision.postprocess.scores_boxes import ScoresBoxes
@@ -21,6 +23,8 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "scores_boxes": ScoresBoxes,
     "priors": Priors,
     "darknet": Darknet,
+    "nanodet": Nanodet,
+    "fastestdet": Fastestdet,
 }
 
 
