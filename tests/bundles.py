@@ -142,3 +142,40 @@ def write_yolo_fastest(folder: Path, data: Path, labels: list[str]) -> Path:
             "thresholds": {"confidence": 0.3, "iou": 0.45},
         },
     )
+
+
+def write_nanodet(folder: Path, data: Path, labels: list[str]) -> Path:
+    """A bundle of NanoDet-m at 320, mean and std as its configuration has them."""
+    return write_bundle(
+        folder,
+        data / "models/nanodet_m_320",
+        {
+            "name": "nanodet_m_320",
+            "files": [{"path": "nanodet_m_320.onnx", "format": "onnx"}],
+            "input": {
+                "size": [320, 320], "color": "bgr", "resize": "letterbox", "anchor": "center", "pad_value": 0,
+                "mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12, 58.395],
+            },
+            "output": {"format": "nanodet", "strides": [8, 16, 32], "bins": 8},
+            "labels": labels,
+            "thresholds": {"confidence": 0.35, "iou": 0.6},
+        },
+    )  # fmt: skip
+
+
+def write_fastestdet(folder: Path, data: Path, labels: list[str]) -> Path:
+    """A bundle of FastestDet; its `coco.names` spells some labels Darknet's way, so that COCO's are given."""
+    return write_bundle(
+        folder,
+        data / "models/fastestdet",
+        {
+            "name": "fastestdet",
+            "files": [{"path": "FastestDet.onnx", "format": "onnx"}],
+            "input": {
+                "size": [352, 352], "color": "bgr", "resize": "stretch", "interpolation": "area", "scale": 1 / 255,
+            },
+            "output": {"format": "fastestdet"},
+            "labels": labels,
+            "thresholds": {"confidence": 0.35, "iou": 0.45},
+        },
+    )  # fmt: skip

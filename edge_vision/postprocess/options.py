@@ -7,6 +7,8 @@ from pydantic import Field
 from edge_vision.postprocess.classification import ClassificationOutput
 from edge_vision.postprocess.darknet import DarknetOutput
 from edge_vision.postprocess.embedding import EmbeddingOutput
+from edge_vision.postprocess.fastestdet import FastestdetOutput
+from edge_vision.postprocess.nanodet import NanodetOutput
 from edge_vision.postprocess.priors import PriorsOutput
 from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
 from edge_vision.postprocess.segmentation import SegmentationOutput
@@ -24,6 +26,8 @@ OutputOptions: TypeAlias = Annotated[
     | DarknetOutput
     | ClassificationOutput
     | EmbeddingOutput
-    | SegmentationOutput,
+    | SegmentationOutput
+    | NanodetOutput
+    | FastestdetOutput,
     Field(discriminator="format"),
 ]

@@ -7,7 +7,9 @@ from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.darknet import Darknet
 from edge_vision.postprocess.embedding import Embedding
+from edge_vision.postprocess.fastestdet import Fastestdet
 from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.nanodet import Nanodet
 from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.priors import Priors
 from edge_vision.postprocess.scores_boxes import ScoresBoxes
@@ -27,6 +29,8 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "classification": Classification,
     "embedding": Embedding,
     "segmentation": Segmentation,
+    "nanodet": Nanodet,
+    "fastestdet": Fastestdet,
 }
 
 

@@ -21,6 +21,7 @@ class LetterboxPreprocessor:
     def __init__(self, options: InputOptions, input_name: str) -> None:
         self._cv2: Any = require("cv2", "cpu")
         self._options = options
+        self._interpolation = {"linear": self._cv2.INTER_LINEAR, "area": self._cv2.INTER_AREA}[options.interpolation]
         self._input_name = input_name
         factor = options.scale / np.asarray(options.std, np.float64)[: options.channels]
         offset = -np.asarray(options.mean, np.float64) / np.asarray(options.std, np.float64)
@@ -64,7 +65,7 @@ class LetterboxPreprocessor:
     def _fill(self, image: NDArray[np.uint8], letterbox: Letterbox) -> None:
         cv2, options = self._cv2, self._options
         resized = self._resized
-        cv2.resize(image, letterbox.resized_wh, dst=resized, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(image, letterbox.resized_wh, dst=resized, interpolation=self._interpolation)
         if resized.base is self._buffer:
             return
         if options.color == "gray":

@@ -20,6 +20,9 @@ class InputOptions(Options):
     resize: Resize = Field("letterbox", description="letterbox keeps the aspect ratio, stretch fills the input.")
     anchor: Anchor = Field("center", description="Where a letterboxed picture lies.")
     pad_value: Integer = Field(114, ge=0, le=255, description="Gray level of the rim of a letterboxed picture.")
+    interpolation: Literal["linear", "area"] = Field(
+        "linear", description="How pixels are resized; area averages those that fall together, and costs more time."
+    )
     scale: Number = Field(1.0, gt=0, description="Factor on the pixel, before mean and std; 0.00392157 is 1/255.")
     mean: tuple[float, ...] = Field((0.0, 0.0, 0.0), description="Subtracted per channel, in the order of `color`.")
     std: tuple[float, ...] = Field((1.0, 1.0, 1.0), description="Divided by per channel, in the order of `color`.")

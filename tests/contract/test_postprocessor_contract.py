@@ -24,6 +24,11 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "ssd": {"out": (1, 1, 30, 7)},
     "scores_boxes": {"scores": (1, 60, 1 + CLASSES), "boxes": (1, 60, 4)},
     "priors": {"scores": (1, 2 * CELLS, 1 + CLASSES), "boxes": (1, 2 * CELLS, 4 + 6)},
+    "nanodet": {
+        **{f"scores{cells}": (1, cells, CLASSES) for cells in (64, 16, 4)},
+        **{f"distances{cells}": (1, cells, 4 * 8) for cells in (64, 16, 4)},
+    },
+    "fastestdet": {"out": (1, 5 + CLASSES, 4, 6)},
     "darknet": {"coarse": (20, 5 + CLASSES), "fine": (40, 5 + CLASSES)},
     "classification": {"out": (1, CLASSES)},
     "embedding": {"out": (1, 16)},
@@ -96,7 +101,7 @@ def test_a_network_that_sees_nothing_is_no_error(name: str) -> None:
 def test_numbers_that_are_none_are_not_detections(name: str, output: str) -> None:
     """Where the network answers nan, nothing was seen there; every box that comes out is finite."""
     raw = _raw(name)
-    if name == "yolov8":
+    if name in {"yolov8", "fastestdet"}:
         raw[output][:, 3] = np.nan
     else:
         raw[output][..., 3] = np.nan

@@ -33,7 +33,8 @@ def _reference(image: Picture, options: InputOptions) -> NDArray[Any]:
     """Resize, pad, reorder, normalize and transpose, one step after the other, in float64."""
     height, width = image.shape[:2]
     letterbox = Letterbox.fit((width, height), options.size, options.resize, options.anchor)
-    resized = cv2.resize(image, letterbox.resized_wh, interpolation=cv2.INTER_LINEAR)
+    way = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}[options.interpolation]
+    resized = cv2.resize(image, letterbox.resized_wh, interpolation=way)
     if options.color == "gray":
         channels = cv2.cvtColor(resized, cv2.COLOR_BGR2GRAY)[:, :, None]
     else:
@@ -77,6 +78,16 @@ def test_every_combination_equals_the_reference(given: dict[str, Any]) -> None:
         assert tensor.flags.c_contiguous
         assert found.letterbox == Letterbox.fit((width, height), options.size, options.resize, options.anchor)
         np.testing.assert_allclose(tensor, expected, rtol=1e-6, atol=1e-4)
+
+
+def test_area_averages_what_falls_together() -> None:
+    """Of a picture of 4x2 blocks each becomes the mean of its pixels, where linear looks at few of them."""
+    image = _random_picture(4 * 16, 2 * 8)
+    options = InputOptions(size=(16, 8), resize="stretch", interpolation="area", color="bgr")
+    tensor = LetterboxPreprocessor(options, "in")(image).tensors["in"]
+    means = image.reshape(8, 2, 16, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)[None]
+    np.testing.assert_allclose(tensor, means, atol=0.51)  # rounded to gray levels
+    np.testing.assert_allclose(tensor, _reference(image, options), atol=1e-4)
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])

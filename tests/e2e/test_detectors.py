@@ -1,0 +1,110 @@
+"""NanoDet and FastestDet through the road have the AP of plain decoders, which reproduce the known answers exactly."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from accuracy import average_precision, daemon_ap
+from bundles import write_fastestdet, write_nanodet
+from conftest import Start
+from numpy.typing import NDArray
+from plain import Found, as_annotations, fastestdet, nanodet, suppressed
+
+Decode = Callable[[NDArray[np.uint8], Callable[[NDArray[np.float32]], dict[str, Any]]], list[Found]]
+
+LEAST = 0.05
+"""The confidence of the reference, as expected/detection_ap.json says."""
+DIGITS = 5e-5
+"""Known answers are given to four digits."""
+ROUNDED = 0.0005
+"""Messages carry rounded boxes, and one that moves past one of the ten overlaps that count moves the AP."""
+NEAR = 0.002
+"""Another runtime rounds differently inside the network, too."""
+
+
+def _nanodet(image: NDArray[np.uint8], infer: Callable[[NDArray[np.float32]], dict[str, Any]]) -> list[Found]:
+    height, width = image.shape[:2]
+    scale = min(320 / width, 320 / height)
+    inner = int(width * scale), int(height * scale)
+    left, top = (320 - inner[0]) // 2, (320 - inner[1]) // 2
+    canvas = np.zeros((320, 320, 3), np.float32)
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
+    canvas = (canvas - np.array([103.53, 116.28, 123.675])) / np.array([57.375, 57.12, 58.395])
+    outputs = infer(canvas.transpose(2, 0, 1)[None].astype(np.float32))
+    strides = (8, 16, 32)
+    scores = [outputs[f"cls_pred_stride_{stride}"][0] for stride in strides]
+    distances = [outputs[f"dis_pred_stride_{stride}"][0] for stride in strides]
+    found = nanodet(scores, distances, strides, 320, "pixel")
+    shift, best = (left, top, left, top), suppressed([one for one in found if one.score >= LEAST], 0.6)
+    return [one._replace(box=tuple((v - s) / scale for v, s in zip(one.box, shift, strict=True))) for one in best]
+
+
+def _fastestdet(image: NDArray[np.uint8], infer: Callable[[NDArray[np.float32]], dict[str, Any]]) -> list[Found]:
+    resized = cv2.resize(image, (352, 352), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    (raw,) = infer(resized.transpose(2, 0, 1)[None]).values()
+    found = fastestdet(raw[0], (image.shape[1], image.shape[0]))
+    return suppressed([one for one in found if one.score >= LEAST], 0.45)
+
+
+@pytest.mark.parametrize(
+    "write, decode, name, iou",
+    [
+        pytest.param(write_nanodet, _nanodet, "nanodet_m_320.onnx", 0.6, id="nanodet"),
+        pytest.param(write_fastestdet, _fastestdet, "FastestDet.onnx", 0.45, id="fastestdet"),
+    ],
+)
+def test_a_detector_has_the_ap_of_its_reference(
+    write: Callable[[Path, Path, list[str]], Path],
+    decode: Decode,
+    name: str,
+    iou: float,
+    data: Path,
+    tmp_path: Path,
+    coco_labels: list[str],
+    edge_vision: Start,
+    write_site: Callable[..., Path],
+) -> None:
+    """A plain decoder gives the known figures to the digit; the daemon gives those of its boxes inside the picture.
+
+    The known figures are of boxes that reach beyond the picture, where no label is: cutting them helps FastestDet.
+    """
+    folder, bundle = data / "images/coco_det_ccby", write(tmp_path / "bundle", data, coco_labels)
+    truth = json.loads((folder / "annotations.json").read_text())
+    found, sizes = _plain(folder, truth, next(bundle.glob("*.onnx")), decode)
+    categories = {category["name"]: category["id"] for category in truth["categories"]}
+    ids = [categories[label] for label in coco_labels]
+    known = json.loads((data / "expected/detection_ap.json").read_text())["ap"][name]["coco_det_ccby AP,AP50,AP75"]
+    reference = average_precision(folder / "annotations.json", as_annotations(found, ids, None))
+    assert reference == pytest.approx(known, abs=DIGITS)
+    inside = average_precision(folder / "annotations.json", as_annotations(found, ids, sizes))
+    backends = ["onnxruntime", "openvino"]
+    for backend in backends:
+        measured = daemon_ap(data, bundle, edge_vision, write_site, backend, confidence=LEAST, iou=iou)
+        print(f"{name} on {backend}: {[round(one, 4) for one in measured]}, plain {inside}, known {known}")
+        assert measured == pytest.approx(inside, abs=ROUNDED if backend == "onnxruntime" else NEAR)
+
+
+def _plain(
+    folder: Path, truth: dict[str, Any], file: Path, decode: Decode
+) -> tuple[dict[int, list[Found]], dict[int, tuple[int, int]]]:
+    """What a plain decoder finds in each picture, by its id, and the sizes of the pictures."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def infer(tensor: NDArray[np.float32]) -> dict[str, Any]:
+        return dict(zip(names, session.run(names, {session.get_inputs()[0].name: tensor}), strict=True))
+
+    found, sizes = {}, {}
+    for image in truth["images"]:
+        picture: Any = cv2.imread(str(folder / image["file_name"]))
+        sizes[image["id"]] = (picture.shape[1], picture.shape[0])
+        found[image["id"]] = decode(picture, infer)
+    return found, sizes
