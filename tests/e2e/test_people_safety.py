@@ -1,4 +1,4 @@
-"""The pipeline `people_safety` on real clips, from the command line: who enters, who stays for too long, who comes near."""
+"""The pipeline `people_safety` on real clips, from the command line: who enters, who stays, who comes near."""
 
 import json
 from collections.abc import Callable
