@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edge_vision.analytics.context import StageContext
-from edge_vision.analytics.places import Anchor, NamedZones, anchors_of, in_pixels, inside
+from edge_vision.analytics.places import Anchor, Areas, NamedZones
 from edge_vision.core.detections import Detections
 from edge_vision.core.events import Count
 from edge_vision.core.options import Number, Seconds
@@ -40,27 +40,22 @@ class Counter:
         self._options = options
         self._labels = context.labels
         self._wanted = context.chosen(options.classes)
-        self._wh = (0, 0)
-        self._polygons: list[NDArray[np.float32] | None] = []
+        self._areas = Areas(options.zones, options.anchor)
         self._names: tuple[str | None, ...] = tuple(options.zones) or (None,)
         self._tallies = [_Stable() for _ in self._names]
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with an event for each number that changed or is due."""
-        if scene.frame.wh != self._wh:
-            self._wh = scene.frame.wh
-            self._polygons = [in_pixels(polygon, self._wh) for polygon in self._options.zones.values()] or [None]
-        events = tuple(self._events(scene.detections, scene.frame.media_ns))
+        seen = scene.detections
+        within = self._areas.within(seen.xyxy, scene.frame.wh) if len(self._areas) else np.ones((len(seen), 1), bool)
+        events = tuple(self._events(seen, within & self._wanted[seen.class_id][:, None], scene.frame.media_ns))
         return replace(scene, events=scene.events + events) if events else scene
 
-    def _events(self, seen: Detections, media_ns: int) -> Iterator[Count]:
+    def _events(self, seen: Detections, within: NDArray[np.bool_], media_ns: int) -> Iterator[Count]:
         stable_ns = int(self._options.stable_s * 1e9)
         period_ns = None if self._options.period_s is None else int(self._options.period_s * 1e9)
-        wanted = self._wanted[seen.class_id]
-        points = anchors_of(seen.xyxy, self._options.anchor)
-        for name, polygon, tally in zip(self._names, self._polygons, self._tallies, strict=True):
-            within = wanted if polygon is None else wanted & inside(points, polygon)
-            now = tuple(np.bincount(seen.class_id[within], minlength=len(self._labels)).tolist())
+        for name, there, tally in zip(self._names, within.T, self._tallies, strict=True):
+            now = tuple(np.bincount(seen.class_id[there], minlength=len(self._labels)).tolist())
             if reason := tally.due(now, media_ns, stable_ns, period_ns):
                 told = tally.told
                 by_class = {label: number for label, number in zip(self._labels, told, strict=True) if number}

@@ -1,5 +1,6 @@
 """Lines and zones: how they are written, where they lie in a picture, and which part of an object is looked at."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -56,11 +57,45 @@ def in_pixels(points: tuple[Point, ...], wh: tuple[int, int]) -> NDArray[np.floa
     return np.array(points, np.float32) * np.array(wh, np.float32)
 
 
-def inside(points: NDArray[np.float32], polygon: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which points (n, 2) lie in a polygon (k, 2), by the even-odd rule; any shape, also one that crosses itself."""
-    x, y = points[:, :1], points[:, 1:]
-    start, end = polygon, np.roll(polygon, -1, axis=0)
-    spans = (start[:, 1] > y) != (end[:, 1] > y)
-    rise = np.where(end[:, 1] == start[:, 1], np.float32(1.0), end[:, 1] - start[:, 1])
-    crossing = start[:, 0] + (y - start[:, 1]) * (end[:, 0] - start[:, 0]) / rise
-    return np.asarray((spans & (x < crossing)).sum(axis=1) % 2 == 1)
+def inside(points: NDArray[np.float32], polygons: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which points (n, 2) lie in a polygon (k, 2), as (n,), or in each of several (m, k, 2), as (n, m).
+
+    By the even-odd rule: any shape, also one that crosses itself. Where two polygons share a side, a point on it lies
+    in one of them.
+    """
+    start, end = polygons, np.roll(polygons, -1, axis=-2)
+    x, y = (points[:, axis].reshape(-1, *[1] * (polygons.ndim - 1)) for axis in (0, 1))
+    spans = (start[..., 1] > y) != (end[..., 1] > y)
+    rise = np.where(end[..., 1] == start[..., 1], np.float32(1.0), end[..., 1] - start[..., 1])
+    crossing = start[..., 0] + (y - start[..., 1]) * (end[..., 0] - start[..., 0]) / rise
+    return np.asarray((spans & (x < crossing)).sum(axis=-1) % 2 == 1)
+
+
+class Areas:
+    """Zones laid over pictures of any size: which objects are in which."""
+
+    def __init__(self, zones: Mapping[str, tuple[Point, ...]], anchor: Anchor) -> None:
+        self.names = tuple(zones)
+        self._anchor: Anchor = anchor
+        # All in one array: a polygon with fewer corners stays in its last one, which no ray crosses.
+        most = max((len(polygon) for polygon in zones.values()), default=1)
+        padded = [(*polygon, *[polygon[-1]] * (most - len(polygon))) for polygon in zones.values()]
+        self._corners = np.array(padded, np.float32).reshape(-1, most, 2)
+        self._polygons = self._corners
+        self._last = np.zeros(2, np.float32)
+        self._wh = (0, 0)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def within(self, xyxy: NDArray[np.float32], wh: tuple[int, int]) -> NDArray[np.bool_]:
+        """Which boxes (n, 4) of a picture of `wh` have their anchor in which zone (n, m).
+
+        An anchor on the rim of the picture, or beyond, is taken for the nearest point in it: whoever is cut off by the
+        lower rim stands in a zone that reaches down to 1.0.
+        """
+        if wh != self._wh:
+            self._wh = wh
+            self._polygons = self._corners * np.array(wh, np.float32)
+            self._last = np.nextafter(np.array(wh, np.float32), np.float32(0.0))
+        return inside(np.clip(anchors_of(xyxy, self._anchor), np.float32(0.0), self._last), self._polygons)

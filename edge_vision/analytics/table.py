@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.count import Counter
+from edge_vision.analytics.dwell import Dwell
 from edge_vision.analytics.filter import Filter
 from edge_vision.analytics.lines import Lines
 from edge_vision.analytics.options import AnalyticsOptions
@@ -18,6 +19,7 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "lines": Lines,
     "zones": Zones,
     "count": Counter,
+    "dwell": Dwell,
 }
 
 

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from edge_vision.analytics.context import StageContext
-from edge_vision.analytics.places import Anchor, NamedZones, anchors_of, in_pixels, inside
-from edge_vision.analytics.rows import TrackRows
-from edge_vision.core.detections import Detections
+from edge_vision.analytics.places import Anchor, NamedZones
+from edge_vision.analytics.stays import Stays
 from edge_vision.core.events import Event, PresenceChanged, ZoneEntered, ZoneLeft
 from edge_vision.core.options import Number, Seconds
 from edge_vision.core.scene import Scene
@@ -45,101 +43,85 @@ class Zones:
         self._options = options
         self._labels = context.labels
         self._wanted = context.chosen(options.classes)
-        self._names = tuple(options.zones)
-        self._wh = (0, 0)
-        self._polygons: list[np.ndarray] = []
-        count = len(self._names)
-        self._tracks = TrackRows(
-            came_ns=np.zeros(count, np.int64),
-            inside_ns=np.full(count, -1, np.int64),
-            entered=np.zeros(count, bool),
-            class_id=np.zeros((), np.int32),
-        )
-        self._presence = [_Presence() for _ in self._names]
+        self._stays = Stays(options.zones, options.anchor, options.patience_s)
+        self._presence = [_Presence() for _ in options.zones]
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with the events of its zones."""
-        if not self._names:
+        stays, media_ns = self._stays, scene.frame.media_ns
+        if len(stays.areas) == 0:
             return scene
-        if scene.frame.wh != self._wh:
-            self._wh = scene.frame.wh
-            self._polygons = [in_pixels(polygon, self._wh) for polygon in self._options.zones.values()]
-        media_ns = scene.frame.media_ns
-        self._look(scene.detections, media_ns)
+        seen = scene.detections
+        stays.follow(seen.where(self._wanted[seen.class_id]), scene.frame.wh, media_ns)
         events = (*self._entered(media_ns), *self._left(media_ns), *self._presence_changed(media_ns))
-        tracks = self._tracks
-        tracks.forget((tracks["inside_ns"] < 0).all(axis=1) & (tracks.seen_ns != media_ns))
+        stays.forget(media_ns)
         return replace(scene, events=scene.events + events) if events else scene
 
-    def _look(self, seen: Detections, media_ns: int) -> None:
-        """Note which tracks are inside now."""
-        if seen.track_id is None or len(seen) == 0:
-            return
-        seen = seen.where(self._wanted[seen.class_id])
-        tracks = self._tracks
-        assert seen.track_id is not None  # the same rows of a column that is there
-        rows, _ = tracks.see(seen.track_id, media_ns)
-        points = anchors_of(seen.xyxy, self._options.anchor)
-        within = np.stack([inside(points, polygon) for polygon in self._polygons], axis=1)
-        new = within & (tracks["inside_ns"][rows] < 0)
-        tracks["came_ns"][rows] = np.where(new, media_ns, tracks["came_ns"][rows])
-        tracks["inside_ns"][rows] = np.where(within, media_ns, tracks["inside_ns"][rows])
-        tracks["class_id"][rows] = seen.class_id
-
     def _entered(self, media_ns: int) -> Iterator[Event]:
-        tracks = self._tracks
-        long = tracks["inside_ns"] - tracks["came_ns"] >= int(self._options.min_s * 1e9)
-        for row, number in np.argwhere((tracks["inside_ns"] == media_ns) & ~tracks["entered"] & long):
-            tracks["entered"][row, number] = True
+        stays, tracks = self._stays, self._stays.tracks
+        for row, number in stays.lasting(self._options.min_s, media_ns):
+            tracks["told"][row, number] = True
+            self._presence[number].came(int(tracks["came_ns"][row, number]))
             yield ZoneEntered(
-                zone=self._names[number],
+                zone=stays.areas.names[number],
                 class_name=self._labels[tracks["class_id"][row]],
                 track_id=int(tracks.track_id[row]),
                 occupancy=self._occupancy(number),
             )
 
     def _left(self, media_ns: int) -> Iterator[Event]:
-        tracks = self._tracks
-        away_ns = np.abs(media_ns - tracks["inside_ns"])  # also across a media clock that began anew
-        gone = (tracks["inside_ns"] >= 0) & (away_ns > int(self._options.patience_s * 1e9))
-        for row, number in np.argwhere(gone):
-            entered, inside_ns = tracks["entered"][row, number], tracks["inside_ns"][row, number]
-            tracks["entered"][row, number], tracks["inside_ns"][row, number] = False, -1
+        stays, tracks = self._stays, self._stays.tracks
+        for row, number in stays.over(media_ns):
+            entered, dwell_s = tracks["told"][row, number], stays.lasted_s(row, number)
+            inside_ns = int(tracks["inside_ns"][row, number])
+            stays.end(row, number)
             if entered:
+                occupancy = self._occupancy(number)
+                self._presence[number].went(inside_ns, occupancy)
                 yield ZoneLeft(
-                    zone=self._names[number],
+                    zone=stays.areas.names[number],
                     class_name=self._labels[tracks["class_id"][row]],
                     track_id=int(tracks.track_id[row]),
-                    occupancy=self._occupancy(number),
-                    dwell_s=round(float(inside_ns - tracks["came_ns"][row, number]) / 1e9, 3),
+                    occupancy=occupancy,
+                    dwell_s=dwell_s,
                 )
 
     def _occupancy(self, number: int) -> int:
-        return int(self._tracks["entered"][:, number].sum())
+        return int(self._stays.tracks["told"][:, number].sum())
 
     def _presence_changed(self, media_ns: int) -> Iterator[Event]:
         after_s = self._options.presence_s
         if after_s is None:
             return
-        for number, (name, presence) in enumerate(zip(self._names, self._presence, strict=True)):
-            occupancy = self._occupancy(number)
-            if presence.changed(occupancy > 0, media_ns, int(after_s * 1e9)):
+        for number, (name, presence) in enumerate(zip(self._stays.areas.names, self._presence, strict=True)):
+            if presence.changed(media_ns, int(after_s * 1e9)):
+                occupancy = self._occupancy(number)
                 yield PresenceChanged(zone=name, present=occupancy > 0, occupancy=occupancy, after_s=after_s)
 
 
 class _Presence:
-    """Whether somebody is there, told once it has been so for a while; at the start nobody knows."""
+    """Whether somebody is in a zone, told once it has been so for a while; at the start nobody knows."""
 
     def __init__(self) -> None:
         self._told: bool | None = None
-        self._is: bool | None = None
-        self._since_ns = 0
+        self._present = False
+        self._since_ns: int | None = None
 
-    def changed(self, present: bool, media_ns: int, after_ns: int) -> bool:
+    def came(self, came_ns: int) -> None:
+        """Somebody has been there since `came_ns`."""
+        if not self._present:
+            self._present, self._since_ns = True, came_ns
+
+    def went(self, inside_ns: int, occupancy: int) -> None:
+        """Somebody was there until `inside_ns`; so many still are."""
+        if occupancy == 0:
+            self._present, self._since_ns = False, inside_ns
+
+    def changed(self, media_ns: int, after_ns: int) -> bool:
         """Whether there is something new to tell."""
-        if present is not self._is or media_ns < self._since_ns:  # or a media clock that began anew
-            self._is, self._since_ns = present, media_ns
-        if self._is is self._told or media_ns - self._since_ns < after_ns:
+        if self._since_ns is None or media_ns < self._since_ns:  # or a media clock that began anew
+            self._since_ns = media_ns
+        if self._present is self._told or media_ns - self._since_ns < after_ns:
             return False
-        self._told = self._is
+        self._told = self._present
         return True

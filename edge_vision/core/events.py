@@ -67,7 +67,18 @@ class Count(Event, frozen=True, kw_only=True):
     reason: Literal["change", "period"]
 
 
+class DwellExceeded(Event, frozen=True, kw_only=True):
+    """A track has been in a zone for longer than `limit_s`: `dwell_s` so far. Told once per stay."""
+
+    kind: ClassVar[str] = "dwell_exceeded"
+    zone: str
+    class_name: str
+    track_id: int
+    dwell_s: float
+    limit_s: float
+
+
 KINDS: dict[str, type[Event]] = {
-    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count)
+    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count, DwellExceeded)
 }
 """Every kind of event: the whole list."""

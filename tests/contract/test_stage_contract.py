@@ -26,6 +26,11 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "min_s": 1},
     ],
     "count": [{}, {"stable_s": 0}, {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "stable_s": 0, "period_s": 1}],
+    "dwell": [
+        {},
+        {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}},
+        {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "limit_s": 9},
+    ],
 }
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
 
