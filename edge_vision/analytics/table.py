@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from edge_vision.analytics.cascade import Cascade
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.count import Counter
 from edge_vision.analytics.filter import Filter
@@ -18,6 +19,7 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "lines": Lines,
     "zones": Zones,
     "count": Counter,
+    "cascade": Cascade,
 }
 
 

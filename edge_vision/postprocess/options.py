@@ -4,14 +4,24 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from edge_vision.postprocess.ctc import CtcOutput
 from edge_vision.postprocess.darknet import DarknetOutput
 from edge_vision.postprocess.priors import PriorsOutput
 from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
 from edge_vision.postprocess.ssd import SsdOutput
 from edge_vision.postprocess.yolo import Yolov5Output, Yolov8Output
+from edge_vision.postprocess.yolov5_corners import Yolov5CornersOutput
 from edge_vision.postprocess.yolox import YoloxOutput
 
 OutputOptions: TypeAlias = Annotated[
-    YoloxOutput | Yolov5Output | Yolov8Output | SsdOutput | ScoresBoxesOutput | PriorsOutput | DarknetOutput,
+    YoloxOutput
+    | Yolov5Output
+    | Yolov8Output
+    | SsdOutput
+    | ScoresBoxesOutput
+    | PriorsOutput
+    | DarknetOutput
+    | Yolov5CornersOutput
+    | CtcOutput,
     Field(discriminator="format"),
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
+from edge_vision.postprocess.ctc import Ctc
 from edge_vision.postprocess.darknet import Darknet
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.options import OutputOptions
@@ -11,6 +12,7 @@ from edge_vision.postprocess.priors import Priors
 from edge_vision.postprocess.scores_boxes import ScoresBoxes
 from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
+from edge_vision.postprocess.yolov5_corners import Yolov5Corners
 from edge_vision.postprocess.yolox import Yolox
 
 FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, int]], Postprocessor]]] = {
@@ -21,6 +23,8 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "scores_boxes": ScoresBoxes,
     "priors": Priors,
     "darknet": Darknet,
+    "yolov5_corners": Yolov5Corners,
+    "ctc": Ctc,
 }
 
 
