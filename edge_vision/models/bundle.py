@@ -74,6 +74,8 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
     problems += found
     if file is None:
         return None, problems
+    if misfit := file.misfit:
+        problems.append(document.problem(("task",), misfit))
     labels, found = _labels(file, folder, document)
     problems += found
     for number, weights in enumerate(file.files):
@@ -103,21 +105,23 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
 
 
 def _labels(file: BundleFile, folder: Path, document: Document) -> tuple[tuple[str, ...], list[Problem]]:
-    if file.labels is not None:
-        return file.labels, []
-    path = folder / str(file.labels_file)
+    if file.labels is not None or file.labels_file is None:
+        return file.labels or (), []
+    path = folder / file.labels_file
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         return (), [document.problem(("labels_file",), f"{path}: {reason}")]
-    labels = tuple(line.strip() for line in lines)
+    if "text" in file.output.gives:  # characters: a blank is one, too, and none of them ends a line but this
+        labels = tuple(line.strip() or line[:1] for line in text.split("\n"))
+    else:
+        labels = tuple(line.strip() for line in text.splitlines())
     labels = labels[: max((number + 1 for number, line in enumerate(labels) if line), default=0)]
     if not labels:
         return (), [document.problem(("labels_file",), f"{path}: holds no labels")]
     if "" in labels:  # dropped, it would shift every class behind it
-        text = f"{path}: line {labels.index('') + 1} is empty"
-        return (), [document.problem(("labels_file",), text)]
+        return (), [document.problem(("labels_file",), f"{path}: line {labels.index('') + 1} is empty")]
     return labels, []
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from edge_vision.core.options import Fraction, Integer, Options
+from edge_vision.core.stages import Fact
 from edge_vision.models.reading.refused import refusal
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.options import OutputOptions
@@ -148,6 +149,17 @@ class Parity(Options):
     int8: Tolerance = Field(_QUANTIZED, description="Weights quantized to int8.")
 
 
+_TASKS: Final[dict[str, tuple[frozenset[Fact], frozenset[Fact]]]] = {
+    "detection": (frozenset({"box"}), frozenset()),
+    "classification": (frozenset({"class"}), frozenset({"box"})),
+    "segmentation": (frozenset({"mask"}), frozenset()),
+    "anomaly": (frozenset({"mask"}), frozenset()),
+    "recognition": (frozenset({"text"}), frozenset()),
+    "embedding": (frozenset({"embedding"}), frozenset()),
+}
+"""What the output format must give for each task, and what it must not."""
+
+
 class BundleFile(Options):
     """A model bundle: a folder with `model.yaml` and weights."""
 
@@ -155,12 +167,18 @@ class BundleFile(Options):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
         description="Name of the model, as it appears in every message."
     )
-    task: Literal["detection"] = Field(description="What the model does.")
+    task: Literal["detection", "classification", "segmentation", "anomaly", "recognition", "embedding"] = Field(
+        description="What the model does; the output format must give what that needs. recognition reads text."
+    )
     files: tuple[WeightsFile, ...] = Field(min_length=1, description="The same weights, in one or more formats.")
     input: InputOptions = Field(description="How a picture becomes the network's input.")
     output: OutputOptions = Field(description="How the network's output becomes detections.")
-    labels: tuple[str, ...] | None = Field(None, min_length=1, description="Names of the classes, in order.")
-    labels_file: str | None = Field(None, description="The same, one per line, relative to the bundle.")
+    labels: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Names of the classes, in order; the characters of a model that reads."
+    )
+    labels_file: str | None = Field(
+        None, description="The same, one per line, relative to the bundle; a blank may be one of the characters."
+    )
     thresholds: Thresholds = Field(Thresholds(), description="What counts as seen.")
     parity: Parity = Field(Parity(), description="How far a runtime may be from the golden data.")
     source: Provenance | None = Field(None, description="Where the model comes from.")
@@ -182,7 +200,22 @@ class BundleFile(Options):
 
     @model_validator(mode="after")
     def _labels_once(self) -> "BundleFile":
-        if (self.labels is None) == (self.labels_file is None):
+        named = (self.labels is not None) + (self.labels_file is not None)
+        if named > 1 or (named == 0 and self.output.gives & {"class", "text"}):
             msg = "needs exactly one of labels and labels_file"
             raise ValueError(msg)
         return self
+
+    @property
+    def misfit(self) -> str:
+        """Why the output format does not fit the task; empty when it does."""
+        outputs = (self.output, *(file.output for file in self.files if file.output is not None))
+        gives, (needs, lacks) = frozenset.intersection(*(output.gives for output in outputs)), _TASKS[self.task]
+        if needs <= gives and not lacks & gives:
+            return ""
+        fitting = ", ".join(task for task, (needs, lacks) in _TASKS.items() if needs <= gives and not lacks & gives)
+        return (
+            f"task {self.task} needs a model that gives {' and '.join(sorted(needs))}"
+            f"{''.join(f' and no {fact}' for fact in sorted(lacks))}; format {self.output.format} gives "
+            f"{' and '.join(sorted(gives))}: that is {fitting or 'no task'}"
+        )

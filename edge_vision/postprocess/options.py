@@ -4,8 +4,10 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from edge_vision.postprocess.classification import ClassificationOutput
 from edge_vision.postprocess.ctc import CtcOutput
 from edge_vision.postprocess.darknet import DarknetOutput
+from edge_vision.postprocess.embedding import EmbeddingOutput
 from edge_vision.postprocess.priors import PriorsOutput
 from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
 from edge_vision.postprocess.ssd import SsdOutput
@@ -22,6 +24,8 @@ OutputOptions: TypeAlias = Annotated[
     | PriorsOutput
     | DarknetOutput
     | Yolov5CornersOutput
-    | CtcOutput,
+    | CtcOutput
+    | ClassificationOutput
+    | EmbeddingOutput,
     Field(discriminator="format"),
 ]

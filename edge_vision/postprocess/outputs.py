@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vision.core.errors import ModelError
+from edge_vision.core.geometry import Letterbox
 from edge_vision.core.tensor import Tensors
 
 
@@ -40,3 +41,9 @@ def pick_rows(format_name: str, tensors: Tensors, name: str, size: tuple[int | N
         return value
     check_shape(f"{format_name}, {name}:", value, (1, *size), why)
     return np.asarray(value[0])
+
+
+def whole_picture(letterbox: Letterbox, count: int) -> NDArray[np.float32]:
+    """The box of the whole source picture, `count` times: (count, 4)."""
+    width, height = letterbox.source_wh
+    return np.tile(np.array([0.0, 0.0, width, height], np.float32), (count, 1))

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
+from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.ctc import Ctc
 from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.embedding import Embedding
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.priors import Priors
@@ -25,6 +27,8 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "darknet": Darknet,
     "yolov5_corners": Yolov5Corners,
     "ctc": Ctc,
+    "classification": Classification,
+    "embedding": Embedding,
 }
 
 

@@ -107,7 +107,7 @@ def test_a_bad_labels_file_is_a_problem_where_it_is_named(
         ({"labels": None}, "", "exactly one of labels and labels_file"),
         ({"labels": []}, "labels", "has 0 items"),
         ({"name": "bad name"}, "name", "does not match"),
-        ({"task": "segmentation"}, "task", "must be detection"),
+        ({"task": "segmentation"}, "task", "that is detection"),
         ({"version": 2}, "version", "must be 1, not 2"),
         ({"output": None}, "output", "this key is required"),
     ],
@@ -157,3 +157,37 @@ def test_files_in_keeps_the_order_of_the_bundle(read: Write, tmp_path: Path) -> 
     assert [file.path.name for file in bundle.spec.files_in(("onnx",))] == ["n.onnx", "m.onnx"]
     assert [file.path.name for file in bundle.spec.files_in(("openvino", "onnx"))] == ["n.onnx", "m.xml", "m.onnx"]
     assert bundle.spec.files_in(("engine",)) == ()
+
+
+@pytest.mark.parametrize(
+    "task, output, fits",
+    [
+        ("detection", "yolox", "detection"),
+        ("classification", "yolox", "detection"),
+        ("embedding", "yolox", "detection"),
+        ("classification", "classification", "classification"),
+        ("detection", "classification", "classification"),
+        ("embedding", "embedding", "embedding"),
+        ("recognition", "embedding", "embedding"),
+    ],
+)
+def test_a_task_fits_what_the_output_format_gives(read: Write, task: str, output: str, fits: str) -> None:
+    """Else the line of the task is named, with what the format is for."""
+    bundle, problems = read(task=task, output={"format": output})
+    if task == fits:
+        assert bundle is not None
+        return
+    assert bundle is None
+    assert (problems[0].line, problems[0].text.rpartition(": ")[2]) == (3, f"that is {fits}")
+    assert problems[0].text.startswith(f"task {task} needs a model that gives ")
+
+
+def test_labels_may_be_left_out_where_a_model_tells_no_classes(read: Write) -> None:
+    """An embedding has none; a classifier without them could name nothing."""
+    bundle, problems = read(task="embedding", output={"format": "embedding"}, labels=None)
+    assert problems == []
+    assert bundle is not None
+    assert bundle.spec.labels == ()
+    bundle, problems = read(task="classification", output={"format": "classification"}, labels=None)
+    assert bundle is None
+    assert "exactly one of labels and labels_file" in problems[0].text
