@@ -128,7 +128,8 @@ class Cropper:
             int(np.clip(round(float(side[0])), 1, _GREATEST_SIDE)) for side in _sides(quad[None])
         )
         target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-        matrix = cv2.getPerspectiveTransform(np.ascontiguousarray(quad), target)
+        # Corners are continuous, OpenCV's warp counts from the center of the first pixel.
+        matrix = cv2.getPerspectiveTransform(quad - np.float32(0.5), target - np.float32(0.5))
         return self._warped(cv2.warpPerspective, image, matrix, (width, height), number)
 
     def _keypoints(self, image: NDArray[np.uint8], points: NDArray[np.float32], number: int) -> NDArray[np.uint8]:

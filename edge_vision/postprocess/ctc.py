@@ -157,13 +157,14 @@ def beam_search(steps: NDArray[np.float32], blank: int, width: int) -> list[tupl
         likely = [(one, float(step[one])) for one in np.flatnonzero(step > _HOPELESS).tolist()]
         for prefix, (in_blank, in_character) in beams.items():
             for one, chance in likely:
+                longer = (*prefix, one)
                 if one == blank:
                     following[prefix][0] += chance * (in_blank + in_character)
                 elif prefix and one == prefix[-1]:
                     following[prefix][1] += chance * in_character
-                    following[(*prefix, one)][1] += chance * in_blank
+                    following[longer][1] += chance * in_blank
                 else:
-                    following[(*prefix, one)][1] += chance * (in_blank + in_character)
+                    following[longer][1] += chance * (in_blank + in_character)
         best = sorted(following.items(), key=_sum, reverse=True)[:width]
         total = max((_sum(entry) for entry in best), default=0.0)
         if total <= 0.0:
