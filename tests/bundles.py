@@ -98,6 +98,40 @@ def write_vehicles(folder: Path, data: Path) -> Path:
     )
 
 
+def write_plates(folder: Path, data: Path) -> Path:
+    """A bundle of HyperLPR's detector of plates with their four corners."""
+    return write_bundle(
+        folder,
+        data / "models/plate_y5fu_320",
+        {
+            "name": "plate_y5fu",
+            "files": [{"path": "y5fu_320x_sim.onnx", "format": "onnx"}],
+            "input": {"size": [320, 320], "color": "rgb", "scale": 1 / 255},
+            "output": {"format": "yolov5_corners"},
+            "labels": ["single_row", "double_row"],
+            "thresholds": {"confidence": 0.5, "iou": 0.45},
+        },
+    )
+
+
+def write_lprnet(folder: Path, data: Path, **output: Any) -> Path:
+    """A bundle of LPRNet, which reads plates; `output` adds to its section of that name."""
+    bundle = write_bundle(
+        folder,
+        data / "models/lprnet",
+        {
+            "name": "lprnet",
+            "task": "recognition",
+            "files": [{"path": "lprnet.onnx", "format": "onnx"}],
+            "input": {"size": [94, 24], "color": "bgr", "resize": "stretch", "mean": [127.5] * 3, "std": [128] * 3},
+            "output": {"format": "ctc", "layout": "nct", "blank": 67, **output},
+            "labels_file": "chars.txt",
+        },
+    )
+    shutil.copyfile(data / "models/lprnet/chars.txt", bundle / "chars.txt")
+    return bundle
+
+
 def write_bundle(folder: Path, models: Path, content: dict[str, Any]) -> Path:
     """A bundle whose files are copies of those of the same stem in `models`."""
     folder.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+from edge_vision.analytics.cascade import CascadeOptions
 from edge_vision.analytics.count import CountOptions
 from edge_vision.analytics.dwell import DwellOptions
 from edge_vision.analytics.filter import FilterOptions
@@ -9,4 +10,6 @@ from edge_vision.analytics.lines import LinesOptions
 from edge_vision.analytics.tracker import TrackerOptions
 from edge_vision.analytics.zones import ZonesOptions
 
-AnalyticsOptions: TypeAlias = FilterOptions | TrackerOptions | LinesOptions | ZonesOptions | CountOptions | DwellOptions
+AnalyticsOptions: TypeAlias = (
+    FilterOptions | TrackerOptions | LinesOptions | ZonesOptions | CountOptions | DwellOptions | CascadeOptions
+)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from edge_vision.analytics.cascade import Cascade
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.count import Counter
 from edge_vision.analytics.dwell import Dwell
@@ -20,6 +21,7 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "zones": Zones,
     "count": Counter,
     "dwell": Dwell,
+    "cascade": Cascade,
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class Looker:
         timeout_s: float,
         priority: int,
         clock: Clock,
+        batch: int = 1,
     ) -> None:
         self.model = model
         self.steps_ns = (0, 0, 0, 0)
@@ -41,6 +43,8 @@ class Looker:
         self._timeout_s = timeout_s
         self._priority = priority
         self._now = clock.monotonic_ns
+        self._batch = batch
+        self._several = np.empty(0)
 
     def look(self, image: NDArray[np.uint8]) -> Detections:
         """What is in a picture; `steps_ns` are then the times before and after each step."""
@@ -55,8 +59,35 @@ class Looker:
         return detections
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """What is in each picture."""
-        return [self.look(image) for image in images]
+        """What is in each picture; as many in one inference as the model was loaded for."""
+        if len(images) == 1 or self._batch == 1:
+            return [self.look(image) for image in images]
+        parts = (images[start : start + self._batch] for start in range(0, len(images), self._batch))
+        return [found for part in parts for found in self._look_at(part)]
+
+    def _look_at(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """What is in each of a few pictures, in one inference and one turn on the device."""
+        count, name = len(images), ""
+        letterboxes = []
+        for number, image in enumerate(images):
+            model_input = self._preprocess(image)
+            ((name, value),) = model_input.tensors.items()
+            if len(self._several) == 0:
+                self._several = np.empty((self._batch, *value.shape[1:]), value.dtype)
+            self._several[number] = value[0]
+            letterboxes.append(model_input.letterbox)
+        with self._slots.turn(self._timeout_s, self._priority):
+            tensors = self._session.infer({name: self._several[:count]})
+        return [
+            self._postprocess({key: _share(value, number, count) for key, value in tensors.items()}, letterbox)
+            for number, letterbox in enumerate(letterboxes)
+        ]
+
+
+def _share(value: NDArray[Any], number: int, count: int) -> NDArray[Any]:
+    """The part of a batch's output that belongs to one of its pictures."""
+    rows = len(value) // count
+    return value[number * rows : (number + 1) * rows]
 
 
 @contextmanager
@@ -70,4 +101,7 @@ def open_network(served: Served | Proven, options: ModelStageOptions, priority: 
     preprocess = LetterboxPreprocessor(served.ends.input, served.engine.inputs[0].name)
     postprocess = build_postprocessor(served.ends.output, thresholds, bundle.spec.labels, served.ends.input.size)
     with served.engine.open_session() as session:
-        yield Looker(preprocess, session, postprocess, served.model, served.slots, options.timeout_s, priority, clock)
+        batch = served.batch if isinstance(served, Served) else 1
+        yield Looker(
+            preprocess, session, postprocess, served.model, served.slots, options.timeout_s, priority, clock, batch
+        )

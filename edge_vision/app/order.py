@@ -49,6 +49,12 @@ def check_order(stages: Sequence[StageDraft], bundles: Mapping[Path, Bundle]) ->
             text = f"model {bundle.spec.name} gives {given} and finds no objects: it belongs into a cascade"
             yield stage.origin("model").problem(text)
             return
+        why = ""
+        if bundle is not None and isinstance(options, ModelStageOptions):
+            why = options.why_not(bundle.gives, bundle.spec.labels)
+        if bundle is not None and why:
+            yield stage.origin("model").problem(f"model {bundle.spec.name} {why}")
+            return
         known |= options.gives(frozenset() if bundle is None else bundle.gives)
         labels = None if labels is None else labels + options.labels
 

@@ -74,10 +74,12 @@ def open_road(camera: Camera, engines: Engines, clock: Clock) -> Iterator[Road]:
                     detect = resources.enter_context(closing(Standby(served.servers, look, detect, clock)))
                 stages.append(detect)
                 continue
-            network = None
+            context = StageContext(labels)
             if isinstance(options, ModelStageOptions):
-                network = resources.enter_context(open_network(engines[options], options, camera.priority, clock))
-            stages.append(build_stage(options, StageContext(labels, network)))
+                served = engines[options]
+                network = resources.enter_context(open_network(served, options, camera.priority, clock))
+                context = StageContext(labels, network, served.bundle.gives)
+            stages.append(build_stage(options, context))
             labels += options.labels
         yield Road(stages, clock)
 

@@ -1,4 +1,4 @@
-"""Takes a blank picture down every road before the first real one: what does not fit shows at start, not at night."""
+"""Shows a blank picture to every model before the first real one: what does not fit shows at start, not at night."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from edge_vision.app.engines import Engines
+from edge_vision.app.network import open_network
 from edge_vision.app.pipeline import open_road
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ModelError
 from edge_vision.core.frame import Frame
 from edge_vision.core.stages import ModelStageOptions
+from edge_vision.inference.options import DetectOptions
 from edge_vision.runtime.clock import Clock
 
 _GRAY = 114
@@ -31,6 +33,11 @@ def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None
         try:
             with open_road(camera, engines, clock) as road:
                 road(Frame(camera.id, 0, clock.now(), clock.monotonic_ns(), 0, image))
+            for options in camera.stages:  # a blank picture has nothing in it that a cascade would look at
+                if isinstance(options, ModelStageOptions) and not isinstance(options, DetectOptions):
+                    with open_network(engines[options], options, camera.priority, clock) as network:
+                        network([image] * engines[options].batch)
+                        network([image])
         except ModelError as error:
             folders = [str(options.model) for options in camera.stages if isinstance(options, ModelStageOptions)]
             msg = f"{', '.join(folders)}: {error}"

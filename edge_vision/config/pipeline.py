@@ -112,10 +112,16 @@ def read_pipeline(
         for draft, option in targets.get(key, ()):
             draft.raw[option] = _at(spot)
             draft.origins[option] = spot
+    kept = [draft for draft in drafts if draft.raw.get("optional") is not True or "model" in draft.raw]
+    for key, spot in settings.items():
+        reached = [draft for draft, _ in targets.get(key, ())]
+        if reached and not any(draft is one for draft in reached for one in kept):
+            text = f"stage {reached[0].raw.get('name')} is left out as no model is given for it: this sets nothing"
+            problems.append(spot.problem(text, at_key=True))
     for key, (draft, option) in ((key, target) for key, reached in targets.items() for target in reached):
         if owner is not None and option not in draft.raw:
             draft.origins[option] = Spot(owner.document, (*owner.place, key))
-    return [_validated(draft, problems) for draft in drafts], problems
+    return [_validated(draft, problems) for draft in kept], problems
 
 
 def _targets(

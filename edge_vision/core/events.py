@@ -78,7 +78,33 @@ class DwellExceeded(Event, frozen=True, kw_only=True):
     limit_s: float
 
 
+class Reading(Event, frozen=True, kw_only=True):
+    """A text was read: of a track once its readings decide, and again if another one wins; else when it is new.
+
+    `confidence` is that of the text over all readings, `votes` how many of them said it, `quad` the corners of what was
+    read in source pixels, `stage` the name of the cascade.
+    """
+
+    kind: ClassVar[str] = "reading"
+    text: str
+    confidence: float
+    votes: int
+    quad: list[list[float]]
+    track_id: int | None
+    class_name: str
+    stage: str
+
+
 KINDS: dict[str, type[Event]] = {
-    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count, DwellExceeded)
+    event.kind: event
+    for event in (
+        LineCrossed,
+        ZoneEntered,
+        ZoneLeft,
+        PresenceChanged,
+        Count,
+        DwellExceeded,
+        Reading,
+    )
 }
 """Every kind of event: the whole list."""

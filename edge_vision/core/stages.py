@@ -50,6 +50,7 @@ class ModelStageOptions(StageOptions):
     """A stage that runs a model: which one, and how."""
 
     model: RelativePath = Field(description="Folder of the model bundle (holds model.yaml).")
+    optional: bool = Field(False, description="Whether the stage is left out where no model is given.")
     confidence: Fraction | None = Field(None, description="Replaces the bundle's confidence threshold.")
     iou: Fraction | None = Field(None, description="Replaces the bundle's overlap threshold.")
     backends: Backends = Field(
@@ -69,6 +70,11 @@ class ModelStageOptions(StageOptions):
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
     )
     timeout_s: Number = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
+
+    def why_not(self, gives: frozenset[Fact], labels: tuple[str, ...]) -> str:
+        """Why a model that gives these facts and has these labels has no place in this stage; empty where it has."""
+        del gives, labels
+        return ""
 
     def most_at_once(self, cameras: int) -> int:
         """How many pictures one inference may be given, on a site of so many cameras."""

@@ -1,5 +1,7 @@
 """Keeps the best of boxes that mean the same object."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,20 @@ def finish(
     score = confidence[keep].astype(np.float32)
     keypoints = None if points is None else _with_confidence(letterbox.to_source(points[keep]), score)
     return Detections(source, score, class_id[keep].astype(np.int32), keypoints=keypoints)
+
+
+def finish_with_quads(
+    xyxy: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    class_id: NDArray[np.int32],
+    letterbox: Letterbox,
+    thresholds: Thresholds,
+    quads: NDArray[np.float32],
+) -> Detections:
+    """The same end for objects with corners: `quads` (n, 4, 2) in input pixels come out as the column `quad`."""
+    found = finish(xyxy, confidence, class_id, letterbox, thresholds, quads)
+    quad = np.empty((0, 4, 2), np.float32) if found.keypoints is None else found.keypoints[:, :, :2]
+    return replace(found, keypoints=None, quad=quad)
 
 
 def _with_confidence(points: NDArray[np.float32], score: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from edge_vision.postprocess.classification import ClassificationOutput
+from edge_vision.postprocess.ctc import CtcOutput
 from edge_vision.postprocess.darknet import DarknetOutput
 from edge_vision.postprocess.embedding import EmbeddingOutput
 from edge_vision.postprocess.fastestdet import FastestdetOutput
@@ -14,6 +15,7 @@ from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
 from edge_vision.postprocess.segmentation import SegmentationOutput
 from edge_vision.postprocess.ssd import SsdOutput
 from edge_vision.postprocess.yolo import Yolov5Output, Yolov8Output
+from edge_vision.postprocess.yolov5_corners import Yolov5CornersOutput
 from edge_vision.postprocess.yolox import YoloxOutput
 
 OutputOptions: TypeAlias = Annotated[
@@ -28,6 +30,8 @@ OutputOptions: TypeAlias = Annotated[
     | EmbeddingOutput
     | SegmentationOutput
     | NanodetOutput
-    | FastestdetOutput,
+    | FastestdetOutput
+    | Yolov5CornersOutput
+    | CtcOutput,
     Field(discriminator="format"),
 ]

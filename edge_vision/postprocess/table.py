@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.classification import Classification
+from edge_vision.postprocess.ctc import Ctc
 from edge_vision.postprocess.darknet import Darknet
 from edge_vision.postprocess.embedding import Embedding
 from edge_vision.postprocess.fastestdet import Fastestdet
@@ -16,6 +17,7 @@ from edge_vision.postprocess.scores_boxes import ScoresBoxes
 from edge_vision.postprocess.segmentation import Segmentation
 from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
+from edge_vision.postprocess.yolov5_corners import Yolov5Corners
 from edge_vision.postprocess.yolox import Yolox
 
 FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, int]], Postprocessor]]] = {
@@ -31,6 +33,8 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "segmentation": Segmentation,
     "nanodet": Nanodet,
     "fastestdet": Fastestdet,
+    "yolov5_corners": Yolov5Corners,
+    "ctc": Ctc,
 }
 
 
