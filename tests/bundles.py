@@ -163,7 +163,8 @@ def write_road(folder: Path, data: Path) -> Path:
 def write_deeplab(folder: Path, data: Path) -> Path:
     """A bundle of DeepLab, quantized: class numbers of Pascal VOC per pixel."""
     models = data / "models/deeplab_dm05_tflite"
-    write_bundle(
+    names = (models / "pascal_voc_segmentation_labels.txt").read_text().split("\n")
+    return write_bundle(
         folder,
         models,
         {
@@ -174,11 +175,9 @@ def write_deeplab(folder: Path, data: Path) -> Path:
             ],
             "input": {"size": [513, 513], "layout": "nhwc", "dtype": "uint8", "pad_value": 128},
             "output": {"format": "segmentation", "layout": "map", "background": 0, "min_cells": 400},
-            "labels_file": "pascal_voc_segmentation_labels.txt",
+            "labels": names[:21],  # behind them is prose
         },
     )
-    shutil.copyfile(models / "pascal_voc_segmentation_labels.txt", folder / "pascal_voc_segmentation_labels.txt")
-    return folder
 
 
 def write_mobilenet(folder: Path, data: Path) -> Path:
@@ -234,5 +233,21 @@ def write_reid(folder: Path, data: Path) -> Path:
             "files": [{"path": "person-reidentification-retail-0288.onnx", "format": "onnx"}],
             "input": {"size": [128, 256], "color": "bgr", "resize": "stretch", "layout": "nhwc"},
             "output": {"format": "embedding"},
+        },
+    )
+
+
+def write_plate_color(folder: Path, data: Path) -> Path:
+    """A bundle that tells the color of a plate: HyperLPR feeds it what OpenCV reads, divided by 255."""
+    return write_bundle(
+        folder,
+        data / "models/plate_color_cls",
+        {
+            "name": "plate_color",
+            "task": "classification",
+            "files": [{"path": "litemodel_cls_96x_r1.onnx", "format": "onnx"}],
+            "input": {"size": [96, 96], "color": "bgr", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "classification"},
+            "labels": ["blue", "green", "yellow"],  # numbers 0, 1, 2 of its common/typedef.py
         },
     )

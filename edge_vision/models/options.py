@@ -140,15 +140,15 @@ class Tolerance(Options):
 _STRICT = Tolerance(score_diff=0.02, mean_iou=0.99, point_error=0.01, missed=0.0, extra=0.0, quality=0.98)
 _HALF = Tolerance(
     score_diff=0.05, mean_iou=0.97, point_error=0.02, missed=0.02, extra=0.02, quality=0.95,
-    text_diff=0.01, embedding_distance=0.005, attribute_diff=0.05,
+    text_diff=0.01, embedding_distance=0.002, attribute_diff=0.05,
 )  # fmt: skip
 _BRAIN = Tolerance(
     score_diff=0.15, mean_iou=0.94, point_error=0.04, missed=0.05, extra=0.05, quality=0.90,
-    text_diff=0.02, embedding_distance=0.02, attribute_diff=0.10,
+    text_diff=0.02, embedding_distance=0.01, attribute_diff=0.10,
 )  # fmt: skip
 _QUANTIZED = Tolerance(
     score_diff=0.25, mean_iou=0.90, point_error=0.06, missed=0.10, extra=0.10, quality=0.80,
-    text_diff=0.05, embedding_distance=0.10, attribute_diff=0.15,
+    text_diff=0.05, embedding_distance=0.05, attribute_diff=0.15,
 )  # fmt: skip
 
 
