@@ -5,12 +5,16 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from edge_vision.postprocess.darknet import DarknetOutput
+from edge_vision.postprocess.detr import DetrOutput
+from edge_vision.postprocess.end2end import End2endOutput
 from edge_vision.postprocess.fastestdet import FastestdetOutput
 from edge_vision.postprocess.nanodet import NanodetOutput
 from edge_vision.postprocess.priors import PriorsOutput
 from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
 from edge_vision.postprocess.ssd import SsdOutput
 from edge_vision.postprocess.yolo import Yolov5Output, Yolov8Output
+from edge_vision.postprocess.yolo_obb import Yolov8ObbOutput
+from edge_vision.postprocess.yolo_pose import Yolov8PoseOutput
 from edge_vision.postprocess.yolox import YoloxOutput
 
 OutputOptions: TypeAlias = Annotated[
@@ -22,6 +26,10 @@ OutputOptions: TypeAlias = Annotated[
     | PriorsOutput
     | DarknetOutput
     | NanodetOutput
-    | FastestdetOutput,
+    | FastestdetOutput
+    | DetrOutput
+    | End2endOutput
+    | Yolov8PoseOutput
+    | Yolov8ObbOutput,
     Field(discriminator="format"),
 ]

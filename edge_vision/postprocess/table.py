@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.detr import Detr
+from edge_vision.postprocess.end2end import End2end
 from edge_vision.postprocess.fastestdet import Fastestdet
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.nanodet import Nanodet
@@ -13,6 +15,8 @@ from edge_vision.postprocess.priors import Priors
 from edge_vision.postprocess.scores_boxes import ScoresBoxes
 from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
+from edge_vision.postprocess.yolo_obb import Yolov8Obb
+from edge_vision.postprocess.yolo_pose import Yolov8Pose
 from edge_vision.postprocess.yolox import Yolox
 
 FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, int]], Postprocessor]]] = {
@@ -25,6 +29,10 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "darknet": Darknet,
     "nanodet": Nanodet,
     "fastestdet": Fastestdet,
+    "detr": Detr,
+    "end2end": End2end,
+    "yolov8_pose": Yolov8Pose,
+    "yolov8_obb": Yolov8Obb,
 }
 
 
