@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
@@ -118,3 +119,63 @@ def as_annotations(
         for one in those
         for left, top, right, bottom in [one.box if sizes is None else clipped(one.box, sizes[image])]
     ]
+
+
+def detr(logits: NDArray[Any], boxes: NDArray[Any], wh: tuple[int, int], activation: str) -> list[Found]:
+    """Every query; the last column of a softmax is no object, which is no class."""
+    found = []
+    for row, (x, y, width, height) in zip(logits, boxes, strict=True):
+        values = [float(value) for value in row]
+        if activation == "softmax":
+            odds = softmax(values)[:-1]
+        else:
+            odds = [sigmoid(value) for value in values] if activation == "sigmoid" else values
+        found.append(Found(*best_of(odds), around(x * wh[0], y * wh[1], width * wh[0], height * wh[1])))
+    return found
+
+
+def pose(raw: NDArray[Any], classes: int, values: int) -> list[Found]:
+    """Every column of (4 + classes + keypoints * values, anchors); `more` are x, y and confidence of each keypoint."""
+    found = []
+    for column in raw.T:
+        score, number = best_of(column[4 : 4 + classes])
+        rest = [float(value) for value in column[4 + classes :]]
+        points = [tuple(rest[start : start + values]) for start in range(0, len(rest), values)]
+        points = points if values == 3 else [(*point, score) for point in points]
+        found.append(Found(score, number, around(*column[:4]), points))
+    return found
+
+
+def turned(raw: NDArray[Any], classes: int) -> list[Found]:
+    """Every column of (5 + classes, anchors); `more` is the turned box itself, `box` the one around its corners."""
+    found = []
+    for column in raw.T:
+        x, y, width, height, angle = (float(value) for value in (*column[:4], column[-1]))
+        corners = corners_of(x, y, width, height, angle)
+        xs, ys = [one for one, _ in corners], [one for _, one in corners]
+        score, number = best_of(column[4 : 4 + classes])
+        found.append(Found(score, number, (min(xs), min(ys), max(xs), max(ys)), (x, y, width, height, angle)))
+    return found
+
+
+def corners_of(x: float, y: float, width: float, height: float, angle: float) -> list[tuple[float, float]]:
+    """Top left, top right, bottom right, bottom left of a box that was turned clockwise around its center."""
+    corners = []
+    for right, down in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)):
+        a, b = right * width, down * height
+        corners.append((x + a * math.cos(angle) - b * math.sin(angle), y + a * math.sin(angle) + b * math.cos(angle)))
+    return corners
+
+
+def hellinger(one: Sequence[float], other: Sequence[float]) -> float:
+    """1 - the Hellinger distance of the Gaussians of two turned boxes, by matrices (arXiv:2106.06072, 2 to 5)."""
+    means, spreads = [], []
+    for x, y, width, height, angle in (one, other):
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        means.append(np.array([x, y]))
+        spreads.append(turn @ np.diag([width**2 / 12, height**2 / 12]) @ turn.T)
+    mean = (spreads[0] + spreads[1]) / 2
+    apart = means[0] - means[1]
+    forms = np.linalg.det(mean) / math.sqrt(np.linalg.det(spreads[0]) * np.linalg.det(spreads[1]))
+    distance = apart @ np.linalg.inv(mean) @ apart / 8 + math.log(forms) / 2
+    return 1 - math.sqrt(max(1 - math.exp(-max(distance, 0.0)), 0.0))

@@ -1,5 +1,6 @@
 """Keeps the best of boxes that mean the same object."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,8 @@ def finish(
 
     A box that is not finite (an overflow in half precision, say) is no object, and must not disturb the others.
     `xyxy` is (n, 4) in input pixels, already above the confidence threshold; `points` (n, k, 2) are keypoints there,
-    which get the confidence of their object and may lie outside the picture. The result is sorted by confidence.
+    which get the confidence of their object, (n, k, 3) those with one of their own; they may lie outside the picture.
+    The result is sorted by confidence.
     """
     finite = np.isfinite(xyxy).all(axis=1)
     if points is not None:
@@ -42,7 +44,7 @@ def finish(
     width, height = letterbox.source_wh
     np.clip(source, 0.0, np.array([width, height, width, height], np.float32), out=source)
     score = confidence[keep].astype(np.float32)
-    keypoints = None if points is None else _with_confidence(letterbox.to_source(points[keep]), score)
+    keypoints = None if points is None else _keypoints(points[keep], score, letterbox)
     return Detections(source, score, class_id[keep].astype(np.int32), keypoints=keypoints)
 
 
@@ -82,20 +84,30 @@ def suppress(
     # cost the small differences by which overlaps are judged.
     boxes = xyxy[order].astype(np.float64)
     boxes += (class_id[order] * (np.abs(boxes).max(initial=0.0) * 2.0 + 1.0))[:, None]
+    return order[greedy(len(order), most, lambda one, other: _overlap(boxes[one], boxes[other], iou))]
+
+
+def greedy(
+    count: int, most: int, covers: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.bool_]]
+) -> NDArray[np.intp]:
+    """Which of `count` candidates, best first, are covered by none that stays: at most `most` positions.
+
+    `covers` tells of positions (n,) and (m,) which of the former (n, m) overlap which of the latter too much.
+    """
     kept = np.empty(0, np.intp)
-    for start in range(0, len(order), _BLOCK):  # one block is enough for any usual frame
-        block = np.arange(start, min(start + _BLOCK, len(order)))
+    for start in range(0, count, _BLOCK):  # one block is enough for any usual frame
+        block = np.arange(start, min(start + _BLOCK, count))
         if len(kept):
-            block = block[~_overlap(boxes[block], boxes[kept], iou).any(axis=1)]
-        covers = np.triu(_overlap(boxes[block], boxes[block], iou), 1)  # [i, j]: the better box i covers j
+            block = block[~covers(block, kept).any(axis=1)]
+        doubles = np.triu(covers(block, block), 1)  # [i, j]: the better candidate i covers j
         alive = np.ones(len(block), bool)
-        for place in np.flatnonzero(covers.any(axis=1)):
+        for place in np.flatnonzero(doubles.any(axis=1)):
             if alive[place]:
-                alive &= ~covers[place]
+                alive &= ~doubles[place]
         kept = np.concatenate([kept, block[alive]])
         if len(kept) >= most:
             break
-    return order[kept[:most]]
+    return kept[:most]
 
 
 def _overlap(one: NDArray[np.float64], other: NDArray[np.float64], iou: float) -> NDArray[np.bool_]:
@@ -115,3 +127,11 @@ def xyxy_from_center(cxcywh: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, 4) center x, center y, width, height → left, top, right, bottom."""
     half = cxcywh[:, 2:] * 0.5
     return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1)
+
+
+def _keypoints(points: NDArray[np.float32], score: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float32]:
+    """(n, k, 3) in source pixels, of points (n, k, 2) or (n, k, 3) in input pixels."""
+    placed = letterbox.to_source(points[:, :, :2])
+    if points.shape[2] == 2:  # noqa: PLR2004 - x and y
+        return _with_confidence(placed, score)
+    return np.concatenate([placed, np.clip(points[:, :, 2:], 0.0, 1.0)], axis=2)

@@ -7,7 +7,9 @@ from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.ctc import Ctc
 from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.detr import Detr
 from edge_vision.postprocess.embedding import Embedding
+from edge_vision.postprocess.end2end import End2end
 from edge_vision.postprocess.fastestdet import Fastestdet
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.nanodet import Nanodet
@@ -17,6 +19,8 @@ from edge_vision.postprocess.scores_boxes import ScoresBoxes
 from edge_vision.postprocess.segmentation import Segmentation
 from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
+from edge_vision.postprocess.yolo_obb import Yolov8Obb
+from edge_vision.postprocess.yolo_pose import Yolov8Pose
 from edge_vision.postprocess.yolov5_corners import Yolov5Corners
 from edge_vision.postprocess.yolox import Yolox
 
@@ -35,6 +39,10 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "fastestdet": Fastestdet,
     "yolov5_corners": Yolov5Corners,
     "ctc": Ctc,
+    "detr": Detr,
+    "end2end": End2end,
+    "yolov8_pose": Yolov8Pose,
+    "yolov8_obb": Yolov8Obb,
 }
 
 

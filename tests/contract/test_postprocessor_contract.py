@@ -29,6 +29,10 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         **{f"distances{cells}": (1, cells, 4 * 8) for cells in (64, 16, 4)},
     },
     "fastestdet": {"out": (1, 5 + CLASSES, 4, 6)},
+    "detr": {"logits": (1, 30, CLASSES + 1), "pred_boxes": (1, 30, 4)},
+    "end2end": {"boxes": (1, 30, 4), "scores": (1, 30), "classes": (1, 30)},
+    "yolov8_pose": {"out": (1, 4 + CLASSES + 3 * 3, 60)},
+    "yolov8_obb": {"out": (1, 5 + CLASSES, 60)},
     "darknet": {"coarse": (20, 5 + CLASSES), "fine": (40, 5 + CLASSES)},
     "classification": {"out": (1, CLASSES)},
     "embedding": {"out": (1, 16)},
@@ -36,6 +40,8 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "priors": {"strides": [8, 16, 32], "min_sizes": [[4, 9], [16, 20], [32, 50]], "keypoints": 3},
+    "end2end": {"boxes": "boxes", "scores": "scores", "classes": "classes"},
+    "yolov8_pose": {"keypoints": 3},
 }
 OPTIONS: TypeAdapter[OutputOptions] = TypeAdapter(OutputOptions)
 LETTERBOX = Letterbox.fit((101, 57), (64, 64))
@@ -46,6 +52,8 @@ def _raw(name: str, dtype: str = "float32") -> dict[str, NDArray[Any]]:
     raw = {output: random.uniform(0.0, 1.0, shape) for output, shape in SHAPES[name].items()}
     if name == "ssd":
         raw["out"][..., 0], raw["out"][..., 1] = 0, random.integers(0, CLASSES, 30)
+    if name == "end2end":
+        raw["classes"] = np.floor(raw["classes"] * CLASSES)
     return {output: value.astype(dtype) for output, value in raw.items()}
 
 
@@ -101,7 +109,7 @@ def test_a_network_that_sees_nothing_is_no_error(name: str) -> None:
 def test_numbers_that_are_none_are_not_detections(name: str, output: str) -> None:
     """Where the network answers nan, nothing was seen there; every box that comes out is finite."""
     raw = _raw(name)
-    if name in {"yolov8", "fastestdet"}:
+    if name in {"yolov8", "yolov8_pose", "yolov8_obb", "fastestdet"}:
         raw[output][:, 3] = np.nan
     else:
         raw[output][..., 3] = np.nan

@@ -39,6 +39,52 @@ def scores(count: int, columns: int) -> Any:
     return RANDOM.uniform(0, 1, (1, count, columns)).astype(np.float32)
 
 
+def centers(count: int) -> Any:
+    """Boxes as center and size in 0..1."""
+    return RANDOM.uniform(0, 1, (1, count, 4)).astype(np.float32)
+
+
+def none_mostly(count: int, columns: int) -> Any:
+    """Logits of queries that find nothing, but for a few."""
+    made = offsets(1, count, columns)
+    made[0, 5:, -1] = 9
+    return made
+
+
+def heads(classes: int) -> Any:
+    """Six outputs, in no order."""
+    cells = (4 * 6, 8 * 12, 2 * 3)
+    return {f"{count}x{width}": offsets(1, count, width) for width in (32, classes) for count in cells}
+
+
+def one_grid(classes: int) -> Any:
+    """Objectness, a box and probabilities at stride 16."""
+    made = offsets(1, 5 + classes, 6, 4)
+    made[:, 5:] = np.exp(made[:, 5:]) / np.exp(made[:, 5:]).sum(axis=1, keepdims=True)
+    return made
+
+
+def finished(columns: str) -> Any:
+    """Detections in a row each: boxes, scores, classes and the number of the image."""
+    parts = {
+        "b": RANDOM.uniform(0, 60, (20, 4)),
+        "s": RANDOM.uniform(0, 1, (20, 1)),
+        "c": RANDOM.integers(0, 3, (20, 1)),
+        "i": np.zeros((20, 1)),
+    }
+    return np.concatenate([parts[name] for name in columns], axis=1).astype(np.float32)
+
+
+def four(side: float, numbers: Any) -> Any:
+    """The same in four outputs."""
+    return {
+        "n": np.array([[7]], numbers),
+        "b": RANDOM.uniform(0, side, (1, 20, 4)).astype(np.float32),
+        "s": RANDOM.uniform(0, 1, (1, 20)).astype(np.float32),
+        "c": RANDOM.integers(0, 3, (1, 20)).astype(numbers),
+    }
+
+
 @pytest.mark.parametrize(
     "outputs,labels,options,classes",
     [
@@ -52,6 +98,30 @@ def scores(count: int, columns: int) -> Any:
         ({"b": corners(50), "s": scores(50, 2)}, None, {"format": "scores_boxes", "first_class": 1, "boxes": "b"}, 1),
         ({"b": corners(50), "s": scores(50, 3)}, 3, {"format": "scores_boxes", "first_class": 0, "scores": "s"}, 3),
         ({"b": offsets(1, 50, 4), "s": scores(50, 3)}, 2, {"format": "priors", "first_class": 1}, 2),
+        ({"o": offsets(1, CELLS + 1, 36)}, 4, {"format": "nanodet", "strides": [8, 16, 32, 64], "begin": "corner"}, 4),
+        (heads(5), None, {"format": "nanodet", "strides": [8, 16, 32], "bins": 8}, 5),
+        ({"o": one_grid(4)}, None, {"format": "fastestdet"}, 4),
+        ({"b": centers(100), "s": none_mostly(100, 5)}, None, {"format": "detr", "activation": "softmax"}, 4),
+        ({"b": centers(300), "s": offsets(1, 300, 5)}, 5, {"format": "detr", "activation": "sigmoid", "boxes": "b"}, 5),
+        ({"b": centers(300), "s": scores(300, 5)}, None, {"format": "detr", "activation": "none"}, 5),
+        ({"o": offsets(1, 56, CELLS)}, None, {"format": "yolov8_pose"}, 1),
+        ({"o": offsets(1, 18, CELLS)}, 2, {"format": "yolov8_pose", "keypoints": 4}, 2),
+        ({"o": offsets(1, 18, CELLS)}, 13, {"format": "yolov8_obb"}, 13),
+        (
+            {"o": finished("bsc")[None]},
+            None,
+            {"format": "end2end", "columns": "box_score_class", "unit": "pixel"},
+            None,
+        ),
+        ({"o": finished("csb")}, 3, {"format": "end2end", "columns": "class_score_box"}, None),
+        ({"o": finished("ibcs")}, 3, {"format": "end2end", "columns": "image_box_class_score"}, None),
+        (
+            four(48.0, np.int32),
+            None,
+            {"format": "end2end", "boxes": "b", "classes": "c", "count": "n"},
+            None,
+        ),
+        (four(1.0, np.float32), 3, {"format": "end2end", "scores": "s", "unit": "input", "box": "yxyx"}, None),
         ({"b": offsets(1, 50, 4), "s": offsets(1, 50, 3)}, 2, {"format": "priors", "activation": "softmax"}, 2),
     ],
 )
