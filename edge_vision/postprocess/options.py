@@ -7,6 +7,7 @@ from pydantic import Field
 from edge_vision.postprocess.classification import ClassificationOutput
 from edge_vision.postprocess.ctc import CtcOutput
 from edge_vision.postprocess.darknet import DarknetOutput
+from edge_vision.postprocess.dbnet import DbnetOutput
 from edge_vision.postprocess.embedding import EmbeddingOutput
 from edge_vision.postprocess.priors import PriorsOutput
 from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
@@ -25,6 +26,7 @@ OutputOptions: TypeAlias = Annotated[
     | DarknetOutput
     | Yolov5CornersOutput
     | CtcOutput
+    | DbnetOutput
     | ClassificationOutput
     | EmbeddingOutput,
     Field(discriminator="format"),

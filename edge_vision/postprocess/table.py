@@ -7,6 +7,7 @@ from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.ctc import Ctc
 from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.dbnet import Dbnet
 from edge_vision.postprocess.embedding import Embedding
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.options import OutputOptions
@@ -27,6 +28,7 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "darknet": Darknet,
     "yolov5_corners": Yolov5Corners,
     "ctc": Ctc,
+    "dbnet": Dbnet,
     "classification": Classification,
     "embedding": Embedding,
 }
