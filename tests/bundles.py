@@ -132,6 +132,22 @@ def write_lprnet(folder: Path, data: Path, **output: Any) -> Path:
     return bundle
 
 
+def write_plate_color(folder: Path, data: Path) -> Path:
+    """A bundle of HyperLPR's classifier of plate colors."""
+    return write_bundle(
+        folder,
+        data / "models/plate_color_cls",
+        {
+            "name": "plate-color",
+            "task": "classification",
+            "files": [{"path": "litemodel_cls_96x_r1.onnx", "format": "onnx"}],
+            "input": {"size": [96, 96], "color": "bgr", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "classification"},
+            "labels": ["blue", "green", "yellow"],
+        },
+    )
+
+
 _OCR: Final = "models/ppocr_mobile_v2"
 _OCR_INPUT: Final[dict[str, Any]] = {
     "color": "bgr", "resize": "fit_height", "pad_value": 127, "scale": 1 / 255, "mean": [0.5] * 3, "std": [0.5] * 3
