@@ -25,10 +25,14 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "scores_boxes": {"scores": (1, 60, 1 + CLASSES), "boxes": (1, 60, 4)},
     "priors": {"scores": (1, 2 * CELLS, 1 + CLASSES), "boxes": (1, 2 * CELLS, 4 + 6)},
     "darknet": {"coarse": (20, 5 + CLASSES), "fine": (40, 5 + CLASSES)},
+    "yolov5_corners": {"out": (1, 60, 13 + CLASSES)},
+    "ctc": {"out": (1, 12, 1 + CLASSES)},
+    "dbnet": {"map": (1, 1, 64, 64)},
     "classification": {"out": (1, CLASSES)},
     "embedding": {"out": (1, 16)},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
+    "ctc": {"activation": "none"},
     "priors": {"strides": [8, 16, 32], "min_sizes": [[4, 9], [16, 20], [32, 50]], "keypoints": 3},
 }
 OPTIONS: TypeAdapter[OutputOptions] = TypeAdapter(OutputOptions)
