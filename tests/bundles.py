@@ -132,6 +132,83 @@ def write_lprnet(folder: Path, data: Path, **output: Any) -> Path:
     return bundle
 
 
+def write_plate_color(folder: Path, data: Path) -> Path:
+    """A bundle of HyperLPR's classifier of plate colors."""
+    return write_bundle(
+        folder,
+        data / "models/plate_color_cls",
+        {
+            "name": "plate-color",
+            "task": "classification",
+            "files": [{"path": "litemodel_cls_96x_r1.onnx", "format": "onnx"}],
+            "input": {"size": [96, 96], "color": "bgr", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "classification"},
+            "labels": ["blue", "green", "yellow"],
+        },
+    )
+
+
+_OCR: Final = "models/ppocr_mobile_v2"
+_OCR_INPUT: Final[dict[str, Any]] = {
+    "color": "bgr", "resize": "fit_height", "pad_value": 127, "scale": 1 / 255, "mean": [0.5] * 3, "std": [0.5] * 3
+}  # fmt: skip
+"""Of PaddleOCR's readers, whose zero padding is the middle gray."""
+
+
+def write_dbnet(folder: Path, data: Path, size: tuple[int, int] = (960, 960)) -> Path:
+    """A bundle of PaddleOCR's detector of lines of text, with the ImageNet figures on BGR, as its own tools have it."""
+    return write_bundle(
+        folder,
+        data / _OCR,
+        {
+            "name": "ppocr-det",
+            "files": [{"path": "ch_ppocr_mobile_v2.0_det_infer.onnx", "format": "onnx"}],
+            "input": {
+                "size": list(size), "color": "bgr", "pad_value": 0, "anchor": "top_left", "scale": 1 / 255,
+                "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+            },
+            "output": {"format": "dbnet"},
+            "labels": ["line"],
+            "thresholds": {"confidence": 0.5},
+        },
+    )  # fmt: skip
+
+
+def write_direction(folder: Path, data: Path) -> Path:
+    """A bundle of PaddleOCR's classifier of lines that stand on their head."""
+    return write_bundle(
+        folder,
+        data / _OCR,
+        {
+            "name": "ppocr-cls",
+            "task": "classification",
+            "files": [{"path": "ch_ppocr_mobile_v2.0_cls_infer.onnx", "format": "onnx"}],
+            "input": {"size": [192, 48], **_OCR_INPUT},
+            "output": {"format": "classification"},
+            "labels": ["0", "180"],
+        },
+    )
+
+
+def write_reader(folder: Path, data: Path, width: int = 320, **output: Any) -> Path:
+    """A bundle of PaddleOCR's reader of English; `output` adds to its section of that name."""
+    bundle = write_bundle(
+        folder,
+        data / _OCR,
+        {
+            "name": "ppocr-rec",
+            "task": "recognition",
+            "files": [{"path": "en_number_mobile_v2.0_rec_infer.onnx", "format": "onnx"}],
+            "input": {"size": [width, 32], **_OCR_INPUT},
+            "output": {"format": "ctc", "space": True, "activation": "none", **output},
+            "labels_file": "en_dict.txt",
+            "thresholds": {"confidence": 0.5},
+        },
+    )
+    shutil.copyfile(data / _OCR / "en_dict.txt", bundle / "en_dict.txt")
+    return bundle
+
+
 def write_bundle(folder: Path, models: Path, content: dict[str, Any]) -> Path:
     """A bundle whose files are copies of those of the same stem in `models`."""
     folder.mkdir(parents=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Anchor: TypeAlias = Literal["center", "top_left"]
-Resize: TypeAlias = Literal["letterbox", "stretch"]
+Resize: TypeAlias = Literal["letterbox", "stretch", "fit_height"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ class Letterbox:
         """Lay a picture of `source_wh` into an input of `model_wh`.
 
         `letterbox` keeps the aspect ratio; the resized side is floor(side x scale), at least 1, as the reference
-        decoders of the YOLO family have it. `stretch` fills the input. Raises ValueError for an empty size.
+        decoders of the YOLO family have it. `stretch` fills the input. `fit_height` lies on the left, as high as the
+        input and as wide as its aspect ratio makes it, rounded up, at most as wide as the input, as the readers of
+        PaddleOCR have it. Raises ValueError for an empty size.
         """
         source_w, source_h = source_wh
         model_w, model_h = model_wh
@@ -49,6 +51,9 @@ class Letterbox:
             raise ValueError(msg)
         if resize == "stretch":
             return cls(source_wh, model_wh, (model_w / source_w, model_h / source_h), model_wh, 0, 0)
+        if resize == "fit_height":
+            width = min(model_w, -(-source_w * model_h // source_h))
+            return cls(source_wh, model_wh, (width / source_w, model_h / source_h), (width, model_h), 0, 0)
         scale = min(model_w / source_w, model_h / source_h)
         # Integer arithmetic: the tight side comes out exact, where floor(side * (model / side)) may lose one.
         if model_w * source_h <= model_h * source_w:

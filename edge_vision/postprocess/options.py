@@ -7,6 +7,7 @@ from pydantic import Field
 from edge_vision.postprocess.classification import ClassificationOutput
 from edge_vision.postprocess.ctc import CtcOutput
 from edge_vision.postprocess.darknet import DarknetOutput
+from edge_vision.postprocess.dbnet import DbnetOutput
 from edge_vision.postprocess.detr import DetrOutput
 from edge_vision.postprocess.embedding import EmbeddingOutput
 from edge_vision.postprocess.end2end import End2endOutput
@@ -30,13 +31,14 @@ OutputOptions: TypeAlias = Annotated[
     | ScoresBoxesOutput
     | PriorsOutput
     | DarknetOutput
+    | Yolov5CornersOutput
+    | CtcOutput
+    | DbnetOutput
     | ClassificationOutput
     | EmbeddingOutput
     | SegmentationOutput
     | NanodetOutput
     | FastestdetOutput
-    | Yolov5CornersOutput
-    | CtcOutput
     | DetrOutput
     | End2endOutput
     | Yolov8PoseOutput

@@ -7,6 +7,7 @@ from edge_vision.core.protocols import Postprocessor
 from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.ctc import Ctc
 from edge_vision.postprocess.darknet import Darknet
+from edge_vision.postprocess.dbnet import Dbnet
 from edge_vision.postprocess.detr import Detr
 from edge_vision.postprocess.embedding import Embedding
 from edge_vision.postprocess.end2end import End2end
@@ -32,13 +33,14 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "scores_boxes": ScoresBoxes,
     "priors": Priors,
     "darknet": Darknet,
+    "yolov5_corners": Yolov5Corners,
+    "ctc": Ctc,
+    "dbnet": Dbnet,
     "classification": Classification,
     "embedding": Embedding,
     "segmentation": Segmentation,
     "nanodet": Nanodet,
     "fastestdet": Fastestdet,
-    "yolov5_corners": Yolov5Corners,
-    "ctc": Ctc,
     "detr": Detr,
     "end2end": End2end,
     "yolov8_pose": Yolov8Pose,

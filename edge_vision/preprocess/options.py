@@ -17,7 +17,11 @@ class InputOptions(Options):
 
     size: tuple[Side, Side] = Field(description="[width, height] of the input, in pixels.")
     color: Literal["bgr", "rgb", "gray"] = Field("rgb", description="Order of the channels.")
-    resize: Resize = Field("letterbox", description="letterbox keeps the aspect ratio, stretch fills the input.")
+    resize: Resize = Field(
+        "letterbox",
+        description="letterbox keeps the aspect ratio, stretch fills the input; fit_height is for lines of text: as "
+        "high as the input, the rest to its right is padded.",
+    )
     anchor: Anchor = Field("center", description="Where a letterboxed picture lies.")
     pad_value: Integer = Field(114, ge=0, le=255, description="Gray level of the rim of a letterboxed picture.")
     interpolation: Literal["linear", "area"] = Field(

@@ -34,11 +34,15 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "yolov8_pose": {"out": (1, 4 + CLASSES + 3 * 3, 60)},
     "yolov8_obb": {"out": (1, 5 + CLASSES, 60)},
     "darknet": {"coarse": (20, 5 + CLASSES), "fine": (40, 5 + CLASSES)},
+    "yolov5_corners": {"out": (1, 60, 13 + CLASSES)},
+    "ctc": {"out": (1, 12, 1 + CLASSES)},
+    "dbnet": {"map": (1, 1, 64, 64)},
     "classification": {"out": (1, CLASSES)},
     "embedding": {"out": (1, 16)},
     "segmentation": {"out": (1, CLASSES, 16, 16)},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
+    "ctc": {"activation": "none"},
     "priors": {"strides": [8, 16, 32], "min_sizes": [[4, 9], [16, 20], [32, 50]], "keypoints": 3},
     "end2end": {"boxes": "boxes", "scores": "scores", "classes": "classes"},
     "yolov8_pose": {"keypoints": 3},

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crops import SayingNetwork
 from pydantic import TypeAdapter
 
 from edge_vision.analytics.context import StageContext
@@ -25,6 +26,11 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}},
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "min_s": 1},
     ],
+    "cascade": [
+        {"model": "m"},
+        {"model": "m", "classes": ["dog"], "grow": 0.1, "most": 4},
+        {"model": "m", "reads": 1, "min_side_px": 5, "pattern": "w1."},
+    ],
     "count": [{}, {"stable_s": 0}, {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "stable_s": 0, "period_s": 1}],
     "dwell": [
         {},
@@ -32,6 +38,8 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "limit_s": 9},
     ],
 }
+CONTEXT = StageContext(LABELS, SayingNetwork(lambda image: (f"w{image.shape[1]}", 0.9)), frozenset({"text"}))
+"""With a network that reads a text in everything it is shown."""
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
 
 
@@ -59,5 +67,5 @@ def test_every_stage_is_tested_here() -> None:
 def test_a_stage_keeps_the_contract(kind: str, given: dict[str, Any], count: int) -> None:
     """It hands on the frame, changes nothing it was given, and two fresh ones agree."""
     options = OPTIONS.validate_python({"kind": kind, **given})
-    after = check_stage(lambda: build_stage(options, StageContext(LABELS)), _scene(count))
+    after = check_stage(lambda: build_stage(options, CONTEXT), _scene(count))
     assert len(after.detections) <= count

@@ -16,7 +16,13 @@ from edge_vision.preprocess.options import InputOptions
 SIDES = st.integers(1, 4000)
 SIZES = st.tuples(SIDES, SIDES)
 MODEL_SIZES = st.tuples(st.integers(8, 2048), st.integers(8, 2048))
-WAYS = st.sampled_from([("letterbox", "center"), ("letterbox", "top_left"), ("stretch", "center")])
+EACH: list[tuple[Resize, Anchor]] = [
+    ("letterbox", "center"),
+    ("letterbox", "top_left"),
+    ("stretch", "center"),
+    ("fit_height", "center"),
+]
+WAYS = st.sampled_from(EACH)
 
 
 @given(source_wh=SIZES, model_wh=MODEL_SIZES, way=WAYS, share=st.tuples(st.floats(0, 1), st.floats(0, 1)))
@@ -48,6 +54,18 @@ def test_the_scale_is_that_of_the_tight_side(source_wh: tuple[int, int], model_w
     across, down = model_wh[0] / source_wh[0], model_wh[1] / source_wh[1]
     assert Letterbox.fit(source_wh, model_wh).scale == (min(across, down), min(across, down))
     assert Letterbox.fit(source_wh, model_wh, "stretch").scale == (across, down)
+
+
+@given(source_wh=SIZES, model_wh=MODEL_SIZES)
+def test_a_line_of_text_is_as_high_as_the_input_and_lies_on_the_left(
+    source_wh: tuple[int, int], model_wh: tuple[int, int]
+) -> None:
+    """As wide as its aspect ratio makes it, rounded up, and no wider than the input."""
+    letterbox = Letterbox.fit(source_wh, model_wh, "fit_height", "center")
+    wide = -(-Fraction(source_wh[0] * model_wh[1], source_wh[1]) // 1)
+    assert letterbox.resized_wh == (min(model_wh[0], wide), model_wh[1])
+    assert (letterbox.pad_left, letterbox.pad_top) == (0, 0)
+    assert letterbox.scale == (letterbox.resized_wh[0] / source_wh[0], model_wh[1] / source_wh[1])
 
 
 @given(source_wh=SIZES, model_wh=SIZES, way=WAYS)
@@ -97,7 +115,7 @@ def test_boxes_and_points_of_any_batch_shape_are_mapped_alike() -> None:
 
 @pytest.mark.parametrize("source_wh", [(641, 359), (359, 641), (97, 1013), (1920, 1080), (333, 333)])
 @pytest.mark.parametrize("model_wh", [(416, 416), (320, 192)])
-@pytest.mark.parametrize("way", [("letterbox", "center"), ("letterbox", "top_left"), ("stretch", "center")])
+@pytest.mark.parametrize("way", EACH)
 def test_a_drawn_box_is_found_where_the_geometry_says(
     source_wh: tuple[int, int], model_wh: tuple[int, int], way: tuple[Resize, Anchor]
 ) -> None:

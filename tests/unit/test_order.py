@@ -1,5 +1,6 @@
 """Checks that stages which do not fit each other or their models are found at `check`, with the line."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def _problems(tmp_path: Path, write_site: Callable[..., Path], stages: list[dict
 
 NO_TRACKER = "needs track_id, which no stage before it gives: put a tracker before it"
 NO_DETECTOR = "needs box, which no stage before it gives: put a detect stage before it"
+NO_READER = "a cascade takes a model that tells a text, a class or an embedding, without boxes"
 DETECT = {"kind": "detect", "model": str(PARTS)}
 
 
@@ -48,6 +50,11 @@ DETECT = {"kind": "detect", "model": str(PARTS)}
             "4:5: stages[1]: a second detect stage would throw away what detect found: use a cascade",
         ),
         (
+            [DETECT, {"kind": "cascade", "model": str(PARTS)}],
+            f"4:28: stages[1].model: model {Path(PARTS).name} gives box and class: {NO_READER}",
+        ),
+        ([DETECT, {"kind": "cascade", "optional": True, "region": "quad"}], None),
+        (
             [DETECT, {"kind": "filter", "classes": ["bolts"]}],
             "4:16: stages[1].classes[0]: the model has no label 'bolts'; did you mean bolt?",
         ),
@@ -58,3 +65,57 @@ def test_a_stage_must_be_given_what_it_needs(
 ) -> None:
     """Said of the stage that lacks something, in the order of the pipeline."""
     assert _problems(tmp_path, write_site, stages) == ([] if expected is None else [expected])
+
+
+def _reader(folder: Path, **output: Any) -> Path:
+    """A bundle that reads digits, as far as `check` looks: its file is the demo's detector."""
+    folder.mkdir()
+    shutil.copyfile(Path(PARTS) / "parts.onnx", folder / "parts.onnx")
+    content = {
+        "version": 1,
+        "name": "digits",
+        "task": "recognition" if output["format"] == "ctc" else "classification",
+        "files": [{"path": "parts.onnx", "format": "onnx"}],
+        "input": {"size": [320, 320]},
+        "output": output,
+        "labels": list("0123456789"),
+    }
+    (folder / "model.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def test_a_reader_has_its_place_in_a_cascade(tmp_path: Path, write_site: Callable[..., Path]) -> None:
+    """As a detector it finds nothing; corners must be there to straighten by; what it does not tell cannot turn."""
+    reader = str(_reader(tmp_path / "reader", format="ctc"))
+    sorter = str(_reader(tmp_path / "sorter", format="classification"))
+    cascade = {"kind": "cascade", "model": reader}
+    assert _problems(tmp_path, write_site, [DETECT, cascade]) == []
+    (said,) = _problems(tmp_path, write_site, [{"kind": "detect", "model": reader}])
+    assert said.endswith("model digits gives text and finds no objects: it belongs into a cascade")
+    (said,) = _problems(tmp_path, write_site, [DETECT, {**cascade, "region": "quad"}])
+    assert "stage cascade needs quad, and model" in said
+    (said,) = _problems(tmp_path, write_site, [cascade])
+    assert said == f"3:5: stages[0]: stage cascade {NO_DETECTOR}"
+    turn = {"region": "box", "turn": {"180": 180}}
+    (said,) = _problems(tmp_path, write_site, [DETECT, {"kind": "cascade", "model": sorter, **turn}])
+    assert "lay and turn belong to region quad, not to box" in said
+
+
+def test_an_optional_stage_is_left_out_where_no_model_is_given(tmp_path: Path, write_site: Callable[..., Path]) -> None:
+    """And a setting that reaches only that stage is a mistake, at its key."""
+    reader = str(_reader(tmp_path / "reader", format="classification"))
+    pipeline = {
+        "version": 1,
+        "stages": [DETECT, {"kind": "cascade", "name": "sort", "optional": True}],
+        "expose": {"sorter": "sort.model", "margin": "sort.grow", "threads": ["detect.threads", "sort.threads"]},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(pipeline))
+
+    def stages(**settings: Any) -> list[str]:
+        camera = {"id": "a", "source": {"kind": "synthetic"}, "pipeline": "mine", "with": settings}
+        return [one.kind for one in check_site(write_site(cameras=[camera])).site.cameras[0].stages]
+
+    assert stages() == stages(threads=1) == ["detect"]
+    assert stages(sorter=reader, margin=0.1) == ["detect", "cascade"]
+    with pytest.raises(ConfigError, match=r"with\.margin: stage sort is left out as no model is given for it"):
+        stages(margin=0.1)
