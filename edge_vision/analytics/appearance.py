@@ -34,11 +34,14 @@ class Looks:
         self._vectors = np.concatenate([self._vectors, np.zeros((count, self._vectors.shape[1]), np.float32)])
         self.known = np.concatenate([self.known, np.zeros(count, bool)])
 
+    def begin(self, width: int) -> None:
+        """Be ready for looks of so many numbers; of another model nothing can be compared with what was."""
+        if width != self._vectors.shape[1]:
+            self._vectors = np.zeros((len(self.known), width), np.float32)
+            self.known[:] = False
+
     def update(self, tracks: Indices, looks: NDArray[np.float32]) -> None:
         """Take in the looks (m, d) of objects that went on with those tracks (m,)."""
-        if looks.shape[1] != self._vectors.shape[1]:  # another model: nothing can be compared with what was
-            self._vectors = np.zeros((len(self.known), looks.shape[1]), np.float32)
-            self.known[:] = False
         usable = has_look(looks)
         tracks, looks = tracks[usable], looks[usable]
         kept = np.where(self.known[tracks], np.float32(_KEPT), np.float32(0.0))[:, None]
@@ -48,11 +51,8 @@ class Looks:
         self.known[tracks] = True
 
     def distance(self, tracks: Indices, looks: NDArray[np.float32]) -> Floats:
-        """One minus the cosine between tracks (p,) and looks (p, d): 0 for the same, 1 where one has no look."""
-        if looks.shape[1] != self._vectors.shape[1]:
-            return np.ones(len(tracks))
-        cosine = np.einsum("pd,pd->p", self._vectors[tracks], looks).astype(np.float64)
-        return np.where(self.known[tracks] & has_look(looks), 1.0 - cosine, 1.0)
+        """One minus the cosine between the looks of tracks (p,) and looks (p, d); all must have one."""
+        return 1.0 - np.einsum("pd,pd->p", self._vectors[tracks], looks).astype(np.float64)
 
 
 def has_look(looks: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from edge_vision.analytics.appearance import Looks
+from edge_vision.analytics.appearance import Looks, has_look
 from edge_vision.analytics.association import Assigner, Floats, Indices, near, touching
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.kalman import Kalman
@@ -38,8 +38,8 @@ class TrackerOptions(StageOptions):
     max_lost_s: Seconds = Field(1.0, description="How long a track waits for its object, in media time.")
     appearance: Fraction = Field(
         0.25,
-        description="How different a track and an object may look, where a model describes looks before the tracker: "
-        "one minus the cosine of their embeddings. 0 leaves looks out.",
+        description="Up to which distance (one minus the cosine of the embeddings) an object looks like a track, where "
+        "a model before the tracker describes looks; from twice as far on it is somebody else. 0 leaves looks out.",
     )
 
     @property
@@ -90,6 +90,8 @@ class Tracker:
         before_ns = self._now_ns
         self._let_pass(media_ns)
         objects = _Objects(seen, self._options)
+        if objects.looks is not None:
+            self._looks.begin(objects.looks.shape[1])
         track_of = self._match(objects, before_ns)
         matched = np.flatnonzero(track_of >= 0)
         if len(matched):
@@ -165,7 +167,12 @@ class Tracker:
         found: Indices,
         overlap: Floats,
     ) -> tuple[Indices, Indices, Floats]:
-        """The same pairs and those that look alike and are possible by motion; what looks alike gains more."""
+        """The same pairs and those that look alike and are possible by motion; without those that look different.
+
+        Of what looks alike the lesser of both distances counts, that of the looks by half, as in BoT-SORT. Unlike
+        there the motion is judged by the filter, which knows how long a track was lost, and what looks different is no
+        pair however much it overlaps: who steps in front of somebody does not become him.
+        """
         if not self._looks.known.any():
             return track, found, overlap
         count, centers = len(objects.rows), objects.boxes[:2] + objects.boxes[2:]
@@ -174,12 +181,13 @@ class Tracker:
         gain = np.zeros(len(key))
         gain[np.searchsorted(key, track * count + found)] = overlap
         track, found = key // count, key % count
-        compared = np.flatnonzero(self._looks.known[track] & objects.strong[found])
+        compared = np.flatnonzero(self._looks.known[track] & has_look(looks)[found])
         one, other = track[compared], found[compared]
         distance = self._looks.distance(one, looks[other])
-        alike = (distance <= self._options.appearance) & (self._kalman.surprise(one, objects.boxes[:, other]) <= _GATE)
-        # The lesser of both distances counts, that of the looks by half, as in BoT-SORT.
+        alike = distance <= self._options.appearance
+        alike &= self._kalman.surprise(one, objects.boxes[:, other]) <= _GATE
         gain[compared[alike]] = np.maximum(gain[compared[alike]], 1.0 - distance[alike] / 2)
+        gain[compared[distance > 2 * self._options.appearance]] = 0.0
         some = gain > 0
         return track[some], found[some], gain[some]
 
