@@ -77,7 +77,7 @@ def _look(
     mine = look[there] + 0.35 * looking.normal(size=(len(there), look.shape[1]))
     if rng.uniform() < 0.05:
         corner = rng.uniform(0, [WH[0] - 80, WH[1] - 160])
-        found = np.concatenate([found, [[*corner, *(corner + [70, 150])]]])
+        found = np.concatenate([found, [[*corner, corner[0] + 70, corner[1] + 150]]])
         score = np.append(score, rng.uniform(0.1, 0.6))
         mine = np.concatenate([mine, looking.normal(size=(1, look.shape[1]))])
     embedding = (mine / np.maximum(np.linalg.norm(mine, axis=1, keepdims=True), 1e-9)).astype(np.float32)

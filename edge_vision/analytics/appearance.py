@@ -52,7 +52,8 @@ class Looks:
 
     def distance(self, tracks: Indices, looks: NDArray[np.float32]) -> Floats:
         """One minus the cosine between the looks of tracks (p,) and looks (p, d); all must have one."""
-        return 1.0 - np.einsum("pd,pd->p", self._vectors[tracks], looks).astype(np.float64)
+        cosine: Floats = np.einsum("pd,pd->p", self._vectors[tracks], looks).astype(np.float64)
+        return 1.0 - cosine
 
 
 def has_look(looks: NDArray[np.float32]) -> NDArray[np.bool_]:

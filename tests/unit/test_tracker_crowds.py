@@ -14,8 +14,8 @@ from edge_vision.models.proof.tracks import Rows, TrackScore, rows_of, score
 
 def _judged(shown: Crowd, **options: Any) -> TrackScore:
     tracker = Tracker(TrackerOptions.model_validate({"kind": "tracker", **options}), StageContext(("person",)))
-    times = enumerate(shown.seen, 1)
-    return score(
+    found = [(frame, tracker.update(seen, round(frame / FPS * 1e9))) for frame, seen in enumerate(shown.seen, 1)]
+    return score(shown.truth, rows_of(found))
         shown.truth, rows_of([(frame, tracker.update(seen, round(frame / FPS * 1e9))) for frame, seen in times])
     )
 

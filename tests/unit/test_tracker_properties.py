@@ -188,6 +188,7 @@ def test_thousands_of_objects_are_followed() -> None:
     expected = None
     for number in range(4):
         found = tracker.update(_seen(np.concatenate([corner + number, corner + number + 20], axis=1)), number * STEP_NS)
+        assert found.track_id is not None
         expected = found.track_id if expected is None else expected
         assert np.array_equal(found.track_id, expected)
     assert len(found) == 3000
@@ -203,6 +204,7 @@ def test_objects_that_all_compete_with_each_other_are_answered(side: int) -> Non
     for number in range(3):
         boxes = np.concatenate([corner + number, corner + number + 200], axis=1)
         found = tracker.update(_seen(boxes), number * STEP_NS)
+        assert found.track_id is not None
         expected = found.track_id if expected is None else expected
         assert np.array_equal(found.track_id, expected)
     assert len(found) == side * side
