@@ -16,8 +16,6 @@ def _judged(shown: Crowd, **options: Any) -> TrackScore:
     tracker = Tracker(TrackerOptions.model_validate({"kind": "tracker", **options}), StageContext(("person",)))
     found = [(frame, tracker.update(seen, round(frame / FPS * 1e9))) for frame, seen in enumerate(shown.seen, 1)]
     return score(shown.truth, rows_of(found))
-        shown.truth, rows_of([(frame, tracker.update(seen, round(frame / FPS * 1e9))) for frame, seen in times])
-    )
 
 
 # People, how many of a hundred turn around in a second; most switches and extra numbers, least IDF1: what the tracker
