@@ -33,6 +33,7 @@ bench: $(READY)  ## Measure the road, and the start, beside bare decoding and in
 	$(BIN)/python benchmarks/stage.py
 	$(BIN)/python benchmarks/road.py --limit 1.25
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/tracker.py --limit 0.5
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

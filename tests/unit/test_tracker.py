@@ -4,10 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edge_vision.analytics.association import Assigner, overlaps
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.tracker import Tracker, TrackerOptions
 from edge_vision.core.detections import Detections
@@ -123,30 +121,3 @@ def test_low_above_high_is_refused() -> None:
     """It would leave nothing to match second."""
     with pytest.raises(ValidationError, match=r"low 0\.6 is more than high 0\.5"):
         TrackerOptions.model_validate({"kind": "tracker", "low": 0.6})
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_assignments_are_the_cheapest(seed: int) -> None:
-    """Against every permutation of small problems; pairs beyond the limit are left out."""
-    from itertools import permutations
-
-    rng = np.random.default_rng(seed)
-    cost: NDArray[np.float64] = rng.uniform(0, 1, (4, 5))
-    limit = 0.6
-    rows, columns = Assigner()(cost, limit)
-    assert len(set(rows)) == len(rows) == len(set(columns))
-    assert (cost[rows, columns] <= limit).all()
-
-    def price(pairs: list[tuple[int, int]]) -> float:
-        """Leaving a pair out costs the limit."""
-        return float(sum(min(cost[pair], limit) for pair in pairs))
-
-    best = min(price(list(enumerate(order))) for order in permutations(range(5), 4))
-    assert cost[rows, columns].sum() + limit * (4 - len(rows)) == pytest.approx(best)
-
-
-def test_overlaps_are_intersection_over_union() -> None:
-    """Worked by hand; boxes that do not touch, or are empty, do not overlap."""
-    one = np.array([[0, 0, 10, 10], [5, 5, 5, 5]], float)
-    other = np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]], float)
-    assert overlaps(one, other).round(6).tolist() == [[0.333333, 0.0, 1.0], [0.0, 0.0, 0.0]]
