@@ -4,12 +4,30 @@ from typing import TypeAlias
 
 from edge_vision.analytics.cascade import CascadeOptions
 from edge_vision.analytics.count import CountOptions
+from edge_vision.analytics.crowd import CrowdOptions
+from edge_vision.analytics.distance import DistanceOptions
 from edge_vision.analytics.dwell import DwellOptions
 from edge_vision.analytics.filter import FilterOptions
+from edge_vision.analytics.heatmap import HeatmapOptions
 from edge_vision.analytics.lines import LinesOptions
+from edge_vision.analytics.proximity import ProximityOptions
+from edge_vision.analytics.smooth import SmoothOptions
+from edge_vision.analytics.speed import SpeedOptions
 from edge_vision.analytics.tracker import TrackerOptions
 from edge_vision.analytics.zones import ZonesOptions
 
 AnalyticsOptions: TypeAlias = (
-    FilterOptions | TrackerOptions | LinesOptions | ZonesOptions | CountOptions | DwellOptions | CascadeOptions
+    FilterOptions
+    | TrackerOptions
+    | LinesOptions
+    | ZonesOptions
+    | CountOptions
+    | DwellOptions
+    | CascadeOptions
+    | SpeedOptions
+    | DistanceOptions
+    | ProximityOptions
+    | CrowdOptions
+    | SmoothOptions
+    | HeatmapOptions
 )

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 
 class TrackRows:
-    """Columns that grow with new tracks and shrink when old ones are forgotten; `track_id` is sorted.
+    """Columns that grow with new tracks, or pairs of tracks, and shrink when old ones are forgotten.
 
+    `track_id` is sorted.
     `columns` holds the arrays by name; a row begins with the values of `blank`.
     """
 
     def __init__(self, **blank: NDArray[Any]) -> None:
-        self.track_id = np.empty(0, np.int32)
+        self.track_id = np.empty(0, np.int64)
         self.seen_ns = np.empty(0, np.int64)
         self._blank = blank
         self.columns = {name: np.empty((0, *value.shape), value.dtype) for name, value in blank.items()}
@@ -24,7 +25,7 @@ class TrackRows:
     def __len__(self) -> int:
         return len(self.track_id)
 
-    def see(self, track_id: NDArray[np.int32], media_ns: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    def see(self, track_id: NDArray[np.integer[Any]], media_ns: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """The rows of tracks that are seen now, and which of them are new."""
         at = np.searchsorted(self.track_id, track_id)
         known = at < len(self.track_id)

@@ -6,10 +6,16 @@ from typing import Any, Final
 from edge_vision.analytics.cascade import Cascade
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.count import Counter
+from edge_vision.analytics.crowd import Crowds
+from edge_vision.analytics.distance import Distance
 from edge_vision.analytics.dwell import Dwell
 from edge_vision.analytics.filter import Filter
+from edge_vision.analytics.heatmap import Heatmaps
 from edge_vision.analytics.lines import Lines
 from edge_vision.analytics.options import AnalyticsOptions
+from edge_vision.analytics.proximity import Proximities
+from edge_vision.analytics.smooth import Smooth
+from edge_vision.analytics.speed import Speed
 from edge_vision.analytics.tracker import Tracker
 from edge_vision.analytics.zones import Zones
 from edge_vision.core.protocols import Stage
@@ -22,6 +28,12 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "count": Counter,
     "dwell": Dwell,
     "cascade": Cascade,
+    "speed": Speed,
+    "distance": Distance,
+    "proximity": Proximities,
+    "crowd": Crowds,
+    "smooth": Smooth,
+    "heatmap": Heatmaps,
 }
 
 

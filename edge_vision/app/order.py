@@ -82,8 +82,10 @@ def _lacking(stage: StageDraft, missing: Fact, detector: StageDraft | None, bund
 
 
 def _unknown_classes(stage: StageDraft, labels: tuple[str, ...] | None) -> Iterator[Problem]:
-    classes, spot = stage.raw.get("classes"), stage.origin("classes")
-    for number, name in enumerate(classes if isinstance(classes, list) else ()):
-        if labels is not None and isinstance(name, str) and name not in labels:
-            text = f"the model has no label {name!r}{did_you_mean(name, labels)}"
-            yield Spot(spot.document, (*spot.place, number)).problem(text)
+    for option in stage.options.names_labels:
+        named, spot = stage.raw.get(option), stage.origin(option)
+        keys = isinstance(named, dict)
+        for step, name in ((name, name) for name in named) if isinstance(named, dict) else enumerate(named or ()):
+            if labels is not None and isinstance(name, str) and name not in labels:
+                text = f"the model has no label {name!r}{did_you_mean(name, labels)}"
+                yield Spot(spot.document, (*spot.place, step)).problem(text, at_key=keys)

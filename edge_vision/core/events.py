@@ -93,6 +93,71 @@ class Reading(Event, frozen=True, kw_only=True):
     track_id: int | None
     class_name: str
     stage: str
+class SpeedExceeded(Event, frozen=True, kw_only=True):
+    """A track is faster than `limit_mps`, in meters per second. Told again when it was slower in between."""
+
+    kind: ClassVar[str] = "speed_exceeded"
+    class_name: str
+    track_id: int
+    speed_mps: float
+    limit_mps: float
+
+
+class Proximity(Event, frozen=True, kw_only=True):
+    """A track came nearer than `limit_m` to another, or to a machine; `near` false: it is farther than that again.
+
+    `distance_m` is the last one known, `least_m` the smallest of the approach so far, `lasted_s` its media time.
+    """
+
+    kind: ClassVar[str] = "proximity"
+    near: bool
+    class_name: str
+    track_id: int
+    other_class: str | None
+    other_track_id: int | None
+    machine: str | None
+    distance_m: float
+    least_m: float
+    limit_m: float
+    lasted_s: float
+
+
+class Crowd(Event, frozen=True, kw_only=True):
+    """There are too many in a zone, or in the whole picture (`zone` null); `crowded` false: no longer.
+
+    `density` is per square meter, null without a calibration.
+    """
+
+    kind: ClassVar[str] = "crowd"
+    zone: str | None
+    crowded: bool
+    total: int
+    limit: int | None
+    density: float | None
+    max_density: float | None
+
+
+class Heatmap(Event, frozen=True, kw_only=True):
+    """Where objects were: for each cell of a grid over the picture, row by row, how many seconds somebody stood in it.
+
+    With a `half_life_s` what is so long ago counts half. `since_s` is how much media time is in it.
+    """
+
+    kind: ClassVar[str] = "heatmap"
+    columns: int
+    rows: int
+    seconds: list[float]
+    since_s: float
+    half_life_s: float | None
+
+
+=======
+        SpeedExceeded,
+        Proximity,
+        Crowd,
+        Heatmap,
+>>>>>>> 321c83def3ac3f59de691eeb281ea07f30c79bda
+    )
 
 
 KINDS: dict[str, type[Event]] = {
@@ -105,6 +170,10 @@ KINDS: dict[str, type[Event]] = {
         Count,
         DwellExceeded,
         Reading,
+        SpeedExceeded,
+        Proximity,
+        Crowd,
+        Heatmap,
     )
 }
 """Every kind of event: the whole list."""

@@ -1,6 +1,6 @@
 """What every stage of a pipeline says of itself, so that a wrong order is found before anything runs."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,9 @@ Fact: TypeAlias = Literal["box", "class", "keypoints", "quad", "mask", "text", "
 
 class StageOptions(Options):
     """One stage of a pipeline; every kind of stage has these."""
+
+    names_labels: ClassVar[tuple[str, ...]] = ("classes",)
+    """The options that name labels, in a list or as keys."""
 
     name: Identifier | None = Field(None, description="What `expose` calls this stage; its kind if not given.")
 

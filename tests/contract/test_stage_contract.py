@@ -17,6 +17,7 @@ from edge_vision.testing.contracts import check_stage
 from edge_vision.testing.fakes import make_frame
 
 LABELS = ("person", "car", "dog")
+FLOOR = {"points": [[0, 1], [1, 1], [0.7, 0], [0.3, 0]], "meters": [[0, 0], [4, 0], [4, 9], [0, 9]]}
 GIVEN: dict[str, list[dict[str, Any]]] = {
     "filter": [{}, {"classes": ["dog"]}, {"min_confidence": 0.5}, {"min_area_px": 50.0, "max_area_px": 5000.0}],
     "tracker": [{}, {"min_hits": 1}, {"min_hits": 1, "low": 0.0, "high": 0.0}],
@@ -37,6 +38,20 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}},
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "limit_s": 9},
     ],
+    "speed": [{}, {"limit_mps": 1.0}, {"calibration": FLOOR, "classes": ["dog"]}],
+    "distance": [
+        {},
+        {"calibration": FLOOR},
+        {"classes": ["dog"], "to": ["car"], "heights_m": {"dog": 0.6}},
+    ],
+    "proximity": [
+        {},
+        {"proximity_m": 1.0, "min_s": 0},
+        {"proximity_m": 1.0, "machines": {"press": [[0, 0], [1, 0], [1, 1]]}, "calibration": FLOOR, "min_s": 0},
+    ],
+    "crowd": [{}, {"limit": 3, "min_s": 0}, {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "limit": 3, "min_s": 0}],
+    "smooth": [{}, {"beta": 0}],
+    "heatmap": [{}, {"columns": 1, "rows": 1, "half_life_s": 5}],
 }
 CONTEXT = StageContext(LABELS, SayingNetwork(lambda image: (f"w{image.shape[1]}", 0.9)), frozenset({"text"}))
 """With a network that reads a text in everything it is shown."""
