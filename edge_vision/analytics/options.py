@@ -4,8 +4,12 @@ from typing import TypeAlias
 
 from edge_vision.analytics.count import CountOptions
 from edge_vision.analytics.filter import FilterOptions
+from edge_vision.analytics.inspect import InspectOptions
 from edge_vision.analytics.lines import LinesOptions
+from edge_vision.analytics.measure import MeasureOptions
 from edge_vision.analytics.tracker import TrackerOptions
 from edge_vision.analytics.zones import ZonesOptions
 
-AnalyticsOptions: TypeAlias = FilterOptions | TrackerOptions | LinesOptions | ZonesOptions | CountOptions
+AnalyticsOptions: TypeAlias = (
+    FilterOptions | TrackerOptions | LinesOptions | ZonesOptions | CountOptions | MeasureOptions | InspectOptions
+)

@@ -6,7 +6,9 @@ from typing import Any, Final
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.count import Counter
 from edge_vision.analytics.filter import Filter
+from edge_vision.analytics.inspect import Inspect
 from edge_vision.analytics.lines import Lines
+from edge_vision.analytics.measure import Measure
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.analytics.tracker import Tracker
 from edge_vision.analytics.zones import Zones
@@ -18,6 +20,8 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "lines": Lines,
     "zones": Zones,
     "count": Counter,
+    "measure": Measure,
+    "inspect": Inspect,
 }
 
 

@@ -67,7 +67,28 @@ class Count(Event, frozen=True, kw_only=True):
     reason: Literal["change", "period"]
 
 
+VerdictName: TypeAlias = Literal["OK", "NG", "NOT_INSPECTED"]
+
+
+class InspectedPart(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """Which part was judged: a track and its class; both null where the whole picture is the part."""
+
+    track_id: int | None
+    class_name: str | None
+
+
+class Verdict(Event, frozen=True, kw_only=True):
+    """A part was judged: what came out, why if it is not OK, from how many views, and how many there were so far."""
+
+    kind: ClassVar[str] = "verdict"
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    part: InspectedPart
+    views: int
+    counts: Counts
+
+
 KINDS: dict[str, type[Event]] = {
-    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count)
+    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count, Verdict)
 }
 """Every kind of event: the whole list."""
