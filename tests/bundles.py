@@ -142,3 +142,112 @@ def write_yolo_fastest(folder: Path, data: Path, labels: list[str]) -> Path:
             "thresholds": {"confidence": 0.3, "iou": 0.45},
         },
     )
+
+
+def write_road(folder: Path, data: Path) -> Path:
+    """A bundle of a road's segmentation: scores of four classes per pixel, channels last."""
+    return write_bundle(
+        folder,
+        data / "models/road_seg_adas_0001",
+        {
+            "name": "road-segmentation-adas-0001",
+            "task": "segmentation",
+            "files": [{"path": "road-segmentation-adas-0001.onnx", "format": "onnx"}],
+            "input": {"size": [896, 512], "color": "bgr", "resize": "stretch", "layout": "nhwc"},
+            "output": {"format": "segmentation", "layout": "nhwc", "background": 0, "regions": False},
+            "labels": ["background", "road", "curb", "mark"],
+        },
+    )
+
+
+def write_deeplab(folder: Path, data: Path) -> Path:
+    """A bundle of DeepLab, quantized: class numbers of Pascal VOC per pixel."""
+    models = data / "models/deeplab_dm05_tflite"
+    names = (models / "pascal_voc_segmentation_labels.txt").read_text().split("\n")
+    return write_bundle(
+        folder,
+        models,
+        {
+            "name": "deeplab_dm05",
+            "task": "segmentation",
+            "files": [
+                {"path": "deeplabv3_mnv2_dm05_pascal_quant.tflite", "format": "tflite", "precision": "int8"},
+            ],
+            "input": {"size": [513, 513], "layout": "nhwc", "dtype": "uint8", "pad_value": 128},
+            "output": {"format": "segmentation", "layout": "map", "background": 0, "min_cells": 400},
+            "labels": names[:21],  # behind them is prose
+        },
+    )
+
+
+def write_mobilenet(folder: Path, data: Path) -> Path:
+    """A bundle of a quantized MobileNet: the 1001 classes of ImageNet, 0 the background."""
+    models = data / "models/mobilenet_v1_025_128"
+    write_bundle(
+        folder,
+        models,
+        {
+            "name": "mobilenet_v1_025_128",
+            "task": "classification",
+            "files": [{"path": "mobilenet_v1_0.25_128_quant.tflite", "format": "tflite", "precision": "int8"}],
+            "input": {"size": [128, 128], "resize": "stretch", "layout": "nhwc", "dtype": "uint8"},
+            "output": {"format": "classification", "top_k": 5},
+            "labels_file": "imagenet_labels.txt",
+            "thresholds": {"confidence": 0.02},
+        },
+    )
+    shutil.copyfile(models / "imagenet_labels.txt", folder / "imagenet_labels.txt")
+    return folder
+
+
+VWW_FILES: Final[dict[str, dict[str, Any]]] = {
+    "float": {"path": "vww_96_float.tflite", "format": "tflite"},
+    "int8": {"path": "vww_96_int8.tflite", "format": "tflite", "precision": "int8"},
+}
+
+
+def write_vww(folder: Path, data: Path, *formats: str) -> Path:
+    """A bundle of MLPerf Tiny's visual wake words: whether a person is in the picture."""
+    return write_bundle(
+        folder,
+        data / "models/vww_person_96",
+        {
+            "name": "vww_person_96",
+            "task": "classification",
+            "files": [VWW_FILES[name] for name in formats],
+            "input": {"size": [96, 96], "resize": "stretch", "layout": "nhwc", "scale": 1 / 255},
+            "output": {"format": "classification"},
+            "labels": ["no person", "person"],
+        },
+    )
+
+
+def write_reid(folder: Path, data: Path) -> Path:
+    """A bundle that describes what a person looks like: a vector of 256 numbers, no labels."""
+    return write_bundle(
+        folder,
+        data / "models/reid_0288",
+        {
+            "name": "person-reidentification-retail-0288",
+            "task": "embedding",
+            "files": [{"path": "person-reidentification-retail-0288.onnx", "format": "onnx"}],
+            "input": {"size": [128, 256], "color": "bgr", "resize": "stretch", "layout": "nhwc"},
+            "output": {"format": "embedding"},
+        },
+    )
+
+
+def write_plate_color(folder: Path, data: Path) -> Path:
+    """A bundle that tells the color of a plate: HyperLPR feeds it what OpenCV reads, divided by 255."""
+    return write_bundle(
+        folder,
+        data / "models/plate_color_cls",
+        {
+            "name": "plate_color",
+            "task": "classification",
+            "files": [{"path": "litemodel_cls_96x_r1.onnx", "format": "onnx"}],
+            "input": {"size": [96, 96], "color": "bgr", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "classification"},
+            "labels": ["blue", "green", "yellow"],  # numbers 0, 1, 2 of its common/typedef.py
+        },
+    )

@@ -5,7 +5,7 @@ import io
 import shutil
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -14,7 +14,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edge_vision.core.detections import Detections
+from edge_vision.core.detections import Detections, masks
 from edge_vision.core.document import DocumentError, Problem, read_document
 from edge_vision.core.errors import ModelError
 from edge_vision.core.files import why_not_file, why_not_folder
@@ -111,18 +111,10 @@ class Golden:
             msg = f"{self.folder / image.picture}: is not a picture that can be decoded"
             raise ModelError(msg)
         try:
-            with np.load(io.BytesIO(tensors), allow_pickle=False) as archive:
-                parts = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            return unpack(tensors, read_only(decoded))
+        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
             msg = f"{self.folder / image.tensors}: cannot be read: {error}"
             raise ModelError(msg) from error
-        return Answer(
-            read_only(decoded),
-            _part(parts, "input"),
-            _part(parts, "level"),
-            _part(parts, "raw"),
-            Detections.of(_part(parts, "found")),
-        )
 
     def _bytes(self, name: str, sha256: str) -> bytes:
         path = self.folder / name
@@ -138,16 +130,23 @@ class Golden:
 
 
 def pack(answer: Answer) -> bytes:
-    """The tensors of an answer as one compressed archive: the inverse of what `Golden.read` does."""
+    """The tensors of an answer as one compressed archive, free of pickle."""
     parts: dict[str, NDArray[Any]] = {
         **{f"input:{key}": value for key, value in answer.inputs.items()},
         **{f"level:{key}": value for key, value in answer.levels.items()},
         **{f"raw:{key}": value for key, value in answer.raw.items()},
-        **{f"found:{key}": value for key, value in answer.detections.columns().items()},
+        **_packed(answer.detections),
     }
     stream = io.BytesIO()
     np.savez_compressed(stream, **parts)  # type: ignore[arg-type] # numpy's stub takes a name for a flag
     return stream.getvalue()
+
+
+def unpack(tensors: bytes, image: NDArray[np.uint8]) -> Answer:
+    """The inverse of `pack`. Raises ValueError, OSError, KeyError or BadZipFile for what it did not write."""
+    with np.load(io.BytesIO(tensors), allow_pickle=False) as archive:
+        parts = {name: archive[name] for name in archive.files}
+    return Answer(image, _part(parts, "input"), _part(parts, "level"), _part(parts, "raw"), _unpacked(parts))
 
 
 def write_golden(
@@ -214,6 +213,28 @@ def read_golden(bundle: Path) -> tuple[Golden | None, list[Problem]]:
         return None, [document.problem(("images",), "no picture shows an object: this proves nothing")]
     digest = hashlib.sha256(document.file.read_bytes()).hexdigest()
     return Golden(folder, file, digest), []
+
+
+def _packed(seen: Detections) -> dict[str, NDArray[Any]]:
+    """Detections as arrays of plain types: of masks the sizes, and their bits one after the other."""
+    columns = seen.columns()
+    grids = columns.pop("mask", None)
+    parts = {f"found:{key}": value for key, value in columns.items()}
+    if grids is not None:
+        parts["masks:sizes"] = np.array([grid.shape for grid in grids], np.int32).reshape(-1, 2)
+        parts["masks:bits"] = np.packbits(np.concatenate([np.empty(0, bool), *(grid.ravel() for grid in grids)]))
+    return {**parts, **{f"attribute:{key}": value for key, value in seen.attributes.items()}}
+
+
+def _unpacked(parts: Mapping[str, NDArray[Any]]) -> Detections:
+    """The inverse of `_packed`."""
+    columns, packed = _part(parts, "found"), _part(parts, "masks")
+    if packed:
+        sizes = packed["sizes"].tolist()
+        ends = np.cumsum([rows * width for rows, width in sizes])
+        bits = np.split(np.unpackbits(packed["bits"]).astype(bool), ends)
+        columns["mask"] = masks([one.reshape(size) for one, size in zip(bits, sizes, strict=False)])  # the last pads
+    return replace(Detections.of(columns), attributes=_part(parts, "attribute"))
 
 
 def _part(parts: Mapping[str, NDArray[Any]], kind: str) -> dict[str, NDArray[Any]]:

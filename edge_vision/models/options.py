@@ -129,8 +129,8 @@ class Evaluation(Options):
 class Tolerance(Options):
     """How far a runtime may be from the reference, over all golden pictures together.
 
-    An object is found again by one of its class that overlaps it by half or more. Objects within `score_diff` of the
-    confidence threshold may come and go.
+    An object is found again by one of its class that overlaps it by half or more: mask and mask where there are masks,
+    else box and box. Objects within `score_diff` of the confidence threshold may come and go.
     """
 
     score_diff: Fraction = Field(description="Greatest difference of the scores of an object found again.")
@@ -139,12 +139,24 @@ class Tolerance(Options):
     missed: Fraction = Field(description="Greatest part of the reference's objects that may be missed.")
     extra: Fraction = Field(description="Greatest number of objects the reference has not, as part of its objects.")
     quality: Fraction = Field(description="Least panoptic quality: overlaps over found, half missed and half extra.")
+    text_diff: Fraction = Field(0.0, description="Greatest edit distance of the texts, as part of their characters.")
+    embedding_distance: Fraction = Field(0.001, description="Greatest cosine distance of an embedding.")
+    attribute_diff: Fraction = Field(0.02, description="Greatest mean difference of an attribute; relative above 1.")
 
 
 _STRICT = Tolerance(score_diff=0.02, mean_iou=0.99, point_error=0.01, missed=0.0, extra=0.0, quality=0.98)
-_HALF = Tolerance(score_diff=0.05, mean_iou=0.97, point_error=0.02, missed=0.02, extra=0.02, quality=0.95)
-_BRAIN = Tolerance(score_diff=0.15, mean_iou=0.94, point_error=0.04, missed=0.05, extra=0.05, quality=0.90)
-_QUANTIZED = Tolerance(score_diff=0.25, mean_iou=0.90, point_error=0.06, missed=0.10, extra=0.10, quality=0.80)
+_HALF = Tolerance(
+    score_diff=0.05, mean_iou=0.97, point_error=0.02, missed=0.02, extra=0.02, quality=0.95,
+    text_diff=0.01, embedding_distance=0.002, attribute_diff=0.05,
+)  # fmt: skip
+_BRAIN = Tolerance(
+    score_diff=0.15, mean_iou=0.94, point_error=0.04, missed=0.05, extra=0.05, quality=0.90,
+    text_diff=0.02, embedding_distance=0.01, attribute_diff=0.10,
+)  # fmt: skip
+_QUANTIZED = Tolerance(
+    score_diff=0.25, mean_iou=0.90, point_error=0.06, missed=0.10, extra=0.10, quality=0.80,
+    text_diff=0.05, embedding_distance=0.05, attribute_diff=0.15,
+)  # fmt: skip
 
 
 class Parity(Options):

@@ -34,6 +34,11 @@ class ClassificationOutput(SingleOutput):
         """A class without a box."""
         return frozenset({"class"})
 
+    @property
+    def uncut(self) -> dict[str, Any]:
+        """Every class above the threshold: the second best of one runtime may be the third of another."""
+        return {"top_k": 1000}
+
 
 class Classification:
     """Scores [1, background + len(labels)]; a row per class, its box the whole picture."""

@@ -1,5 +1,7 @@
 """What every output format has: the base of its section in `model.yaml`, and the thresholds."""
 
+from typing import Any
+
 from pydantic import Field
 
 from edge_vision.core.options import Fraction, Integer, Options
@@ -21,6 +23,11 @@ class OutputFormat(Options):
     def gives(self) -> frozenset[Fact]:
         """What the decoder finds out about each object."""
         return frozenset({"box", "class"})
+
+    @property
+    def uncut(self) -> dict[str, Any]:
+        """What changes where two runtimes are compared: a rounding error could move a cut that is the format's own."""
+        return {}
 
 
 class SingleOutput(OutputFormat):

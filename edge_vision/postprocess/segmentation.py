@@ -51,6 +51,11 @@ class SegmentationOutput(SingleOutput):
         """A mask and the box around it."""
         return frozenset({"box", "class", "mask"})
 
+    @property
+    def uncut(self) -> dict[str, Any]:
+        """All of a class together: one pixel joins two regions, or makes one of its own."""
+        return {"regions": False, "min_cells": 1}
+
 
 class Segmentation:
     """Objects made of the pixels of a class; nothing is made larger than the network's own output.

@@ -13,6 +13,7 @@ from edge_vision.core.events import Event
 from edge_vision.core.frame import Frame
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
+from edge_vision.publish.contours import polygons
 from edge_vision.runtime.clock import Clock
 
 SCHEMA: Final = "edge-vision/1"
@@ -27,6 +28,7 @@ class _Object(msgspec.Struct, rename={"label": "class"}, omit_defaults=True):
     track_id: int | None = None
     keypoints: list[list[float]] | None = None
     quad: list[list[float]] | None = None
+    polygons: list[list[list[float]]] | None = None
     text: str | None = None
     attributes: dict[str, str | float] | None = None
 
@@ -201,6 +203,9 @@ def _objects(seen: Detections, labels: tuple[str, ...]) -> list[_Object]:
             values = column.tolist() if name == "track_id" else np.round(column.astype(np.float64), 2).tolist()
             for entry, value in zip(objects, values, strict=True):
                 setattr(entry, name, value)
+    if seen.mask is not None:
+        for entry, grid, box in zip(objects, seen.mask, seen.xyxy, strict=True):
+            entry.polygons = polygons(grid, box)
     if seen.text is not None:
         for entry, text in zip(objects, seen.text.tolist(), strict=True):
             entry.text = text or None

@@ -1,13 +1,14 @@
 """Checks the format on the wire, and the numbers that make a loss visible."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge_vision.core.detections import Detections
+from edge_vision.core.detections import Detections, masks
 from edge_vision.core.scene import Scene, ServedModel, Timings
 from edge_vision.publish.wire import SCHEMA, Wire, new_boot, utc
 from edge_vision.testing.fakes import FakeClock, make_frame
@@ -128,6 +129,17 @@ def test_boots_sort_by_time_and_are_never_the_same() -> None:
     later = FakeClock()
     later.advance(0.002)
     assert new_boot(FakeClock()) < new_boot(later)
+
+
+def test_an_object_with_a_mask_has_its_outline(wire: Wire, clock: FakeClock) -> None:
+    """In pixels of the source; the others have none."""
+    scene = _scene(clock)
+    seen = scene.detections.where(np.array([1]))
+    seen = replace(seen, mask=masks([np.array([[True, False], [True, True]])]))
+    (one,) = json.loads(wire.detections(replace(scene, detections=seen)).body)["objects"]
+    assert list(one) == ["class", "class_id", "confidence", "xyxy", "polygons"]
+    (outline,) = one["polygons"]
+    assert sorted(outline) == [[0.0, 0.0], [0.0, 48.0], [32.0, 0.0], [32.0, 24.0], [64.0, 24.0], [64.0, 48.0]]
 
 
 def test_confidences_and_boxes_are_rounded_not_cut() -> None:

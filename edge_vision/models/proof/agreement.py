@@ -9,12 +9,20 @@ from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
 from edge_vision.models.options import Tolerance
+from edge_vision.models.proof.findings import Findings, mask_overlap
 
 _SAME: Final = 0.5
-"""Boxes that overlap by half or more are the same object."""
+"""Boxes, or masks, that overlap by half or more are the same object."""
 
 _LEAST_FOUND: Final = 0.5
 """Of the reference's objects so many must be found, however many of them are near the threshold."""
+
+
+_WHOLE_CELLS: Final = 1024
+"""A mask of fewer cells weighs less: at its rim, most of it, rounding decides."""
+
+_SPECK_CELLS: Final = 64
+"""A mask of fewer cells that only one side has is borderline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +30,10 @@ class Agreement:
     """Figures over all pictures; objects near the threshold that only one side has are in `borderline`, not counted.
 
     `quality` is the panoptic quality of the found set (Kirillov et al., arXiv:1801.00868): the sum of overlaps over
-    found + missed / 2 + extra / 2. `score_diff` and `point_error` are greatest values, the latter as part of the
-    diagonal of the object's box. `objects` are those that count: found or missed; `reference` are all it saw.
+    found + missed / 2 + extra / 2. Overlaps are those of masks where the reference has masks. `score_diff`,
+    `point_error` and `embedding_distance` are greatest values, `point_error` as part of the diagonal of the object's
+    box; `text_diff` is the edit distance of all texts over their characters, `attribute_diff` the mean difference of
+    the attribute that differs most. `objects` are those that count: found or missed; `reference` are all it saw.
     """
 
     reference: int
@@ -38,13 +48,25 @@ class Agreement:
     score_diff: float
     point_error: float
     quality: float
+    text_diff: float = 0.0
+    embedding_distance: float = 0.0
+    attribute_diff: float = 0.0
 
     def __str__(self) -> str:
         return (
             f"{self.found} of {self.reference} objects found, {self.missed} missed, {self.extra} extra, "
             f"{f'{self.borderline} too near the threshold to count, ' if self.borderline else ''}"
             f"mean overlap {self.mean_iou:.3f}, score difference {self.score_diff:.3f}, quality {self.quality:.3f}"
+            f"{''.join(f', {name} {value:.4f}' for name, value in self._contents().items() if value)}"
         )
+
+    def _contents(self) -> dict[str, float]:
+        """How far apart what was found out about the objects is."""
+        return {
+            "text difference": self.text_diff,
+            "embedding distance": self.embedding_distance,
+            "attribute difference": self.attribute_diff,
+        }
 
     def facts(self) -> dict[str, float]:
         """The figures as a message has them, rounded."""
@@ -66,6 +88,9 @@ class Agreement:
             ("point error", self.point_error, limit.point_error),
         )
         said += [f"{name} {value:.3f} (limit {roof:g})" for name, value, roof in roofs if not value <= roof]
+        limits = (limit.text_diff, limit.embedding_distance, limit.attribute_diff)
+        contents = zip(self._contents().items(), limits, strict=True)
+        said += [f"{name} {value:.4f} (limit {roof:g})" for (name, value), roof in contents if not value <= roof]
         return said
 
 
@@ -76,20 +101,25 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections], thresh
     nobody's fault.
     """
     overlaps: list[float] = []
+    weights: list[float] = []
     scores: list[float] = []
     points: list[float] = []
+    findings = Findings()
     missed = extra = borderline = 0
     for expected, actual in zip(reference, found, strict=True):
         pairs = _pairs(expected, actual)
         for one, other, overlap in pairs:
             overlaps.append(overlap)
+            weights.append(_weight(expected, one))
             scores.append(abs(float(expected.confidence[one]) - float(actual.confidence[other])))
             points.append(_point_error(expected, one, actual, other))
+            findings.add(expected, one, actual, other)
         absent, near = _alone(expected, [one for one, _, _ in pairs], threshold + slack)
         missed, borderline = missed + absent, borderline + near
         absent, near = _alone(actual, [other for _, other, _ in pairs], threshold + slack)
         extra, borderline = extra + absent, borderline + near
     count = len(overlaps)
+    weight, overlapping = sum(weights), float(np.dot(weights, overlaps))
     return Agreement(
         reference=sum(map(len, reference)),
         objects=count + missed,
@@ -97,12 +127,15 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections], thresh
         missed=missed,
         extra=extra,
         borderline=borderline,
-        mean_iou=float(np.mean(overlaps)) if count else 1.0,
+        mean_iou=overlapping / weight if count else 1.0,
         least_iou=min(overlaps, default=1.0),
         mean_score_diff=float(np.mean(scores)) if count else 0.0,
         score_diff=max(scores, default=0.0),
         point_error=max(points, default=0.0),
-        quality=sum(overlaps) / (count + (missed + extra) / 2) if count + missed + extra else 1.0,
+        quality=overlapping / (weight + (missed + extra) / 2) if count + missed + extra else 1.0,
+        text_diff=findings.text_diff,
+        embedding_distance=findings.embedding_distance,
+        attribute_diff=findings.attribute_diff,
     )
 
 
@@ -110,6 +143,9 @@ def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int, flo
     """Positions in `expected` and `actual` of the same object, and their overlap; each object once."""
     overlap = overlaps_of(expected.xyxy, actual.xyxy)
     overlap[expected.class_id[:, None] != actual.class_id[None, :]] = 0.0
+    if expected.mask is not None:
+        for one, other in np.argwhere(overlap > 0.0):
+            overlap[one, other] = mask_overlap(expected, int(one), actual, int(other))
     pairs: list[tuple[int, int, float]] = []
     for place in np.argsort(-overlap, axis=None, kind="stable"):
         one, other = divmod(int(place), len(actual))
@@ -123,11 +159,18 @@ def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int, flo
     return pairs
 
 
+def _weight(side: Detections, row: int) -> float:
+    """How much the overlap of an object counts."""
+    return 1.0 if side.mask is None else min(1.0, max(1.0, float(np.count_nonzero(side.mask[row]))) / _WHOLE_CELLS)
+
+
 def _alone(side: Detections, paired: list[int], sure: float) -> tuple[int, int]:
-    """How many objects without a partner score `sure` or more, and how many less."""
-    alone = np.delete(side.confidence, paired)
-    certain = int((alone >= sure).sum())
-    return certain, len(alone) - certain
+    """How many objects without a partner score `sure` or more and are no speck, and how many others."""
+    alone = np.delete(np.arange(len(side)), paired)
+    certain = side.confidence[alone] >= sure
+    if side.mask is not None:
+        certain &= np.array([np.count_nonzero(side.mask[row]) >= _SPECK_CELLS for row in alone], bool)
+    return int(certain.sum()), len(alone) - int(certain.sum())
 
 
 def overlaps_of(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:

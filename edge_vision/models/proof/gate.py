@@ -22,7 +22,10 @@ from edge_vision.preprocess.options import InputOptions
 
 _GRAY_LEVELS: Final = 1.001
 """Resizing rounds differently on other processors: by one gray level, and the float it becomes by a little more."""
-_SAME_DECODER: Final = Tolerance(score_diff=1e-4, mean_iou=0.999, point_error=1e-3, missed=0, extra=0, quality=0.999)
+_SAME_DECODER: Final = Tolerance(
+    score_diff=1e-4, mean_iou=0.999, point_error=1e-3, missed=0, extra=0, quality=0.999,
+    text_diff=0, embedding_distance=1e-4, attribute_diff=1e-3,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,10 @@ def _moved_label(then: tuple[str, ...], now: tuple[str, ...]) -> str:
 
 
 def decoder_of(bundle: Bundle, thresholds: Thresholds, file: ModelFile) -> Postprocessor:
-    """The decoder of a file's outputs, with thresholds other than the bundle's."""
+    """The decoder of a file's outputs for a comparison, with thresholds other than the bundle's."""
     ends = bundle.ends_of(file)
-    return build_postprocessor(ends.output, thresholds, bundle.spec.labels, ends.input.size)
+    output = ends.output.model_copy(update=ends.output.uncut)
+    return build_postprocessor(output, thresholds, bundle.spec.labels, ends.input.size)
 
 
 def _letterbox(options: InputOptions, image: NDArray[np.uint8]) -> Letterbox:
