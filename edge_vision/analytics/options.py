@@ -9,7 +9,9 @@ from edge_vision.analytics.distance import DistanceOptions
 from edge_vision.analytics.dwell import DwellOptions
 from edge_vision.analytics.filter import FilterOptions
 from edge_vision.analytics.heatmap import HeatmapOptions
+from edge_vision.analytics.inspect import InspectOptions
 from edge_vision.analytics.lines import LinesOptions
+from edge_vision.analytics.measure import MeasureOptions
 from edge_vision.analytics.proximity import ProximityOptions
 from edge_vision.analytics.smooth import SmoothOptions
 from edge_vision.analytics.speed import SpeedOptions
@@ -30,4 +32,6 @@ AnalyticsOptions: TypeAlias = (
     | CrowdOptions
     | SmoothOptions
     | HeatmapOptions
+    | MeasureOptions
+    | InspectOptions
 )

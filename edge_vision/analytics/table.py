@@ -11,7 +11,9 @@ from edge_vision.analytics.distance import Distance
 from edge_vision.analytics.dwell import Dwell
 from edge_vision.analytics.filter import Filter
 from edge_vision.analytics.heatmap import Heatmaps
+from edge_vision.analytics.inspect import Inspect
 from edge_vision.analytics.lines import Lines
+from edge_vision.analytics.measure import Measure
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.analytics.proximity import Proximities
 from edge_vision.analytics.smooth import Smooth
@@ -34,6 +36,8 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "crowd": Crowds,
     "smooth": Smooth,
     "heatmap": Heatmaps,
+    "measure": Measure,
+    "inspect": Inspect,
 }
 
 

@@ -17,6 +17,7 @@ from edge_vision.core.protocols import Stage
 from edge_vision.core.scene import Scene, Timings
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.inference.options import DetectOptions
+from edge_vision.preprocess.enhance import Enhance, EnhanceOptions
 from edge_vision.runtime.clock import Clock
 
 
@@ -73,6 +74,9 @@ def open_road(camera: Camera, engines: Engines, clock: Clock) -> Iterator[Road]:
                 if served.servers is not None:
                     detect = resources.enter_context(closing(Standby(served.servers, look, detect, clock)))
                 stages.append(detect)
+                continue
+            if isinstance(options, EnhanceOptions):
+                stages.append(Enhance(options))
                 continue
             context = StageContext(labels)
             if isinstance(options, ModelStageOptions):

@@ -13,9 +13,11 @@ from edge_vision.core.errors import ModelError
 from edge_vision.core.frame import Frame
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.inference.options import DetectOptions
+from edge_vision.preprocess.enhance import EnhanceOptions
 from edge_vision.runtime.clock import Clock
 
 _GRAY = 114
+_WH = (640, 360)
 
 
 def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None]) -> None:
@@ -29,7 +31,9 @@ def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None
             continue
         seen.append(camera.stages)
         go_on()
-        image = np.full((360, 640, 3), _GRAY, np.uint8)
+        sizes = (options.frame_wh for options in camera.stages if isinstance(options, EnhanceOptions))
+        width, height = next((wh for wh in sizes if wh is not None), _WH)
+        image = np.full((height, width, 3), _GRAY, np.uint8)
         try:
             with open_road(camera, engines, clock) as road:
                 road(Frame(camera.id, 0, clock.now(), clock.monotonic_ns(), 0, image))

@@ -18,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vision.capture.conveyor_art import Sprite, draw_belt, draw_part, draw_rails
+from edge_vision.capture.conveyor_defects import DEFECTS
 
 LABELS: tuple[str, ...] = ("bolt", "washer", "bracket")
+SURFACES: tuple[str, ...] = ("part", *DEFECTS)
+"""What a pixel can belong to, from 1 on; 0 is everything else."""
 
 MIN_SIDE_PX = 64
 MIN_VISIBLE = 0.4
@@ -45,14 +48,19 @@ class Truth:
         xyxy: float32 (n, 4), pixels, tight around what can be seen of the part, inside the picture.
         class_id: int32 (n,), index into `LABELS`.
         part_id: int32 (n,), serial number of the part on the line, the same on every frame that shows it.
-        defective: bool (n,), whether the part is scratched, dented, stained or broken.
+        defect_id: int32 (n,), index into `DEFECTS`, -1 for a good part.
 
     """
 
     xyxy: NDArray[np.float32]
     class_id: NDArray[np.int32]
     part_id: NDArray[np.int32]
-    defective: NDArray[np.bool_]
+    defect_id: NDArray[np.int32]
+
+    @property
+    def defective(self) -> NDArray[np.bool_]:
+        """Whether each part has a defect, bool (n,)."""
+        return self.defect_id >= 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +69,7 @@ class _Part:
 
     part_id: int
     class_id: int
-    defective: bool
+    defect_id: int
     left: int
     top: int
     sprite: Sprite
@@ -146,8 +154,22 @@ class Conveyor:
             xyxy=np.array(boxes, np.float32).reshape(-1, 4),
             class_id=np.array([part.class_id for part in parts], np.int32),
             part_id=np.array([part.part_id for part in parts], np.int32),
-            defective=np.array([part.defective for part in parts], np.bool_),
+            defect_id=np.array([part.defect_id for part in parts], np.int32),
         )
+
+    def surfaces(self, index: int) -> NDArray[np.uint8]:
+        """Say what every pixel of frame `index` belongs to, (height, width): 0, or 1 + an index into `SURFACES`."""
+        moved, (width, height) = self._moved(index), self._wh
+        out = np.zeros((height, width), np.uint8)
+        for part in self._in_view(moved):
+            sprite, left = part.sprite, part.left + moved
+            x0, y0 = max(-left, 0), max(-part.top, 0)
+            piece = slice(y0, max(height - part.top, 0)), slice(x0, max(width - left, 0))
+            target = out[max(part.top, 0) :, max(left, 0) :]
+            target = target[: len(sprite.solid[piece]), : sprite.solid[piece].shape[1]]
+            target[sprite.solid[piece]] = 1
+            target[sprite.flaw[piece]] = 2 + part.defect_id
+        return out
 
     def _moved(self, index: int) -> int:
         """Return how far the belt has come at frame `index`: whole pixels, so that nothing is resampled."""
@@ -180,15 +202,15 @@ class Conveyor:
         parts = []
         for lane in range(count):
             class_id = int(rng.integers(len(LABELS)))
-            defective = bool(rng.random() < self._defect_rate)
+            defect_id = int(rng.integers(len(DEFECTS))) if rng.random() < self._defect_rate else -1
             y = middle + (2 * lane - 1) * _LANE_HALF_GAP * self._base * (count - 1)
             x = self._wh[0] - slot * self._pitch + rng.uniform(-1, 1) * _ALONG_JITTER * self._base
             radius = rng.uniform(*_RADIUS[class_id]) * self._base
             lamp = self._light * (1.0 - 0.10 * (2 * y / self._wh[1] - 1))
-            sprite = draw_part(rng, class_id, radius, lamp, defective=defective)
+            sprite = draw_part(rng, class_id, radius, lamp, None if defect_id < 0 else defect_id)
             rows, columns = sprite.add.shape[:2]
             left, top = round(x - columns / 2), round(y - rows / 2)
-            parts.append(_Part(2 * slot + lane, class_id, defective, left, top, sprite))
+            parts.append(_Part(2 * slot + lane, class_id, defect_id, left, top, sprite))
         return tuple(parts)
 
 

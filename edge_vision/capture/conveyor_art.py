@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vision.capture.conveyor_defects import HOLE, SCRATCH, STAIN, blob, burr, scratch, stain
+
 BOLT, WASHER, BRACKET = range(3)
 
 _LIGHT = (-0.46, -0.58, 0.67)  # direction towards the lamp: left, up, out of the picture (unit vector)
@@ -34,13 +36,15 @@ class Sprite:
     Attributes:
         keep: uint8 (h, w, 3), how much of the belt shines through: 0 on the part, below 255 in its shadow.
         add: uint8 (h, w, 3) BGR, the part's own color, premultiplied.
-        solid: bool (h, w), where the part is.
+        solid: bool (h, w), where the part is, holes that belong to it left out.
+        flaw: bool (h, w), where its defect is.
 
     """
 
     keep: NDArray[np.uint8]
     add: NDArray[np.uint8]
     solid: NDArray[np.bool_]
+    flaw: NDArray[np.bool_]
 
 
 def draw_belt(
@@ -102,44 +106,39 @@ def draw_rails(rng: np.random.Generator, wh: tuple[int, int], light: float) -> N
     return rails
 
 
-def draw_part(rng: np.random.Generator, class_id: int, radius: float, light: float, *, defective: bool) -> Sprite:
-    """Draw one part with a random turn, size of details, tint and, if asked, defect; `radius` in pixels."""
+def draw_part(rng: np.random.Generator, class_id: int, radius: float, light: float, defect: int | None) -> Sprite:
+    """Draw one part with a random turn, size of details and tint, and a defect if asked; `radius` in pixels."""
     half = math.ceil(radius * 1.30) + 2
     grid = np.arange(-half, half + 1, dtype=np.float32) / np.float32(radius)
     x, y = grid[None, :], grid[:, None]
     angle = rng.uniform(0, 2 * math.pi)
     along = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     p, q = x * along[0] + y * along[1], y * along[0] - x * along[1]
-    solid, height, gloss, anchors = (_bolt, _washer, _bracket)[class_id](rng, p, q)
-    defect = _DEFECTS[int(rng.integers(len(_DEFECTS)))] if defective else ""
-    spot = anchors[int(rng.integers(len(anchors)))]
+    solid, height, gloss, spots = (_bolt, _washer, _bracket)[class_id](rng, p, q)
+    tint = _tint(rng)
+    spoiling = np.random.default_rng(rng.integers(2**32))  # of its own: a defect changes nothing but its part
+    spot = spots[int(spoiling.integers(len(spots)))]
     away_p, away_q = p - np.float32(spot[0]), q - np.float32(spot[1])
-    if defect == "broken":
-        spot = anchors[0]  # each shape names its corner first
-        jagged = 0.05 * np.sin(17 * p + 3) + 0.05 * np.sin(23 * q + 4 * p)
-        bite = np.hypot(p - np.float32(spot[2]), q - np.float32(spot[3])) - np.float32(0.36) + jagged
-        solid = np.maximum(solid, -bite)
-    elif defect == "dent":
-        height = height - 0.20 * np.exp(-((away_p**2 + away_q**2) / 0.022))
-        gloss = gloss - 0.46 * np.exp(-((away_p**2 + away_q**2) / 0.016))
+    flaw, outline = np.zeros(solid.shape, np.bool_), solid
+    if defect == HOLE:
+        hole = blob(spoiling, away_p, away_q, spoiling.uniform(0.10, 0.15), 0.22)
+        height = height + burr(hole)
+        flaw, solid = hole < 0, np.maximum(solid, -hole)
     alpha = np.clip(0.5 - solid * np.float32(radius), 0, 1)
     shade = _shade(height.astype(np.float32), gloss, radius)
-    bgr = shade[..., None] * _tint(rng)
-    if defect == "stain":
-        rim = np.hypot(away_p, away_q) + 0.07 * np.sin(9 * p + 4 * q) + 0.05 * np.sin(21 * q - 8 * p)
-        cover = 0.86 * np.clip((0.34 - rim) / 0.07, 0, 1)[..., None]
-        rust = np.array((24, 58, 118), np.float32)
-        bgr = bgr * (1 - cover) + cover * rust * (0.55 + shade[..., None] / 290)
-    elif defect == "scratch":
-        _scratch(rng, bgr, spot, angle, radius)
-    return _finish(np.clip(bgr * light, 0, 255), alpha.astype(np.float32), radius)
+    bgr = shade[..., None] * tint
+    if defect == STAIN:
+        flaw = stain(spoiling, bgr, shade, away_p, away_q)
+    elif defect == SCRATCH:
+        at = spot[0] * along[0] - spot[1] * along[1], spot[0] * along[1] + spot[1] * along[0]
+        flaw = scratch(spoiling, bgr, (radius * float(at[0]), radius * float(at[1])), radius)
+    return _finish(np.clip(bgr * light, 0, 255), alpha.astype(np.float32), flaw & (outline < 0), radius)
 
 
-_DEFECTS = ("scratch", "dent", "stain", "broken")
 _Plane: TypeAlias = NDArray[np.float32]  # one value per sprite pixel, (h, w) or broadcast to it
-_Spots: TypeAlias = tuple[tuple[float, ...], ...]
+_Spots: TypeAlias = tuple[tuple[float, float], ...]
 # What a shape function returns: distance to the outline, height, brightness without relief, and places for
-# defects (p, q of a spot on the metal; the first also has p, q of the corner that may break off).
+# defects (p, q of a spot on the metal).
 _Shape: TypeAlias = tuple[_Plane, _Plane, _Plane, _Spots]
 
 
@@ -167,7 +166,7 @@ def _bolt(rng: np.random.Generator, p: _Plane, q: _Plane) -> _Shape:
     height = np.where(hexagon < 0, 0.42 * facets * (0.6 + 0.4 * bevel), np.where(shank < 0, round_bar, 0))
     height = np.where(collar < 0, 0.34, height)
     gloss = np.where(hexagon < 0, 0.04, 0.0) + 0.07 * ridges * (shank < 0)
-    spots = ((-0.80, 0.05, 0.30, thick + 0.17), (0.05, 0.0), (0.25, 0.0))
+    spots = ((-0.80, 0.05), (0.05, 0.0), (0.25, 0.0))
     return solid, height.astype(np.float32), gloss.astype(np.float32), spots
 
 
@@ -181,11 +180,9 @@ def _washer(rng: np.random.Generator, p: _Plane, q: _Plane) -> _Shape:
     fans = np.cos(2 * np.arctan2(q, p) + np.float32(rng.uniform(0, 2 * math.pi)))
     gloss = 0.15 * fans + 0.035 * grooves[np.minimum(r * 48, 95).astype(np.int32)]
     middle = (1 + inner) / 2
-    spots = []
-    for turn in rng.uniform(0, 2 * math.pi, 3):
-        a, b = math.cos(turn), math.sin(turn)
-        spots.append((middle * a, middle * b, 0.92 * a, 0.92 * b))
-    return solid, height.astype(np.float32), gloss.astype(np.float32), tuple(spots)
+    turns = rng.uniform(0, 2 * math.pi, 3).tolist()
+    spots = tuple((middle * math.cos(turn), middle * math.sin(turn)) for turn in turns)
+    return solid, height.astype(np.float32), gloss.astype(np.float32), spots
 
 
 def _bracket(rng: np.random.Generator, p: _Plane, q: _Plane) -> _Shape:
@@ -204,7 +201,7 @@ def _bracket(rng: np.random.Generator, p: _Plane, q: _Plane) -> _Shape:
     height = height + 0.05 * np.clip(-rib / 0.05, 0, 1)
     lines = rng.standard_normal(256).astype(np.float32)
     gloss = 0.035 * lines[np.clip(q * 70 + 128, 0, 255).astype(np.int32)] + 0.10 * p * rng.uniform(-1, 1)
-    spots = ((0.10, mid, 0.70, mid + 0.1), (-mid, mid - wide - 0.1), (-0.15, mid))
+    spots = ((0.10, mid), (-mid, mid - wide - 0.1), (-0.15, mid))
     return solid, height.astype(np.float32), gloss.astype(np.float32), spots
 
 
@@ -228,30 +225,7 @@ def _tint(rng: np.random.Generator) -> NDArray[np.float32]:
     return np.asarray(np.array(gains) * rng.uniform(0.86, 1.10) * rng.uniform(0.97, 1.03, 3), np.float32)
 
 
-def _scratch(
-    rng: np.random.Generator, bgr: NDArray[np.float32], spot: tuple[float, ...], angle: float, radius: float
-) -> None:
-    """Draw three fresh scratches through a spot, in place: a bright line beside a dark one."""
-    half = bgr.shape[0] // 2
-    x = half + radius * (spot[0] * math.cos(angle) - spot[1] * math.sin(angle))
-    y = half + radius * (spot[0] * math.sin(angle) + spot[1] * math.cos(angle))
-    lean = rng.uniform(0, math.pi)
-    thickness = max(1, round(radius * 0.03))
-    strokes = np.zeros((2, *bgr.shape[:2]), np.uint8)  # dark, bright; OpenCV smooths lines in 8 bits only
-    for _ in range(3):
-        turn = lean + rng.uniform(-0.25, 0.25)
-        dx, dy = radius * 0.5 * math.cos(turn), radius * 0.5 * math.sin(turn)
-        ox, oy = rng.uniform(-0.12, 0.12, 2) * radius
-        for stroke, shift in zip(strokes, (thickness, 0), strict=True):
-            ends = [
-                (round((x + ox + sign * dx + shift) * 16), round((y + oy + sign * dy + shift) * 16)) for sign in (-1, 1)
-            ]
-            cv2.line(stroke, ends[0], ends[1], 255, thickness, cv2.LINE_AA, 4)
-    for stroke, gray in zip(strokes, (40, 232), strict=True):
-        bgr += (stroke / np.float32(255))[..., None] * 0.9 * (gray - bgr)
-
-
-def _finish(bgr: NDArray[np.float32], alpha: NDArray[np.float32], radius: float) -> Sprite:
+def _finish(bgr: NDArray[np.float32], alpha: _Plane, flaw: NDArray[np.bool_], radius: float) -> Sprite:
     """Add the soft shadow and pack the sprite; `bgr` 0..255 and `alpha` 0..1, both float32."""
     shift = np.array(((1, 0, 0.085 * radius), (0, 1, 0.105 * radius)), np.float64)
     cast = cv2.warpAffine(alpha, shift, (alpha.shape[1], alpha.shape[0]))
@@ -259,4 +233,4 @@ def _finish(bgr: NDArray[np.float32], alpha: NDArray[np.float32], radius: float)
     near = cv2.GaussianBlur(alpha, (0, 0), max(0.5, 0.045 * radius))
     through = (1 - alpha) * (1 - 0.62 * cast) * (1 - 0.35 * near)
     keep = np.repeat((through * 255).round().astype(np.uint8)[..., None], 3, axis=2)
-    return Sprite(keep, (bgr * alpha[..., None]).round().astype(np.uint8), alpha > 0.5)  # noqa: PLR2004
+    return Sprite(keep, (bgr * alpha[..., None]).round().astype(np.uint8), alpha > 0.5, flaw)  # noqa: PLR2004

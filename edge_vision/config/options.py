@@ -9,9 +9,10 @@ from edge_vision.capture.options import SourceOptions
 from edge_vision.core.options import Identifier, Integer, Options
 from edge_vision.core.stages import Backends
 from edge_vision.inference.options import DetectOptions
+from edge_vision.preprocess.enhance import EnhanceOptions
 from edge_vision.publish.options import SinkOptions
 
-StageOptions: TypeAlias = Annotated[DetectOptions | AnalyticsOptions, Field(discriminator="kind")]
+StageOptions: TypeAlias = Annotated[DetectOptions | EnhanceOptions | AnalyticsOptions, Field(discriminator="kind")]
 """Every kind of stage a pipeline can list."""
 
 

@@ -27,8 +27,8 @@ _PATHS: Final[dict[Any, frozenset[str]]] = {
     for kind in get_args(member.model_fields["kind"].annotation)
 }
 """The options of each kind of stage that are paths."""
-_GROUPS: Final = ("remote",)
-"""Options that hold paths of their own, such as that of a certificate."""
+_GROUPS: Final = ("remote", "operations", "measures")
+"""Options that hold paths of their own, such as that of a certificate, a lens or a template."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,13 +151,36 @@ class Heatmap(Event, frozen=True, kw_only=True):
     half_life_s: float | None
 
 
-=======
         SpeedExceeded,
         Proximity,
         Crowd,
         Heatmap,
->>>>>>> 321c83def3ac3f59de691eeb281ea07f30c79bda
     )
+
+
+=======
+VerdictName: TypeAlias = Literal["OK", "NG", "NOT_INSPECTED"]
+
+
+class InspectedPart(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """Which part was judged: a track and its class; both null where the whole picture is the part."""
+
+    track_id: int | None
+    class_name: str | None
+
+
+class Verdict(Event, frozen=True, kw_only=True):
+    """A part was judged: what came out, why if it is not OK, from how many views, and how many there were so far."""
+
+    kind: ClassVar[str] = "verdict"
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    part: InspectedPart
+    views: int
+    counts: Counts
+
+
+>>>>>>> 0e0667f294a9e71b73f18a5ec44ba79eb000a698
 
 
 KINDS: dict[str, type[Event]] = {
@@ -174,6 +197,7 @@ KINDS: dict[str, type[Event]] = {
         Proximity,
         Crowd,
         Heatmap,
+        Verdict,
     )
 }
 """Every kind of event: the whole list."""

@@ -114,8 +114,15 @@ class Evaluation(Options):
 
     data: str = Field(description="What it was measured on.")
     images: Integer = Field(ge=1, description="On how many pictures.")
-    map50: Fraction = Field(description="Mean average precision at an overlap of 0.5.")
+    map50: Fraction | None = Field(None, description="Mean average precision at an overlap of 0.5.")
     map50_95: Fraction | None = Field(None, description="Mean over overlaps from 0.5 to 0.95.")
+    iou: dict[str, Fraction] | None = Field(
+        None, description="Of a model that segments: for each label the overlap of its pixels with the true ones."
+    )
+    accuracy: Fraction | None = Field(None, description="Share of pictures, or of parts, that were judged right.")
+    confusion: dict[str, dict[str, Integer]] | None = Field(
+        None, description="How many of each kind, by what they are, were taken for what."
+    )
     command: str | None = Field(None, description="What measures it again.")
 
 

@@ -131,9 +131,9 @@ def test_a_union_of_options_equals_its_table(kinds: list[str], table: dict[str, 
         assert callable(resolve(row) if isinstance(row, str) else row)
 
 
-def test_the_stages_of_a_pipeline_are_detect_and_analytics() -> None:
+def test_the_stages_of_a_pipeline_are_detect_enhance_and_analytics() -> None:
     """The union in config is the sum of the steps' own."""
-    assert _kinds(StageOptions, "kind") == ["detect", *_kinds(AnalyticsOptions, "kind")]
+    assert _kinds(StageOptions, "kind") == ["detect", "enhance", *_kinds(AnalyticsOptions, "kind")]
 
 
 def test_backends_are_tried_in_the_order_of_the_table() -> None:
