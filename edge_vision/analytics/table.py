@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from edge_vision.analytics.barcode import Barcode
+from edge_vision.analytics.blur import Blur
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.count import Counter
 from edge_vision.analytics.filter import Filter
 from edge_vision.analytics.lines import Lines
+from edge_vision.analytics.motion import Motion
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.analytics.tracker import Tracker
 from edge_vision.analytics.zones import Zones
@@ -18,6 +21,9 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "lines": Lines,
     "zones": Zones,
     "count": Counter,
+    "barcode": Barcode,
+    "blur": Blur,
+    "motion": Motion,
 }
 
 

@@ -67,7 +67,28 @@ class Count(Event, frozen=True, kw_only=True):
     reason: Literal["change", "period"]
 
 
+class Reading(Event, frozen=True, kw_only=True):
+    """Something was read: a code, a plate, a line of text; `votes` frames said the same. `quad` is where, in pixels."""
+
+    kind: ClassVar[str] = "reading"
+    text: str
+    confidence: float
+    votes: int
+    quad: list[list[float]] | None
+    class_name: str
+    track_id: int | None
+    stage: str
+
+
+class MotionChanged(Event, frozen=True, kw_only=True):
+    """Something began to move, or nothing moves any more; `area` is the part of the watched picture that moves."""
+
+    kind: ClassVar[str] = "motion_changed"
+    moving: bool
+    area: float
+
+
 KINDS: dict[str, type[Event]] = {
-    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count)
+    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count, Reading, MotionChanged)
 }
 """Every kind of event: the whole list."""
