@@ -138,10 +138,8 @@ class Barcode:
         limits = np.array(scene.frame.wh)
         low = np.maximum(np.floor(chosen.xyxy[:, :2] - grow), 0)
         high = np.minimum(np.ceil(chosen.xyxy[:, 2:] + grow), limits)
-        tracks = (
-            [None] * len(chosen) if chosen.track_id is None else [number or None for number in chosen.track_id.tolist()]
-        )
-        return np.concatenate([low, high], axis=1).astype(np.int64), tracks
+        ids = np.zeros(len(chosen), np.int32) if chosen.track_id is None else chosen.track_id
+        return np.concatenate([low, high], axis=1).astype(np.int64), [track or None for track in ids.tolist()]
 
     def _objects(self, codes: list[Code]) -> Detections:
         quads = np.stack([code.quad for code in codes]).astype(np.float32)

@@ -31,7 +31,7 @@ class BlurOptions(StageOptions):
     method: Literal["pixelate", "blur", "fill"] = Field(
         "pixelate", description="Coarse blocks, a smear, or one color, of which nothing can ever be brought back."
     )
-    cells: Integer = Field(4, ge=1, le=32, description="Blocks across an object; a smear is as coarse.")
+    cells: Integer = Field(3, ge=1, le=32, description="Blocks across an object; a smear is as coarse.")
     shape: Literal["ellipse", "box"] = Field("ellipse", description="What is covered of the grown box.")
     margin: Number = Field(0.25, ge=0, le=2, description="Boxes grow by so much of their size on each side.")
     hold_s: Number = Field(

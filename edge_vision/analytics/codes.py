@@ -178,7 +178,7 @@ class CodeReader:
         for quad, text, name in zip(quads, texts, kinds, strict=False):
             kind = _OPENCV_KINDS.get(name)
             if kind is not None and text:
-                self._keep(found, kind, text, quad)
+                self._keep(found, kind, text, np.roll(quad, -1, axis=0))  # OpenCV begins at the bottom left
         open_quads = [quad for quad in quads if not any(_same_place(code.quad, quad) for code in found)]
         for quad in open_quads:
             for kind, text, where in self._along(gray, quad):
@@ -204,7 +204,7 @@ class CodeReader:
             return []
         enlarged = self._cv2.resize(gray, None, fx=wide, fy=1, interpolation=self._cv2.INTER_CUBIC)
         return [
-            Strip(one.kind, one.text, one.left / wide, one.top, one.right / wide, one.bottom, one.rows)
+            Strip(one.kind, one.text, one.left / wide, one.top, one.right / wide, one.bottom, one.upside_down)
             for one in read_rows(enlarged, rows)
         ]
 
@@ -239,8 +239,10 @@ class CodeReader:
 
 
 def _box(strip: Strip) -> NDArray[np.float64]:
+    """The corners of a strip, (4, 2), clockwise from the code's own top left."""
     left, top, right, bottom = strip.left, strip.top, strip.right, strip.bottom
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    return np.roll(corners, 2, axis=0) if strip.upside_down else corners
 
 
 def added(found: list[Code], code: Code) -> bool:

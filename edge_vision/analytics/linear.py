@@ -60,17 +60,18 @@ _AGREE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A code read along one line: its kind and text, and from where to where, in pixels along it."""
+    """A code read along one line: its kind and text, from where to where, in pixels along it, and whether backwards."""
 
     kind: str
     text: str
     start: float
     end: float
+    backwards: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A code that several rows of a picture agree on, and the box of those rows, in pixels."""
+    """A code that several rows of a picture agree on, the box of those rows, in pixels, and whether it is upside down."""
 
     kind: str
     text: str
@@ -78,7 +79,7 @@ class Strip:
     top: float
     right: float
     bottom: float
-    rows: int
+    upside_down: bool
 
 
 def read_rows(gray: NDArray[np.uint8], rows: int = 15) -> list[Strip]:
@@ -105,7 +106,7 @@ def read_rows(gray: NDArray[np.uint8], rows: int = 15) -> list[Strip]:
             left = float(np.median([line.start for _, line in seen]))
             right = float(np.median([line.end for _, line in seen]))
             top, bottom = min(middle for middle, _ in seen) - half, max(middle for middle, _ in seen) + half
-            strips.append(Strip(kind, text, left, top, right, bottom, len(seen)))
+            strips.append(Strip(kind, text, left, top, right, bottom, seen[0][1].backwards))
     return strips
 
 
@@ -133,12 +134,12 @@ def read_line(depth: NDArray[np.float32]) -> Iterator[Line]:
     edges = edges[int(dark[0]) :]  # the first edge goes from light to dark, so that run 0, 2, 4 ... is a bar
     edges = edges[: len(edges) // 2 * 2]
     length = float(len(depth))
-    for along, turned in ((edges, False), (length - edges[::-1], True)):
+    for along, backwards in ((edges, False), (length - edges[::-1], True)):
         widths = np.diff(along)
         quiet = (float(along[0]) if len(along) else 0.0, length - float(along[-1]) if len(along) else 0.0)
         for kind, text, first, last in (*_ean(widths, quiet), *_code128(widths, quiet)):
             start, end = float(along[first]), float(along[last])
-            yield Line(kind, text, *((length - end, length - start) if turned else (start, end)))
+            yield Line(kind, text, *((length - end, length - start) if backwards else (start, end)), backwards)
 
 
 _Found = tuple[str, str, int, int]
