@@ -2,6 +2,8 @@
 
 from typing import TypeAlias
 
+from edge_vision.analytics.barcode import BarcodeOptions
+from edge_vision.analytics.blur import BlurOptions
 from edge_vision.analytics.cascade import CascadeOptions
 from edge_vision.analytics.count import CountOptions
 from edge_vision.analytics.crowd import CrowdOptions
@@ -12,6 +14,7 @@ from edge_vision.analytics.heatmap import HeatmapOptions
 from edge_vision.analytics.inspect import InspectOptions
 from edge_vision.analytics.lines import LinesOptions
 from edge_vision.analytics.measure import MeasureOptions
+from edge_vision.analytics.motion import MotionOptions
 from edge_vision.analytics.proximity import ProximityOptions
 from edge_vision.analytics.smooth import SmoothOptions
 from edge_vision.analytics.speed import SpeedOptions
@@ -34,4 +37,7 @@ AnalyticsOptions: TypeAlias = (
     | HeatmapOptions
     | MeasureOptions
     | InspectOptions
+    | BarcodeOptions
+    | BlurOptions
+    | MotionOptions
 )

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from edge_vision.analytics.barcode import Barcode
+from edge_vision.analytics.blur import Blur
 from edge_vision.analytics.cascade import Cascade
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.count import Counter
@@ -14,6 +16,7 @@ from edge_vision.analytics.heatmap import Heatmaps
 from edge_vision.analytics.inspect import Inspect
 from edge_vision.analytics.lines import Lines
 from edge_vision.analytics.measure import Measure
+from edge_vision.analytics.motion import Motion
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.analytics.proximity import Proximities
 from edge_vision.analytics.smooth import Smooth
@@ -38,6 +41,9 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "heatmap": Heatmaps,
     "measure": Measure,
     "inspect": Inspect,
+    "barcode": Barcode,
+    "blur": Blur,
+    "motion": Motion,
 }
 
 

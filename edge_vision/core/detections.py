@@ -67,8 +67,50 @@ class Detections:
         """The same objects with one more attribute, or another value of it: str (n,) or float32 (n,)."""
         return replace(self, attributes={**self.attributes, name: column})
 
+    def joined(self, other: "Detections") -> "Detections":
+        """The objects of both, these first. What only one side knows is unknown on the other.
+
+        Unknown is an empty text, a `track_id` of 0, keypoints of no confidence at 0, 0, an embedding of zeros, and an
+        attribute that is empty or NaN; quad and mask are those of the whole box.
+        """
+        if len(other) == 0 or len(self) == 0:
+            return other if len(self) == 0 else self
+        mine, others = self.columns(), other.columns()
+        columns = {
+            name: np.concatenate(
+                [
+                    side[name] if name in side else _unknown(name, whose.xyxy, (mine | others)[name])
+                    for side, whose in ((mine, self), (others, other))
+                ]
+            )
+            for name in mine | others
+        }
+        attributes = {
+            name: np.concatenate(
+                [
+                    side.attributes[name] if name in side.attributes else _unknown_attribute(len(side), sample)
+                    for side in (self, other)
+                ]
+            )
+            for name, sample in {**other.attributes, **self.attributes}.items()
+        }
+        return replace(Detections.of(columns), attributes=attributes)
+
 
 _COLUMNS = tuple(column.name for column in fields(Detections) if column.name != "attributes")
+
+
+def _unknown(name: str, xyxy: NDArray[np.float32], sample: NDArray[Any]) -> NDArray[Any]:
+    """A column for boxes (n, 4) of which this is not known, of the kind of `sample`."""
+    if name == "quad":
+        return xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    if name == "mask":
+        return masks([np.ones((1, 1), bool)] * len(xyxy))
+    return np.zeros((len(xyxy), *sample.shape[1:]), sample.dtype)
+
+
+def _unknown_attribute(count: int, sample: NDArray[Any]) -> NDArray[Any]:
+    return np.full(count, "" if sample.dtype.kind == "U" else np.nan, sample.dtype)
 
 
 def masks(grids: list[NDArray[np.bool_]]) -> NDArray[np.object_]:

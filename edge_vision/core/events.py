@@ -84,6 +84,8 @@ class Reading(Event, frozen=True, kw_only=True):
     `confidence` is that of the text over all readings, `votes` how many of them said it, `quad` the corners of what was
     read in source pixels, `stage` the name of the cascade.
     """
+class Reading(Event, frozen=True, kw_only=True):
+    """Something was read: a code, a plate, a line of text; `votes` frames said the same. `quad` is where, in pixels."""
 
     kind: ClassVar[str] = "reading"
     text: str
@@ -158,7 +160,6 @@ class Heatmap(Event, frozen=True, kw_only=True):
     )
 
 
-=======
 VerdictName: TypeAlias = Literal["OK", "NG", "NOT_INSPECTED"]
 
 
@@ -180,7 +181,24 @@ class Verdict(Event, frozen=True, kw_only=True):
     counts: Counts
 
 
->>>>>>> 0e0667f294a9e71b73f18a5ec44ba79eb000a698
+
+
+=======
+    quad: list[list[float]] | None
+    class_name: str
+    track_id: int | None
+    stage: str
+
+
+class MotionChanged(Event, frozen=True, kw_only=True):
+    """Something began to move, or nothing moves any more; `area` is the part of the watched picture that moves."""
+
+    kind: ClassVar[str] = "motion_changed"
+    moving: bool
+    area: float
+
+
+>>>>>>> a4aee800c08b21935974774f4901f2e9282a0e7e
 
 
 KINDS: dict[str, type[Event]] = {
@@ -193,11 +211,13 @@ KINDS: dict[str, type[Event]] = {
         Count,
         DwellExceeded,
         Reading,
+        Reading,
         SpeedExceeded,
         Proximity,
         Crowd,
         Heatmap,
         Verdict,
+        MotionChanged,
     )
 }
 """Every kind of event: the whole list."""

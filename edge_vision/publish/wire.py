@@ -202,7 +202,7 @@ def _objects(seen: Detections, labels: tuple[str, ...]) -> list[_Object]:
         if column is not None:
             values = column.tolist() if name == "track_id" else np.round(column.astype(np.float64), 2).tolist()
             for entry, value in zip(objects, values, strict=True):
-                setattr(entry, name, value)
+                setattr(entry, name, value or None)  # a track 0 is none
     if seen.mask is not None:
         for entry, grid, box in zip(objects, seen.mask, seen.xyxy, strict=True):
             entry.polygons = polygons(grid, box)

@@ -155,14 +155,22 @@ def check_postprocessor(
     return found
 
 
-def check_stage(make: Callable[[], Stage], scene: Scene) -> Scene:
-    """Run two fresh stages on `scene`: the same answer, the same frame, and the scene given stays as it is."""
+def check_stage(make: Callable[[], Stage], scene: Scene, *, changes_picture: bool = False) -> Scene:
+    """Run two fresh stages on `scene`: the same answer, the same frame, and the scene given stays as it is.
+
+    With `changes_picture` it may hand on another picture, read-only and as large, with the same times.
+    """
     before = _columns(scene.detections)
     events, picture = scene.events, scene.frame.image.copy()
     after = make()(scene)
     again = make()(scene)
     assert isinstance(after, Scene)
-    assert after.frame is scene.frame, "a stage must hand on the frame it was given"
+    if changes_picture:
+        _check_frame(after.frame)
+        assert _told(after.frame) == _told(scene.frame), "another picture keeps source, index, times and size"
+        assert np.array_equal(after.frame.image, again.frame.image), "two fresh stages differ: the picture"
+    else:
+        assert after.frame is scene.frame, "a stage must hand on the frame it was given"
     assert after.models[: len(scene.models)] == scene.models, "a stage must hand on the models"
     assert after.events[: len(events)] == events, "a stage must keep the events of earlier stages"
     assert scene.events == events, "the events given were changed"
@@ -170,6 +178,10 @@ def check_stage(make: Callable[[], Stage], scene: Scene) -> Scene:
     _assert_same_columns(before, _columns(scene.detections), "the detections given were changed")
     _assert_same_columns(_columns(after.detections), _columns(again.detections), "two fresh stages differ")
     return after
+
+
+def _told(frame: Frame) -> tuple[Any, ...]:
+    return frame.source_id, frame.index, frame.timestamp, frame.captured_ns, frame.media_ns, frame.wh
 
 
 def _columns(detections: Detections) -> dict[str, NDArray[Any] | None]:

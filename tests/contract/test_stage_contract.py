@@ -55,6 +55,12 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
 }
 CONTEXT = StageContext(LABELS, SayingNetwork(lambda image: (f"w{image.shape[1]}", 0.9)), frozenset({"text"}))
 """With a network that reads a text in everything it is shown."""
+    "barcode": [{}, {"within": "objects", "classes": ["dog"], "kinds": ["qr", "aruco"], "effort": "low"}],
+    "blur": [{}, {"classes": ["dog"], "method": "fill"}, {"always": {"desk": [[0, 0], [1, 0], [1, 1]]}}],
+    "motion": [{}, {"method": "difference", "zone": [[0, 0], [1, 0], [1, 1]]}],
+}
+CHANGE_PICTURES = {"blur"}
+"""They hand on another picture; all others the frame that they were given."""
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
 
 
@@ -83,4 +89,6 @@ def test_a_stage_keeps_the_contract(kind: str, given: dict[str, Any], count: int
     """It hands on the frame, changes nothing it was given, and two fresh ones agree."""
     options = OPTIONS.validate_python({"kind": kind, **given})
     after = check_stage(lambda: build_stage(options, CONTEXT), _scene(count))
+    changes = kind in CHANGE_PICTURES
+    after = check_stage(lambda: build_stage(options, StageContext(LABELS)), _scene(count), changes_picture=changes)
     assert len(after.detections) <= count
