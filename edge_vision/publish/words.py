@@ -21,7 +21,32 @@ def in_words(kind: str, event: Mapping[str, Any]) -> str:
     place = event.get("line") or event.get("zone") or ""
     details = ", ".join(_details(event))
     happened = " ".join((*_who(event), _what(kind, event)))
-    return (f"{place}: " if place else "") + happened + (f" ({details})" if details else "")
+    line = (f"{place}: " if place else "") + happened + (f" ({details})" if details else "")
+    return "".join(letter if letter.isprintable() else " " for letter in line)
+
+
+def message_in_words(body: Any) -> str | None:
+    """One line about a message, from its decoded body: an event, or how the site is; None for detections.
+
+    Whatever is no message of ours is shown as it is.
+    """
+    if not isinstance(body, Mapping) or not str(body.get("schema")).startswith("edge-vision/"):
+        return str(body)
+    kind, event = str(body.get("kind")), body.get("event")
+    if kind == "status":
+        rows = [*(body.get("cameras") or ()), *(body.get("publish") or ())]
+        states = [f"{row.get('id') or row.get('sink')} {row.get('state')}" for row in rows if isinstance(row, Mapping)]
+        reason = f": {body['reason']}" if body.get("reason") else ""
+        more = f" ({', '.join(states)})" if states else ""
+        return f"{_time(body)} {body.get('site')} is {body.get('state')}{reason}{more}"
+    if not isinstance(event, Mapping):
+        return None
+    return f"{_time(body.get('frame'))} {body.get('source')}  {in_words(kind, event)}"
+
+
+def _time(about: Any) -> str:
+    """The time of day, UTC, of a timestamp such as 2026-11-22T05:00:00.123456Z."""
+    return str(about.get("timestamp"))[11:19] if isinstance(about, Mapping) else ""
 
 
 def _who(event: Mapping[str, Any]) -> Iterator[str]:
