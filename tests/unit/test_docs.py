@@ -64,7 +64,7 @@ def test_the_message_in_the_docs_has_the_fields_of_the_wire() -> None:
     from edge_vision.publish import wire
 
     (example,) = (json.loads(block.values[0]) for block in blocks("json"))
-    assert list(example) == list(wire._Detections.__struct_fields__)
+    assert list(example) == list(wire.DetectionsMessage.__struct_fields__)
     assert list(example["frame"]) == list(wire._Frame.__struct_fields__)
     assert list(example["latency_ms"]) == list(wire._Latency.__struct_fields__)
     assert list(example["model"]) == list(wire._Model.__struct_fields__)
