@@ -290,6 +290,8 @@ def write_fastestdet(folder: Path, data: Path, labels: list[str]) -> Path:
             "thresholds": {"confidence": 0.35, "iou": 0.45},
         },
     )  # fmt: skip
+
+
 def write_road(folder: Path, data: Path) -> Path:
     """A bundle of a road's segmentation: scores of four classes per pixel, channels last."""
     return write_bundle(

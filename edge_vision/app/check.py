@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edge_vision.app.order import check_order
 from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
 from edge_vision.config.site import Site, read_site
-from edge_vision.core.document import Document, Problem
+from edge_vision.core.document import Document, Problem, read_value
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.schema_errors import did_you_mean
@@ -75,29 +73,35 @@ def _read_model(
     return []
 
 
-def check_pipeline(pipeline: str, model: Path, settings: Sequence[str]) -> tuple[tuple[Any, ...], dict[Path, Bundle]]:
+def check_pipeline(
+    pipeline: str, given: Iterable[tuple[str, str]], settings: Sequence[str]
+) -> tuple[tuple[Any, ...], dict[Path, Bundle]]:
     """The stages of a pipeline, named or given as a file, set from the command line; and its bundles.
 
-    `settings` are "KEY=VALUE" with the value in YAML. Raises ConfigError with every problem.
+    `given` are settings as text, `settings` are "KEY=VALUE" with the value in YAML. Raises ConfigError with every
+    problem.
     """
-    given: dict[str, Any] = {"model": str(model)}
+    values: dict[str, Any] = dict(given)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             msg = f"--with {setting}: write KEY=VALUE"
             raise ConfigError(msg)
+        if key in values:
+            msg = f"--with {setting}: {key} is given twice"
+            raise ConfigError(msg)
         try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            msg = f"--with {setting}: the value is not valid YAML"
+            values[key] = read_value(value)
+        except ValueError as error:
+            msg = f"--with {setting}: the value is not valid YAML: {error}"
             raise ConfigError(msg) from None
-    line = Document(Path("command line"), given, {}, {})
+    line = Document(Path("command line"), values, {}, {})
     as_file = Path(pipeline)
     file = as_file if as_file.suffix == ".yaml" else find_pipeline(pipeline, Path())
     if file is None:
         msg = f"unknown pipeline {pipeline!r}{did_you_mean(pipeline, known_pipelines(Path()))}"
         raise ConfigError(msg)
-    stages, problems = read_pipeline(file, {key: Spot(line, (key,)) for key in given})
+    stages, problems = read_pipeline(file, {key: Spot(line, (key,)) for key in values}, Spot(line, ()))
     bundles, found = _models_of((tuple(stages),))
     problems += found
     if problems:

@@ -54,8 +54,9 @@ class Outlet:
         self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._refuse)
 
     def put(self, message: Message) -> None:
-        """Queue a message; the oldest make room when the queue is full, counted by source and kind."""
-        self._queue.put(message, 0.0)
+        """Queue a message of a kind that goes there; the oldest make room when the queue is full, counted."""
+        if self._options.takes(message.kind):
+            self._queue.put(message, 0.0)
 
     def end(self) -> None:
         """No more messages; those queued are still delivered."""

@@ -1,9 +1,9 @@
-"""Takes one picture or clip down the road and draws what was seen: a look before a site is written."""
+"""Takes pictures or a clip down the road and draws what was seen: a look before a site is written."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vision.app.engines import load_engines
-from edge_vision.app.pipeline import open_road
+from edge_vision.app.pipeline import Road, open_road
+from edge_vision.app.seen import Seen
 from edge_vision.capture.images import SUFFIXES
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import FileOptions
@@ -20,31 +21,36 @@ from edge_vision.config.site import Camera, Site
 from edge_vision.core.errors import ConfigError, SourceError
 from edge_vision.core.frame import Frame, read_only
 from edge_vision.core.plugin import require
+from edge_vision.core.scene import Scene
+from edge_vision.core.stages import StageOptions
 from edge_vision.models.bundle import Bundle
 from edge_vision.publish.annotate import Annotator
+from edge_vision.publish.drawing.places import Places
+from edge_vision.publish.wire import Wire, new_boot
 from edge_vision.runtime.clock import SystemClock
 
 _DEFAULT_FPS: Final = 25.0
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".avi", ".mkv", ".mov"})
+_LOOKS: Final = 10
+"""A picture is shown so often to a pipeline that follows objects: a tracker and a vote take a few frames."""
+_LOOK_NS: Final = 100_000_000
+"""All looks lie within a second, so that the drawing tells every event."""
+
+_Open = Callable[[], AbstractContextManager[Road]]
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What to look at: a source file, a resolved pipeline with its models, and where the drawing goes."""
+    """What to look at: a source file, a resolved pipeline with its models, and where the drawing goes.
+
+    `input` may be a folder of pictures; `output` is then a folder, too. `events` is a file for the messages of events.
+    """
 
     input: Path
     output: Path
     stages: tuple[Any, ...]
     bundles: dict[Path, Bundle]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a preview saw: frames, and objects by label over all of them."""
-
-    frames: int
-    objects: Counter[str]
-    backend: str
+    events: Path | None = None
 
 
 def is_picture(file: Path) -> bool:
@@ -52,7 +58,7 @@ def is_picture(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
 
 
-def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Outcome:
+def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Seen:
     """Take every frame down the road and write it with what was seen drawn on it.
 
     `progress` hears the frames done and the frames expected (0 when unknown). Raises SourceError for an input that
@@ -62,53 +68,137 @@ def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Outco
     source = FileOptions(kind="file", path=preview.input)
     camera = Camera("try", source, "try", preview.stages, 0)
     engines = load_engines(Site(Path("try"), "try", (camera,), ()), preview.bundles)
-    annotate, objects, frames, backend = Annotator(), Counter[str](), 0, ""
+    opened = partial(open_road, camera, engines, clock)
+    seen, places = Seen(), places_of(preview.stages)
+    with _open_events(preview.events, clock) as tell:
+        if preview.input.is_dir() or is_picture(preview.input):
+            look = _Looking(opened, places, _LOOKS if _follows(preview.stages) else 1, clock, seen, tell)
+            look.at_all(preview.input, preview.output, progress)
+        else:
+            _play(preview, opened, places, clock, seen, tell, progress)
+    return seen
+
+
+def places_of(stages: tuple[Any, ...]) -> Places:
+    """The lines and zones that the stages of a pipeline name, for drawing; the same one twice is one."""
+    lines: dict[str, Any] = {}
+    zones: dict[str, Any] = {}
+    for options in stages:
+        for name, found in (("lines", lines), ("zones", zones)):
+            named = getattr(options, name, None)
+            if isinstance(named, Mapping):
+                found.update(named)
+    return Places(lines, zones)
+
+
+def _follows(stages: tuple[Any, ...]) -> bool:
+    """Whether a stage gives objects a number."""
+    return any("track_id" in one.gives(frozenset()) for one in stages if isinstance(one, StageOptions))
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """Pictures, each for itself: nothing of one is remembered in the next."""
+
+    opened: _Open
+    places: Places
+    looks: int
+    clock: SystemClock
+    seen: Seen
+    tell: Callable[[Scene], None]
+
+    def at_all(self, source: Path, target: Path, progress: Callable[[int, int], None]) -> None:
+        """One picture, or every one of a folder; those that cannot be decoded are left out of a folder."""
+        if not source.is_dir():
+            self._draw(_decoded(source), target)
+            progress(1, 1)
+            return
+        files = sorted(file for file in source.iterdir() if is_picture(file) and file.is_file())
+        if not files:
+            msg = f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})"
+            raise SourceError(msg)
+        try:
+            target.mkdir(exist_ok=True, parents=True)
+        except OSError as error:
+            msg = f"{target}: {error.strerror}"
+            raise ConfigError(msg) from error
+        for number, file in enumerate(files, 1):
+            self._draw(_decoded(file), target / file.name)
+            progress(number, len(files))
+
+    def _draw(self, image: NDArray[np.uint8], target: Path) -> None:
+        """Look at a picture as a camera that stands still would, and draw what is known in the end."""
+        annotate = Annotator(self.places)
+        with self.opened() as road:
+            for number in range(self.looks):
+                now, started_ns = self.clock.now(), self.clock.monotonic_ns()
+                scene = road(Frame("try", number, now, started_ns, number * _LOOK_NS, read_only(image)))
+                drawn = annotate(scene)
+                self.tell(scene)
+                if number + 1 < self.looks:
+                    self.seen.hear(scene.events)
+        self.seen.add(scene)
+        cv2: Any = require("cv2", "cpu")
+        if not cv2.imwrite(str(target), drawn):
+            msg = f"{target}: cannot be written"
+            raise ConfigError(msg)
+
+
+def _decoded(file: Path) -> NDArray[np.uint8]:
+    cv2: Any = require("cv2", "cpu")
+    image: NDArray[np.uint8] | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        what = "is not a picture that can be decoded" if file.is_file() else "no such file"
+        msg = f"{file}: {what}"
+        raise SourceError(msg)
+    return image
+
+
+def _play(
+    preview: Preview,
+    opened: _Open,
+    places: Places,
+    clock: SystemClock,
+    seen: Seen,
+    tell: Callable[[Scene], None],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Every frame of a clip."""
+    annotate = Annotator(places)
     with ExitStack() as resources:
-        road = resources.enter_context(open_road(camera, engines, clock))
-        reader, expected, fps = resources.enter_context(_open_input(preview.input, clock))
-        write = resources.enter_context(_open_output(preview.output, fps))
-        for frame in iter(reader, None):
+        road = resources.enter_context(opened())
+        options = FileOptions(kind="file", path=preview.input)
+        reader = resources.enter_context(open_source(options, Opening("try", clock)))
+        expected, fps = getattr(reader, "length", (0, _DEFAULT_FPS))
+        write = resources.enter_context(_open_clip(preview.output, fps))
+        for frame in iter(reader.read, None):
             scene = road(frame)
             write(annotate(scene))
-            frames += 1
-            backend = scene.models[0].backend if scene.models else ""
-            objects.update(scene.labels[class_id] for class_id in scene.detections.class_id.tolist())
-            progress(frames, expected)
-    return Outcome(frames, objects, backend)
+            tell(scene)
+            seen.add(scene)
+            progress(seen.frames, expected)
 
 
 @contextmanager
-def _open_input(file: Path, clock: SystemClock) -> Iterator[tuple[Callable[[], Frame | None], int, float]]:
-    """A function that gives the next frame, the number of frames or 0, and the frame rate."""
-    if is_picture(file):
-        cv2: Any = require("cv2", "cpu")
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is None:
-            what = "is not a picture that can be decoded" if file.is_file() else "no such file"
-            msg = f"{file}: {what}"
-            raise SourceError(msg)
-        frames = iter([Frame("try", 0, clock.now(), clock.monotonic_ns(), 0, read_only(image))])
-        yield lambda: next(frames, None), 1, _DEFAULT_FPS
+def _open_events(file: Path | None, clock: SystemClock) -> Iterator[Callable[[Scene], None]]:
+    """A function that writes a message for each event of a scene, as a site would publish it, one per line."""
+    if file is None:
+        yield lambda _: None
         return
-    options = FileOptions(kind="file", path=file)
-    with open_source(options, Opening("try", clock)) as source:
-        count, fps = getattr(source, "length", (0, _DEFAULT_FPS))
-        yield source.read, count, fps
+    wire = Wire("try", new_boot(clock), clock)
+    try:
+        stream = file.open("wb")
+    except OSError as error:
+        msg = f"{file}: {error.strerror}"
+        raise ConfigError(msg) from error
+    with stream:
+        yield lambda scene: stream.writelines(message.body + b"\n" for message in wire.events(scene))
 
 
 @contextmanager
-def _open_output(file: Path, fps: float) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
-    """A function that writes one drawn picture: the file itself, or the next frame of the clip."""
+def _open_clip(file: Path, fps: float) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    """A function that writes the next frame of a clip."""
     cv2: Any = require("cv2", "cpu")
-    if is_picture(file):
-
-        def write_picture(image: NDArray[np.uint8]) -> None:
-            if not cv2.imwrite(str(file), image):
-                msg = f"{file}: cannot be written"
-                raise ConfigError(msg)
-
-        yield write_picture
-        return
     writer = cv2.VideoWriter()
 
     def write_frame(image: NDArray[np.uint8]) -> None:

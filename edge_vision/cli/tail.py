@@ -1,6 +1,7 @@
 """`edge-vision tail tcp://…`: prints what a site publishes on ZeroMQ."""
 
 import argparse
+import json
 import sys
 from typing import Any
 
@@ -14,8 +15,9 @@ def add_to(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("tail", help="print the messages of a running site, one JSON body per line")
     parser.add_argument("address", metavar="tcp://HOST:PORT")
+    parser.add_argument("--words", action="store_true", help="a line per event and status, for people; no detections")
     parser.add_argument("--topic", default="edge-vision/v1/", help="only topics that start with this")
-    parser.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    parser.add_argument("--count", type=int, metavar="N", help="end after N lines")
     parser.add_argument("--timeout", type=positive, metavar="S", help="end with 70 after S seconds of silence")
     parser.set_defaults(run=_tail)
 
@@ -34,8 +36,9 @@ def _tail(options: argparse.Namespace) -> int:
             print(f"{options.address}: {error.strerror}", file=sys.stderr)
             return EXIT_CONFIG
         try:
-            for number, parts in enumerate(iter(socket.recv_multipart, None), 1):
-                sys.stdout.write(parts[-1].decode(errors="replace") + "\n")
+            lines = map(_in_words if options.words else _as_it_is, iter(socket.recv_multipart, None))
+            for number, line in enumerate(filter(None, lines), 1):
+                sys.stdout.write(line + "\n")
                 sys.stdout.flush()
                 if number == options.count:
                     break
@@ -43,3 +46,18 @@ def _tail(options: argparse.Namespace) -> int:
             print(f"{options.address}: nothing for {options.timeout:g} s", file=sys.stderr)
             return EXIT_GAVE_UP
     return EXIT_DONE
+
+
+def _as_it_is(parts: list[bytes]) -> str:
+    """The body of a message."""
+    return parts[-1].decode(errors="replace")
+
+
+def _in_words(parts: list[bytes]) -> str | None:
+    from edge_vision.publish.words import message_in_words
+
+    text = _as_it_is(parts)
+    try:
+        return message_in_words(json.loads(text))
+    except ValueError:
+        return text

@@ -119,6 +119,14 @@ def read_document(file: Path) -> tuple[Document, list[Problem]]:
     return Document(file, data, reader.keys, reader.values), reader.problems
 
 
+def read_value(text: str) -> Any:
+    """A value written outside a file, read as it would be in one. Raises ValueError for what is not YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - made of SafeLoader
+    except (yaml.YAMLError, RecursionError, OverflowError) as error:
+        raise ValueError(getattr(error, "problem", None) or "cannot be parsed") from None
+
+
 def _read_text(file: Path) -> str:
     try:
         with file.open("rb") as stream:

@@ -45,7 +45,7 @@ class MqttSink:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
 
-    def connect(self, options: MqttOptions, status: Message) -> None:
+    def connect(self, options: MqttOptions) -> None:
         """Connect, wait for the broker's word, and publish the retained status. Raises SinkError."""
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         try:
@@ -56,7 +56,8 @@ class MqttSink:
         if not until(lambda: self._connected, self._turn, self._timeout_s, self._clock):
             msg = f"{self._name}: no answer to CONNECT within {self._timeout_s:g} s"
             raise SinkError(msg)
-        self.send([status])
+        if options.takes("status"):
+            self.send([self._opening.status()])
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish in windows and return when the broker has acknowledged all. Raises SinkError.
@@ -151,7 +152,8 @@ def open_mqtt(options: MqttOptions, opening: SinkOpening) -> Iterator[MqttSink]:
     )
     client.connect_timeout = options.timeout_s
     client.max_inflight_messages_set(options.inflight)
-    client.will_set(opening.will.topic, opening.will.body, qos=1, retain=True)
+    if options.takes("status"):
+        client.will_set(opening.will.topic, opening.will.body, qos=1, retain=True)
     if options.username is not None:
         try:
             client.username_pw_set(options.username, options.password.reveal() if options.password else None)
@@ -159,7 +161,7 @@ def open_mqtt(options: MqttOptions, opening: SinkOpening) -> Iterator[MqttSink]:
             raise SinkError(str(error)) from None
     sink = MqttSink(client, options, opening)
     try:
-        sink.connect(options, opening.status())
+        sink.connect(options)
         yield sink
     finally:
         sink.close()

@@ -1,16 +1,56 @@
 """What a site file may say about where its messages go."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from edge_vision.core.events import KINDS
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, beside_its_file
+from edge_vision.core.schema_errors import did_you_mean, shown
 
 _HIGHEST_PORT: Final = 65_535
 
 
+MESSAGE_KINDS: Final = ("detections", "status", *KINDS)
+"""Every kind of message there is."""
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in MESSAGE_KINDS:
+        msg = f"unknown kind of message {shown(kind)}{did_you_mean(kind, MESSAGE_KINDS)}"
+        raise ValueError(msg)
+    return kind
+
+
+MessageKind: TypeAlias = Annotated[
+    str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": [*MESSAGE_KINDS]})
+]
+"""Detections, status, or a kind of event."""
+
+
 class _SinkOptions(Options):
+    holds_status: ClassVar[bool] = True
+    kinds: tuple[MessageKind, ...] | None = Field(
+        None, min_length=1, description="Kinds of messages that go there, such as line_crossed; all if not given."
+    )
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_that_it_takes(cls, kinds: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        double = next((kind for kind in kinds or () if (kinds or ()).count(kind) > 1), None)
+        if double is not None:
+            msg = f"{double} is listed twice"
+            raise ValueError(msg)
+        if kinds is not None and "status" in kinds and not cls.holds_status:
+            msg = "status is about now: it goes to MQTT and ZeroMQ only"
+            raise ValueError(msg)
+        return kinds
+
+    def takes(self, kind: str) -> bool:
+        """Whether messages of a kind go there."""
+        return self.kinds is None or kind in self.kinds
+
     queue_mb: Number = Field(
         32.0, gt=0, le=4096, description="Memory for messages that wait, in MB; when full, the oldest are dropped."
     )
@@ -19,6 +59,7 @@ class _SinkOptions(Options):
 class JsonlOptions(_SinkOptions):
     """JSON lines: one message per line, appended to a file. Status is not written: it is about now."""
 
+    holds_status: ClassVar[bool] = False
     kind: Literal["jsonl"]
     path: RelativePath = Field(description='The file, or "-" for standard output.')
 
@@ -50,7 +91,7 @@ class ZeromqOptions(_SinkOptions):
 
 
 class MqttOptions(_SinkOptions, Login):
-    """An MQTT 5 broker, with QoS 1, a last will and a retained status."""
+    """An MQTT 5 broker, with QoS 1, a last will and a retained status; without them where `kinds` leaves status out."""
 
     kind: Literal["mqtt"]
     host: str = Field(pattern=r"^[^\s/@]+$", description="Name or address of the broker.")
@@ -62,8 +103,9 @@ class MqttOptions(_SinkOptions, Login):
 
 
 class TerminalOptions(_SinkOptions):
-    """A live view in the terminal: rate, latency and the last detections of each source."""
+    """A live view in the terminal: rate, latency and the last detections of each source, and the last events."""
 
+    holds_status: ClassVar[bool] = False
     kind: Literal["terminal"]
 
 

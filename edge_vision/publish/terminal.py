@@ -1,7 +1,7 @@
 """A live view in the terminal, drawn from the same messages that everybody else receives."""
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
@@ -12,12 +12,15 @@ from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.options import TerminalOptions
 from edge_vision.publish.table import SinkOpening
+from edge_vision.publish.words import message_in_words
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.tally import Window
 
 _REDRAW_NS: Final = 200_000_000
 _LINE_NS: Final = 1_000_000_000
 _MOST_OBJECTS: Final = 6
+_MOST_EVENTS: Final = 5
+_MOST_LETTERS: Final = 110
 _CLEAR_TO_END: Final = "\x1b[J"
 _UP: Final = "\x1b[{}A"
 
@@ -59,7 +62,7 @@ class _SourceView:
 
 
 class TerminalSink:
-    """Redraws a few lines in place on a terminal; prints a line per source and second elsewhere."""
+    """Redraws a few lines in place on a terminal; prints a line per source and second, and per event, elsewhere."""
 
     def __init__(self, out: TextIO, site: str, clock: Clock) -> None:
         self._out = out
@@ -68,6 +71,8 @@ class TerminalSink:
         self._in_place = out.isatty()
         self._decode = msgspec.json.Decoder().decode
         self._sources: dict[str, _SourceView] = {}
+        self._events: deque[str] = deque(maxlen=_MOST_EVENTS)
+        self._told = 0
         self._drawn_ns = 0
         self._height = 0
 
@@ -78,15 +83,27 @@ class TerminalSink:
             if message.kind == "detections":
                 view = self._sources.setdefault(message.source, _SourceView())
                 view.add(self._decode(message.body), now_ns)
-        if self._sources and now_ns - self._drawn_ns >= (_REDRAW_NS if self._in_place else _LINE_NS):
+            elif message.kind != "status":
+                self._tell(message_in_words(self._decode(message.body)) or message.kind)
+        known = bool(self._sources or self._events)
+        if known and now_ns - self._drawn_ns >= (_REDRAW_NS if self._in_place else _LINE_NS):
             self._drawn_ns = now_ns
             self.draw()
+
+    def _tell(self, event: str) -> None:
+        """Keep an event for the next drawing, or print it at once."""
+        self._told += 1
+        if self._in_place:
+            self._events.append(event[:_MOST_LETTERS])
+        else:
+            self._write(f"{event}\n")
 
     def draw(self) -> None:
         """Show what is known now."""
         lines = [line for name, view in sorted(self._sources.items()) for line in view.lines(name)]
         if not self._in_place:
             lines = [f"{lines[place]}  |{lines[place + 1]}" for place in range(0, len(lines), 2)]
+        lines += self._events
         back = _UP.format(self._height) + "\r" + _CLEAR_TO_END if self._height else ""
         self._write(back + "".join(f"{line}\n" for line in lines))
         self._height = len(lines) if self._in_place else 0
@@ -95,7 +112,8 @@ class TerminalSink:
         """Draw once more, and a line about the whole run."""
         self.draw()
         frames = sum(view.frames for view in self._sources.values())
-        self._write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen\n")
+        events = f", {self._told} events" if self._told else ""
+        self._write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen{events}\n")
 
     def _write(self, text: str) -> None:
         try:

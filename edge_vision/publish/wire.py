@@ -3,7 +3,7 @@
 import secrets
 from collections import Counter
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,15 +20,21 @@ SCHEMA: Final = "edge-vision/1"
 _NS_PER_MS: Final = 1e6
 
 
+_Box: TypeAlias = Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)]
+_Point: TypeAlias = Annotated[list[float], msgspec.Meta(min_length=2, max_length=2)]
+_Keypoint: TypeAlias = Annotated[list[float], msgspec.Meta(min_length=3, max_length=3)]
+_Quad: TypeAlias = Annotated[list[_Point], msgspec.Meta(min_length=4, max_length=4)]
+
+
 class _Object(msgspec.Struct, rename={"label": "class"}, omit_defaults=True):
     label: str
     class_id: int
     confidence: float
-    xyxy: list[float]
+    xyxy: _Box
     track_id: int | None = None
-    keypoints: list[list[float]] | None = None
-    quad: list[list[float]] | None = None
-    polygons: list[list[list[float]]] | None = None
+    keypoints: list[_Keypoint] | None = None
+    quad: _Quad | None = None
+    polygons: list[list[_Point]] | None = None
     text: str | None = None
     attributes: dict[str, str | float] | None = None
 
@@ -57,7 +63,9 @@ class _Model(msgspec.Struct):
     precision: str
 
 
-class _Detections(msgspec.Struct, omit_defaults=True):
+class DetectionsMessage(msgspec.Struct, omit_defaults=True):
+    """What was seen in one frame, also when it is nothing."""
+
     schema: str
     kind: str
     id: str
@@ -73,7 +81,9 @@ class _Detections(msgspec.Struct, omit_defaults=True):
     measures: dict[str, float] = {}
 
 
-class _Event(msgspec.Struct):
+class EventMessage(msgspec.Struct):
+    """What a stage saw happen in a frame."""
+
     schema: str
     kind: str
     id: str
@@ -122,7 +132,7 @@ class Wire:
             _ms(self._clock.monotonic_ns() - frame.captured_ns),
         )
         name, seq = self._next(frame.source_id, "detections")
-        body = _Detections(
+        body = DetectionsMessage(
             SCHEMA,
             "detections",
             name,
@@ -145,7 +155,7 @@ class Wire:
 
     def _event(self, event: Event, frame: Frame) -> Message:
         name, seq = self._next(frame.source_id, event.kind)
-        body = _Event(SCHEMA, event.kind, name, self.boot, seq, self.site, frame.source_id, _about(frame), event)
+        body = EventMessage(SCHEMA, event.kind, name, self.boot, seq, self.site, frame.source_id, _about(frame), event)
         return self._message(name, seq, event.kind, frame.source_id, self._encode(body))
 
     def status(self, state: str, facts: dict[str, Any]) -> Message:

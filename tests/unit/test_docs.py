@@ -64,7 +64,7 @@ def test_the_message_in_the_docs_has_the_fields_of_the_wire() -> None:
     from edge_vision.publish import wire
 
     (example,) = (json.loads(block.values[0]) for block in blocks("json"))
-    assert list(example) == list(wire._Detections.__struct_fields__)
+    assert list(example) == list(wire.DetectionsMessage.__struct_fields__)
     assert list(example["frame"]) == list(wire._Frame.__struct_fields__)
     assert list(example["latency_ms"]) == list(wire._Latency.__struct_fields__)
     assert list(example["model"]) == list(wire._Model.__struct_fields__)
@@ -85,11 +85,13 @@ def test_the_example_site_has_every_key_and_is_valid() -> None:
     assert missing == []
 
 
-def test_the_example_site_sets_everything_the_pipeline_exposes() -> None:
-    """Its `with:` has every key that pipelines/object_detection.yaml exposes."""
-    pipeline = yaml.safe_load((ROOT / "pipelines/object_detection.yaml").read_text())
+@pytest.mark.parametrize("name", ["object_detection", "object_counting"])
+def test_the_example_site_sets_everything_the_pipeline_exposes(name: str) -> None:
+    """A camera's `with:` has every key that the pipeline exposes; of other pipelines their pages say it."""
+    pipeline = yaml.safe_load((ROOT / f"pipelines/{name}.yaml").read_text())
     example = yaml.safe_load((ROOT / "configs/example.yaml").read_text())
-    assert set(example["cameras"][0]["with"]) == set(pipeline["expose"])
+    camera = next(one for one in example["cameras"] if one["pipeline"] == name)
+    assert set(camera["with"]) == set(pipeline["expose"])
 
 
 def test_the_table_of_tolerances_is_the_one_in_the_code() -> None:

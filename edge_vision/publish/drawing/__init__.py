@@ -1,0 +1,1 @@
+"""What was seen and where it was looked for, drawn onto a picture."""

@@ -1,0 +1,58 @@
+"""The JSON schema of every kind of message, made from the types that are encoded."""
+
+from typing import Any, Final
+
+import msgspec
+
+from edge_vision.core.events import KINDS
+from edge_vision.publish.status import Status
+from edge_vision.publish.wire import SCHEMA, DetectionsMessage, EventMessage
+
+_REF: Final = "#/$defs/{name}"
+
+
+def message_schema() -> dict[str, Any]:
+    """One schema for all: `oneOf` the kinds, each a definition of its own name, such as `#/$defs/line_crossed`.
+
+    It is that of this version of the package, closed to other keys; later ones of edge-vision/1 may have more.
+    """
+    kinds = list(KINDS.values())
+    types = (DetectionsMessage, Status, EventMessage, *kinds)
+    found, components = msgspec.json.schema_components(types, ref_template=_REF)
+    parts: dict[str, Any] = {name.lstrip("_"): _closed(_public(part)) for name, part in components.items()}
+    detections, status, envelope = (parts.pop(_name(_public(ref))) for ref in found[:3])
+    definitions = {"detections": _of_kind(detections, "detections"), "status": _of_kind(status, "status")}
+    for kind, ref in zip(KINDS, found[3:], strict=True):
+        properties = {**envelope["properties"], "event": ref}
+        definitions[kind] = _of_kind({**envelope, "title": kind, "properties": properties}, kind)
+    parts.pop("Event", None)  # the root of all kinds, which is none itself
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Messages of {SCHEMA}",
+        "oneOf": [{"$ref": _REF.format(name=kind)} for kind in definitions],
+        "$defs": {**definitions, **parts},
+    }
+
+
+def _name(ref: dict[str, Any]) -> str:
+    return str(ref["$ref"]).rpartition("/")[2]
+
+
+def _public(part: Any) -> Any:
+    """The same with names of types as people call them: those of the code that are private lose their mark."""
+    if isinstance(part, list):
+        return [_public(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    named = {key: value.replace("/_", "/").lstrip("_") for key, value in part.items() if key in {"$ref", "title"}}
+    return {key: named.get(key) or _public(value) for key, value in part.items()}
+
+
+def _of_kind(part: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A message that says of itself which schema and kind it is."""
+    properties = {**part["properties"], "schema": {"const": SCHEMA}, "kind": {"const": kind}}
+    return {**part, "title": kind, "properties": properties}
+
+
+def _closed(part: dict[str, Any]) -> dict[str, Any]:
+    return {**part, "additionalProperties": False} if "properties" in part else part
