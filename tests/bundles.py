@@ -138,12 +138,12 @@ def write_plate_color(folder: Path, data: Path) -> Path:
         folder,
         data / "models/plate_color_cls",
         {
-            "name": "plate-color",
+            "name": "plate_color",
             "task": "classification",
             "files": [{"path": "litemodel_cls_96x_r1.onnx", "format": "onnx"}],
             "input": {"size": [96, 96], "color": "bgr", "resize": "stretch", "scale": 1 / 255},
             "output": {"format": "classification"},
-            "labels": ["blue", "green", "yellow"],
+            "labels": ["blue", "green", "yellow"],  # numbers 0, 1, 2 of its common/typedef.py
         },
     )
 
@@ -381,21 +381,5 @@ def write_reid(folder: Path, data: Path) -> Path:
             "files": [{"path": "person-reidentification-retail-0288.onnx", "format": "onnx"}],
             "input": {"size": [128, 256], "color": "bgr", "resize": "stretch", "layout": "nhwc"},
             "output": {"format": "embedding"},
-        },
-    )
-
-
-def write_plate_color(folder: Path, data: Path) -> Path:
-    """A bundle that tells the color of a plate: HyperLPR feeds it what OpenCV reads, divided by 255."""
-    return write_bundle(
-        folder,
-        data / "models/plate_color_cls",
-        {
-            "name": "plate_color",
-            "task": "classification",
-            "files": [{"path": "litemodel_cls_96x_r1.onnx", "format": "onnx"}],
-            "input": {"size": [96, 96], "color": "bgr", "resize": "stretch", "scale": 1 / 255},
-            "output": {"format": "classification"},
-            "labels": ["blue", "green", "yellow"],  # numbers 0, 1, 2 of its common/typedef.py
         },
     )

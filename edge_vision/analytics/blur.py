@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edge_vision.analytics.association import overlaps
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.places import NamedZones, in_pixels
 from edge_vision.core.detections import Detections
 from edge_vision.core.frame import read_only
+from edge_vision.core.geometry import overlaps
 from edge_vision.core.options import Integer, Number
 from edge_vision.core.plugin import require
 from edge_vision.core.scene import Scene

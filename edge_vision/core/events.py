@@ -67,6 +67,16 @@ class Count(Event, frozen=True, kw_only=True):
     reason: Literal["change", "period"]
 
 
+class InspectedPart(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """Which part was judged: a track and its class; both null where the whole picture is the part."""
+
+    track_id: int | None
+    class_name: str | None
+
+
+VerdictName: TypeAlias = Literal["OK", "NG", "NOT_INSPECTED"]
+
+
 class DwellExceeded(Event, frozen=True, kw_only=True):
     """A track has been in a zone for longer than `limit_s`: `dwell_s` so far. Told once per stay."""
 
@@ -78,23 +88,6 @@ class DwellExceeded(Event, frozen=True, kw_only=True):
     limit_s: float
 
 
-class Reading(Event, frozen=True, kw_only=True):
-    """A text was read: of a track once its readings decide, and again if another one wins; else when it is new.
-
-    `confidence` is that of the text over all readings, `votes` how many of them said it, `quad` the corners of what was
-    read in source pixels, `stage` the name of the cascade.
-    """
-class Reading(Event, frozen=True, kw_only=True):
-    """Something was read: a code, a plate, a line of text; `votes` frames said the same. `quad` is where, in pixels."""
-
-    kind: ClassVar[str] = "reading"
-    text: str
-    confidence: float
-    votes: int
-    quad: list[list[float]]
-    track_id: int | None
-    class_name: str
-    stage: str
 class SpeedExceeded(Event, frozen=True, kw_only=True):
     """A track is faster than `limit_mps`, in meters per second. Told again when it was slower in between."""
 
@@ -153,21 +146,21 @@ class Heatmap(Event, frozen=True, kw_only=True):
     half_life_s: float | None
 
 
-        SpeedExceeded,
-        Proximity,
-        Crowd,
-        Heatmap,
-    )
+class Reading(Event, frozen=True, kw_only=True):
+    """Something was read: of a track once its readings decide, and again if another one wins; else when it is new.
 
+    `confidence` is that of the text over all readings, `votes` how many of them said it, `quad` the corners of what was
+    read in source pixels, `stage` the name of the stage that read it.
+    """
 
-VerdictName: TypeAlias = Literal["OK", "NG", "NOT_INSPECTED"]
-
-
-class InspectedPart(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """Which part was judged: a track and its class; both null where the whole picture is the part."""
-
+    kind: ClassVar[str] = "reading"
+    text: str
+    confidence: float
+    votes: int
+    quad: list[list[float]]
     track_id: int | None
-    class_name: str | None
+    class_name: str
+    stage: str
 
 
 class Verdict(Event, frozen=True, kw_only=True):
@@ -181,24 +174,12 @@ class Verdict(Event, frozen=True, kw_only=True):
     counts: Counts
 
 
-
-
-=======
-    quad: list[list[float]] | None
-    class_name: str
-    track_id: int | None
-    stage: str
-
-
 class MotionChanged(Event, frozen=True, kw_only=True):
     """Something began to move, or nothing moves any more; `area` is the part of the watched picture that moves."""
 
     kind: ClassVar[str] = "motion_changed"
     moving: bool
     area: float
-
-
->>>>>>> a4aee800c08b21935974774f4901f2e9282a0e7e
 
 
 KINDS: dict[str, type[Event]] = {
@@ -210,12 +191,11 @@ KINDS: dict[str, type[Event]] = {
         PresenceChanged,
         Count,
         DwellExceeded,
-        Reading,
-        Reading,
         SpeedExceeded,
         Proximity,
         Crowd,
         Heatmap,
+        Reading,
         Verdict,
         MotionChanged,
     )

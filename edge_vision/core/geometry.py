@@ -78,3 +78,12 @@ class Letterbox:
     def _vectors(self, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         pairs = width // 2
         return np.tile(np.array(self.scale), pairs), np.tile(np.array([self.pad_left, self.pad_top], float), pairs)
+
+
+def overlaps(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n, m): intersection over union of boxes (n, 4) and (m, 4); 0 for empty boxes."""
+    first, second = one[:, None].astype(np.float64), other[None].astype(np.float64)
+    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    common = np.prod(np.maximum(sides, 0.0), axis=2)
+    areas = np.prod(first[..., 2:] - first[..., :2], axis=2) + np.prod(second[..., 2:] - second[..., :2], axis=2)
+    return np.asarray(common / np.maximum(areas - common, 1e-9))

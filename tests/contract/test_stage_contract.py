@@ -52,13 +52,12 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
     "crowd": [{}, {"limit": 3, "min_s": 0}, {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "limit": 3, "min_s": 0}],
     "smooth": [{}, {"beta": 0}],
     "heatmap": [{}, {"columns": 1, "rows": 1, "half_life_s": 5}],
-}
-CONTEXT = StageContext(LABELS, SayingNetwork(lambda image: (f"w{image.shape[1]}", 0.9)), frozenset({"text"}))
-"""With a network that reads a text in everything it is shown."""
     "barcode": [{}, {"within": "objects", "classes": ["dog"], "kinds": ["qr", "aruco"], "effort": "low"}],
     "blur": [{}, {"classes": ["dog"], "method": "fill"}, {"always": {"desk": [[0, 0], [1, 0], [1, 1]]}}],
     "motion": [{}, {"method": "difference", "zone": [[0, 0], [1, 0], [1, 1]]}],
 }
+CONTEXT = StageContext(LABELS, SayingNetwork(lambda image: (f"w{image.shape[1]}", 0.9)), frozenset({"text"}))
+"""With a network that reads a text in everything it is shown."""
 CHANGE_PICTURES = {"blur"}
 """They hand on another picture; all others the frame that they were given."""
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
+from edge_vision.core.geometry import overlaps
 from edge_vision.models.options import Tolerance
 from edge_vision.models.proof.findings import Findings, mask_overlap
 
@@ -141,7 +141,7 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections], thresh
 
 def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int, float]]:
     """Positions in `expected` and `actual` of the same object, and their overlap; each object once."""
-    overlap = overlaps_of(expected.xyxy, actual.xyxy)
+    overlap = overlaps(expected.xyxy, actual.xyxy)
     overlap[expected.class_id[:, None] != actual.class_id[None, :]] = 0.0
     if expected.mask is not None:
         for one, other in np.argwhere(overlap > 0.0):
@@ -171,15 +171,6 @@ def _alone(side: Detections, paired: list[int], sure: float) -> tuple[int, int]:
     if side.mask is not None:
         certain &= np.array([np.count_nonzero(side.mask[row]) >= _SPECK_CELLS for row in alone], bool)
     return int(certain.sum()), len(alone) - int(certain.sum())
-
-
-def overlaps_of(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, m): intersection over union of boxes (n, 4) and (m, 4); 0 for empty boxes."""
-    first, second = one[:, None].astype(np.float64), other[None].astype(np.float64)
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    common = np.prod(np.maximum(sides, 0.0), axis=2)
-    areas = np.prod(first[..., 2:] - first[..., :2], axis=2) + np.prod(second[..., 2:] - second[..., :2], axis=2)
-    return np.asarray(common / np.maximum(areas - common, 1e-9))
 
 
 def _point_error(expected: Detections, one: int, actual: Detections, other: int) -> float:

@@ -13,9 +13,9 @@ import numpy as np
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file
+from edge_vision.core.geometry import overlaps
 from edge_vision.core.plugin import require
 from edge_vision.core.schema_errors import did_you_mean
-from edge_vision.models.proof.agreement import overlaps_of
 
 _SAME: Final = 0.5
 """Boxes that overlap by half or more are the same object."""
@@ -71,7 +71,7 @@ class Labeled:
             known = [row for row in rows if row["category_id"] in self._categories and not row["iscrowd"]]
             truth = np.array([row["bbox"] for row in known], np.float32).reshape(-1, 4)
             truth[:, 2:] += truth[:, :2]
-            overlap = overlaps_of(detections.xyxy, truth)
+            overlap = overlaps(detections.xyxy, truth)
             for place in np.flatnonzero(overlap.max(axis=1, initial=0.0) >= _SAME):
                 real = self._categories.index(known[int(overlap[place].argmax())]["category_id"])
                 counts[detections.class_id[place], real] += 1
