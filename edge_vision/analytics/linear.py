@@ -71,7 +71,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A code that several rows of a picture agree on, the box of those rows in pixels, and whether it is upside down."""
+    """A code that several rows of a picture agree on, the box of those rows in pixels, whether it is upside down."""
 
     kind: str
     text: str
