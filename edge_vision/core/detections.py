@@ -14,11 +14,11 @@ class Detections:
 
     `xyxy` is float32 (n, 4), left, top, right, bottom in source pixels; `confidence` float32 (n,) in 0..1;
     `class_id` int32 (n,), an index into the labels of the scene. Optional columns are None where nobody gave them:
-    `track_id` int32 (n,), unique per source and run; `keypoints` float32 (n, k, 3) as x, y, confidence;
-    `quad` float32 (n, 4, 2), corners in source pixels, clockwise from the object's own top left; `mask` object (n,)
-    of bool arrays (rows, columns), each a grid laid over the object's box, whatever its resolution; `text` str (n,),
-    empty where nothing was read; `embedding` float32 (n, d), of unit length. `attributes` are further columns by
-    name: str (n,), empty where unknown, or float32 (n,), NaN where unknown.
+    `track_id` int32 (n,), unique per source and run, 0 where there is none; `keypoints` float32 (n, k, 3) as x, y,
+    confidence; `quad` float32 (n, 4, 2), corners in source pixels, clockwise from the object's own top left; `mask`
+    object (n,) of bool arrays (rows, columns), each a grid laid over the object's box, whatever its resolution; `text`
+    str (n,), empty where nothing was read; `embedding` float32 (n, d), of unit length. `attributes` are further columns
+    by name: str (n,), empty where unknown, or float32 (n,), NaN where unknown.
     """
 
     xyxy: NDArray[np.float32]
