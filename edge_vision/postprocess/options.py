@@ -4,6 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from edge_vision.postprocess.anomaly import AnomalyOutput
 from edge_vision.postprocess.classification import ClassificationOutput
 from edge_vision.postprocess.darknet import DarknetOutput
 from edge_vision.postprocess.embedding import EmbeddingOutput
@@ -12,6 +13,7 @@ from edge_vision.postprocess.scores_boxes import ScoresBoxesOutput
 from edge_vision.postprocess.segmentation import SegmentationOutput
 from edge_vision.postprocess.ssd import SsdOutput
 from edge_vision.postprocess.yolo import Yolov5Output, Yolov8Output
+from edge_vision.postprocess.yolo_seg import Yolov8SegOutput
 from edge_vision.postprocess.yolox import YoloxOutput
 
 OutputOptions: TypeAlias = Annotated[
@@ -24,6 +26,8 @@ OutputOptions: TypeAlias = Annotated[
     | DarknetOutput
     | ClassificationOutput
     | EmbeddingOutput
-    | SegmentationOutput,
+    | SegmentationOutput
+    | AnomalyOutput
+    | Yolov8SegOutput,
     Field(discriminator="format"),
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
+from edge_vision.postprocess.anomaly import Anomaly
 from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.darknet import Darknet
 from edge_vision.postprocess.embedding import Embedding
@@ -14,6 +15,7 @@ from edge_vision.postprocess.scores_boxes import ScoresBoxes
 from edge_vision.postprocess.segmentation import Segmentation
 from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
+from edge_vision.postprocess.yolo_seg import Yolov8Seg
 from edge_vision.postprocess.yolox import Yolox
 
 FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, int]], Postprocessor]]] = {
@@ -27,6 +29,8 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "classification": Classification,
     "embedding": Embedding,
     "segmentation": Segmentation,
+    "anomaly": Anomaly,
+    "yolov8_seg": Yolov8Seg,
 }
 
 
