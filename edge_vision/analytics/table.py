@@ -8,6 +8,7 @@ from edge_vision.analytics.count import Counter
 from edge_vision.analytics.filter import Filter
 from edge_vision.analytics.lines import Lines
 from edge_vision.analytics.options import AnalyticsOptions
+from edge_vision.analytics.sort import Sort
 from edge_vision.analytics.tracker import Tracker
 from edge_vision.analytics.zones import Zones
 from edge_vision.core.protocols import Stage
@@ -18,6 +19,7 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "lines": Lines,
     "zones": Zones,
     "count": Counter,
+    "sort": Sort,
 }
 
 

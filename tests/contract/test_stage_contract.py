@@ -26,6 +26,7 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "min_s": 1},
     ],
     "count": [{}, {"stable_s": 0}, {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "stable_s": 0, "period_s": 1}],
+    "sort": [{}, {"top_k": 3, "stable_s": 0}],
 }
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
 
