@@ -17,6 +17,7 @@ from edge_vision.analytics.measure import MeasureOptions
 from edge_vision.analytics.motion import MotionOptions
 from edge_vision.analytics.proximity import ProximityOptions
 from edge_vision.analytics.smooth import SmoothOptions
+from edge_vision.analytics.sort import SortOptions
 from edge_vision.analytics.speed import SpeedOptions
 from edge_vision.analytics.tracker import TrackerOptions
 from edge_vision.analytics.zones import ZonesOptions
@@ -40,4 +41,5 @@ AnalyticsOptions: TypeAlias = (
     | BarcodeOptions
     | BlurOptions
     | MotionOptions
+    | SortOptions
 )

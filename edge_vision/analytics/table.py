@@ -20,6 +20,7 @@ from edge_vision.analytics.motion import Motion
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.analytics.proximity import Proximities
 from edge_vision.analytics.smooth import Smooth
+from edge_vision.analytics.sort import Sort
 from edge_vision.analytics.speed import Speed
 from edge_vision.analytics.tracker import Tracker
 from edge_vision.analytics.zones import Zones
@@ -44,6 +45,7 @@ STAGES: Final[dict[str, Callable[[Any, StageContext], Stage]]] = {
     "barcode": Barcode,
     "blur": Blur,
     "motion": Motion,
+    "sort": Sort,
 }
 
 

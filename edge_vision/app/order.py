@@ -70,7 +70,7 @@ def _name(stage: StageDraft) -> str:
 
 def _lacking(stage: StageDraft, missing: Fact, detector: StageDraft | None, bundles: Mapping[Path, Bundle]) -> Problem:
     """Said of the model where another model would help, else of the stage."""
-    if detector is not None and missing not in {"box", "track_id", "text", "embedding"}:
+    if detector is not None and missing not in {"track_id", "text", "embedding"}:
         bundle = bundles[detector.options.model]
         given = " and ".join(sorted(bundle.gives))
         text = (

@@ -182,6 +182,19 @@ class MotionChanged(Event, frozen=True, kw_only=True):
     area: float
 
 
+class ClassChanged(Event, frozen=True, kw_only=True):
+    """The picture shows another class, or none that is known (null); `previous` did for `previous_s` seconds.
+
+    `scores` are those of the best classes in this frame, best first.
+    """
+
+    kind: ClassVar[str] = "class_changed"
+    class_name: str | None
+    previous: str | None
+    previous_s: float
+    scores: dict[str, float]
+
+
 KINDS: dict[str, type[Event]] = {
     event.kind: event
     for event in (
@@ -198,6 +211,7 @@ KINDS: dict[str, type[Event]] = {
         Reading,
         Verdict,
         MotionChanged,
+        ClassChanged,
     )
 }
 """Every kind of event: the whole list."""

@@ -23,7 +23,7 @@ class ClassificationOutput(SingleOutput):
     activation: Literal["none", "softmax", "sigmoid"] = Field(
         "none", description="What the network leaves to be done to its scores."
     )
-    top_k: Integer = Field(1, ge=1, le=1000, description="At most so many classes, the best.")
+    top_k: Integer = Field(5, ge=1, le=1000, description="At most so many classes, the best.")
     first_class: Integer = Field(0, ge=0, description="Column of the first label; those before it are background.")
     scale: Number = Field(
         1.0, gt=0, description="Factor on the outputs, for a runtime that gives integers: 0.00392157 is 1/255."

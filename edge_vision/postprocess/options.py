@@ -4,6 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from edge_vision.postprocess.anomaly import AnomalyOutput
 from edge_vision.postprocess.classification import ClassificationOutput
 from edge_vision.postprocess.ctc import CtcOutput
 from edge_vision.postprocess.darknet import DarknetOutput
@@ -20,6 +21,7 @@ from edge_vision.postprocess.ssd import SsdOutput
 from edge_vision.postprocess.yolo import Yolov5Output, Yolov8Output
 from edge_vision.postprocess.yolo_obb import Yolov8ObbOutput
 from edge_vision.postprocess.yolo_pose import Yolov8PoseOutput
+from edge_vision.postprocess.yolo_seg import Yolov8SegOutput
 from edge_vision.postprocess.yolov5_corners import Yolov5CornersOutput
 from edge_vision.postprocess.yolox import YoloxOutput
 
@@ -42,6 +44,8 @@ OutputOptions: TypeAlias = Annotated[
     | DetrOutput
     | End2endOutput
     | Yolov8PoseOutput
-    | Yolov8ObbOutput,
+    | Yolov8ObbOutput
+    | AnomalyOutput
+    | Yolov8SegOutput,
     Field(discriminator="format"),
 ]

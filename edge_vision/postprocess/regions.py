@@ -62,13 +62,17 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Numbered:
-    """The regions of a layer: boxes (n, 4) and areas (n,) in cells, scores (n,), and a map of their numbers from 1."""
+    """The regions of a layer: boxes (n, 4) and areas (n,) in cells, scores (n,), and a map of their numbers from 1.
+
+    The map begins at `offset` (x, y), and so do the boxes.
+    """
 
     class_id: int
     boxes: NDArray[np.int64]
     cells: NDArray[np.int64]
     score: NDArray[np.float32]
     numbers: NDArray[np.integer]
+    offset: NDArray[np.int64]
 
 
 class Regions:
@@ -107,6 +111,7 @@ class Regions:
                 owner[kept].tolist(), number[kept].tolist(), boxes.tolist(), strict=True
             )
         ]
+        boxes += np.tile(np.stack([one.offset for one in found])[owner[kept]], 2)
         coverage = (cells[kept] / grid.count).astype(np.float32)
         area = coverage * np.float32(np.prod(grid.letterbox.source_wh))
         class_id = np.array([one.class_id for one in found], np.int32)[owner[kept]]
@@ -120,23 +125,28 @@ class Regions:
 
     def _numbered(self, layer: Layer) -> _Numbered:
         """Number the regions of a layer, and sum each up."""
-        cv2, member = self._cv2, layer.member
+        cv2 = self._cv2
+        rows, columns = np.flatnonzero(layer.member.any(axis=1)), np.flatnonzero(layer.member.any(axis=0))
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)  # a defect is small beside the map
+        member = np.ascontiguousarray(layer.member[part])
         if self._connected:
             count, numbers, stats, _ = cv2.connectedComponentsWithStats(
-                np.ascontiguousarray(member).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+                member.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
             )
             stats = stats[1:].astype(np.int64)  # the first is what belongs to none
             boxes, cells = np.concatenate([stats[:, :2], stats[:, :2] + stats[:, 2:4]], axis=1), stats[:, 4]
         else:
             count, numbers = 2, member.astype(np.uint8)
-            rows, columns = np.flatnonzero(member.any(axis=1)), np.flatnonzero(member.any(axis=0))
-            boxes = np.array([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]], np.int64)
+            boxes = np.array([[0, 0, *member.shape[::-1]]], np.int64)
             cells = np.array([np.count_nonzero(member)], np.int64)
-        at, values = numbers[member], layer.score[member]
-        if self._confidence == "mean":
-            score = np.bincount(at, values, count)[1:] / cells
-        else:
+        values = layer.score[part][member]
+        if self._confidence == "greatest":
             score = np.zeros(count)
-            np.maximum.at(score, at, values)
+            np.maximum.at(score, numbers[member], values)
             score = score[1:]
-        return _Numbered(layer.class_id, boxes, cells, score.astype(np.float32), numbers)
+        elif self._connected:
+            score = np.bincount(numbers[member], values, count)[1:] / cells
+        else:
+            score = values.mean(dtype=np.float64, keepdims=True)
+        offset = np.array([columns[0], rows[0]])
+        return _Numbered(layer.class_id, boxes, cells, score.astype(np.float32), numbers, offset)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edge_vision.core.protocols import Postprocessor
+from edge_vision.postprocess.anomaly import Anomaly
 from edge_vision.postprocess.classification import Classification
 from edge_vision.postprocess.ctc import Ctc
 from edge_vision.postprocess.darknet import Darknet
@@ -22,6 +23,7 @@ from edge_vision.postprocess.ssd import Ssd
 from edge_vision.postprocess.yolo import Yolov5, Yolov8
 from edge_vision.postprocess.yolo_obb import Yolov8Obb
 from edge_vision.postprocess.yolo_pose import Yolov8Pose
+from edge_vision.postprocess.yolo_seg import Yolov8Seg
 from edge_vision.postprocess.yolov5_corners import Yolov5Corners
 from edge_vision.postprocess.yolox import Yolox
 
@@ -45,6 +47,8 @@ FORMATS: Final[dict[str, Callable[[Any, Thresholds, tuple[str, ...], tuple[int, 
     "end2end": End2end,
     "yolov8_pose": Yolov8Pose,
     "yolov8_obb": Yolov8Obb,
+    "anomaly": Anomaly,
+    "yolov8_seg": Yolov8Seg,
 }
 
 

@@ -40,6 +40,8 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "classification": {"out": (1, CLASSES)},
     "embedding": {"out": (1, 16)},
     "segmentation": {"out": (1, CLASSES, 16, 16)},
+    "anomaly": {"out": (1, 1, 16, 16)},
+    "yolov8_seg": {"output0": (1, 4 + CLASSES + 8, 60), "output1": (1, 8, 16, 16)},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "ctc": {"activation": "none"},
@@ -63,7 +65,8 @@ def _raw(name: str, dtype: str = "float32") -> dict[str, NDArray[Any]]:
 
 def _build(name: str, thresholds: Thresholds | None = None) -> Postprocessor:
     options = OPTIONS.validate_python({"format": name, **SETTINGS.get(name, {})})
-    return build_postprocessor(options, thresholds or Thresholds(), ("x",) * CLASSES, (64, 64))
+    labels = ("x",) * (1 if name == "anomaly" else CLASSES)
+    return build_postprocessor(options, thresholds or Thresholds(), labels, (64, 64))
 
 
 def test_every_format_is_tested_here() -> None:
@@ -113,7 +116,7 @@ def test_a_network_that_sees_nothing_is_no_error(name: str) -> None:
 def test_numbers_that_are_none_are_not_detections(name: str, output: str) -> None:
     """Where the network answers nan, nothing was seen there; every box that comes out is finite."""
     raw = _raw(name)
-    if name in {"yolov8", "yolov8_pose", "yolov8_obb", "fastestdet"}:
+    if name in {"yolov8", "yolov8_pose", "yolov8_obb", "fastestdet"} or output == "output0":
         raw[output][:, 3] = np.nan
     else:
         raw[output][..., 3] = np.nan

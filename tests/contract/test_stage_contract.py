@@ -66,6 +66,7 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
         {"parts": ["person"], "max_coverage": 0.1, "min_brightness": 10, "measures": {"width_px": {"max": 9}}},
         {"parts": ["person"], "line": [[0.5, 0], [0.5, 1]], "texts": {"text": {"equals": "A"}}},
     ],
+    "sort": [{}, {"top_k": 3, "stable_s": 0}],
 }
 CONTEXT = StageContext(LABELS, SayingNetwork(lambda image: (f"w{image.shape[1]}", 0.9)), frozenset({"text"}))
 """With a network that reads a text in everything it is shown."""

@@ -21,7 +21,7 @@ from edge_vision.core.detections import Detections
 from edge_vision.models.golden import read_golden
 
 SKETCHED = {"yellow": ((0, 200, 250), (0, 200, 250)), "green": ((240, 250, 240), (110, 190, 60))}
-"""Plates for which there is no photograph here, as blue, green and red at top and below: green ones fade to white."""
+"""Plates without a photograph here: blue, green and red at the top and at the bottom. Green ones fade to white."""
 
 Seen = dict[str, list[list[dict[str, Any]]]]
 
@@ -213,7 +213,7 @@ def people(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_crops_of_a_person_are_more_alike_than_those_of_others(people: Path) -> None:
-    """By the cosine of the embeddings: on the whole; the crop most alike is of the same visit, but for one at most."""
+    """By the cosine of the embeddings: on the whole, and the nearest one is of the same visit, but for one at most."""
     found = _answers(people)
     assert len(found) == 24
     rows = [seen.embedding[0] for _, seen in found.values() if seen.embedding is not None]

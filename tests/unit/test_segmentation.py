@@ -117,7 +117,7 @@ def test_every_pixel_is_taken_as_a_walk_over_them_takes_it(
             values = [1 / (1 + np.exp(-value)) for value in values]
         for class_id, value in enumerate(values):
             chosen = overlapping or values.index(max(values)) == class_id
-            least = 0.5 if overlapping or activation == "sigmoid" else 0.0
+            least = 0.5 if overlapping or activation == "sigmoid" else -np.inf
             if chosen and value >= least and class_id != background:
                 shares.setdefault(class_id, []).append(value)
     given: dict[str, Any] = {
