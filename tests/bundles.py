@@ -179,3 +179,18 @@ def write_fastestdet(folder: Path, data: Path, labels: list[str]) -> Path:
             "thresholds": {"confidence": 0.35, "iou": 0.45},
         },
     )  # fmt: skip
+
+
+def write_pedestrians(folder: Path, data: Path) -> Path:
+    """A bundle of the detector of pedestrians, an IR with weights in f16."""
+    return write_bundle(
+        folder,
+        data / "models/pedestrian_adas_0002_ir",
+        {
+            "name": "pedestrian-adas-0002",
+            "files": [{"path": "pedestrian-detection-adas-0002.xml", "format": "openvino", "precision": "f16"}],
+            "input": {"size": [672, 384], "color": "bgr", "resize": "stretch"},
+            "output": {"format": "ssd", "first_class": 1},
+            "labels": ["person"],
+        },
+    )
