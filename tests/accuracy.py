@@ -26,13 +26,20 @@ def average_precision(annotations: Path, detections: list[dict[str, Any]]) -> tu
 
 
 def daemon_ap(
-    data: Path, bundle: Path, edge_vision: Start, write_site: Callable[..., Path], backend: str, **more: Any
+    data: Path,
+    bundle: Path,
+    edge_vision: Start,
+    write_site: Callable[..., Path],
+    backend: str,
+    pictures: str = "coco_det_ccby",
+    **more: Any,
 ) -> tuple[float, float, float]:
-    """AP, AP50 and AP75 of a bundle on the COCO pictures, through `edge-vision run` on one runtime.
+    """AP, AP50 and AP75 of a bundle on COCO pictures, through `edge-vision run` on one runtime.
 
-    `more` are further options of the pipeline. Checks that every picture got its message, and from that runtime.
+    `pictures` is their folder; classes it has no labels for do not count. `more` are further options of the pipeline.
+    Checks that every picture got its message, and from that runtime.
     """
-    folder = data / "images/coco_det_ccby"
+    folder = data / "images" / pictures
     settings = {"model": str(bundle), "confidence": 0.01, "iou": 0.65, "backends": [backend], **more}
     site = write_site(
         cameras=[
@@ -62,6 +69,7 @@ def daemon_ap(
         }
         for message in messages
         for item in message["objects"]
+        if item["class"] in category_ids
         for left, top, right, bottom in [item["xyxy"]]
     ]
     return average_precision(folder / "annotations.json", detections)

@@ -381,5 +381,16 @@ def write_reid(folder: Path, data: Path) -> Path:
             "files": [{"path": "person-reidentification-retail-0288.onnx", "format": "onnx"}],
             "input": {"size": [128, 256], "color": "bgr", "resize": "stretch", "layout": "nhwc"},
             "output": {"format": "embedding"},
+def write_pedestrians(folder: Path, data: Path) -> Path:
+    """A bundle of the detector of pedestrians, an IR with weights in f16."""
+    return write_bundle(
+        folder,
+        data / "models/pedestrian_adas_0002_ir",
+        {
+            "name": "pedestrian-adas-0002",
+            "files": [{"path": "pedestrian-detection-adas-0002.xml", "format": "openvino", "precision": "f16"}],
+            "input": {"size": [672, 384], "color": "bgr", "resize": "stretch"},
+            "output": {"format": "ssd", "first_class": 1},
+            "labels": ["person"],
         },
     )

@@ -105,18 +105,24 @@ def clipped(box: Box, wh: tuple[int, int]) -> Box:
 
 
 def as_annotations(
-    found: Mapping[int, Sequence[Found]], category_ids: Sequence[int], sizes: Mapping[int, tuple[int, int]] | None
+    found: Mapping[int, Sequence[Found]],
+    ids: Sequence[int | None],
+    sizes: Mapping[int, tuple[int, int]] | None,
 ) -> list[dict[str, Any]]:
-    """Detections by the id of their picture as pycocotools takes them; clipped where the pictures' sizes are given."""
+    """Detections by the id of their picture as pycocotools takes them; clipped where the pictures' sizes are given.
+
+    Classes without one of the `ids` are left out.
+    """
     return [
         {
             "image_id": image,
-            "category_id": category_ids[one.number],
+            "category_id": ids[one.number],
             "bbox": [left, top, right - left, bottom - top],
             "score": one.score,
         }
         for image, those in found.items()
         for one in those
+        if ids[one.number] is not None
         for left, top, right, bottom in [one.box if sizes is None else clipped(one.box, sizes[image])]
     ]
 

@@ -13,9 +13,10 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.protocols import Postprocessor, Preprocessor, Session
 from edge_vision.core.scene import ServedModel
 from edge_vision.core.stages import ModelStageOptions
+from edge_vision.core.tensor import ModelInput
 from edge_vision.inference.slots import Slots
 from edge_vision.postprocess.table import build_postprocessor
-from edge_vision.preprocess.letterbox import LetterboxPreprocessor
+from edge_vision.preprocess.window import Window, preprocessor_of
 from edge_vision.runtime.clock import Clock
 
 
@@ -36,6 +37,7 @@ class Looker:
     ) -> None:
         self.model = model
         self.steps_ns = (0, 0, 0, 0)
+        self._shown = Detections.empty()
         self._preprocess = preprocess
         self._session = session
         self._postprocess = postprocess
@@ -46,10 +48,28 @@ class Looker:
         self._batch = batch
         self._several = np.empty(0)
 
+    def watch(self, image: NDArray[np.uint8], media_ns: int) -> Detections:
+        """What is in the next frame of a camera, or in the clip that ends with it.
+
+        Nothing while there are too few frames; between two that are due, what the last clip showed.
+        """
+        if not isinstance(self._preprocess, Window):
+            return self.look(image)
+        started = self._now()
+        clip = self._preprocess.take(image, media_ns)
+        if clip is not None:
+            self._shown = self._infer(clip, started)
+            return self._shown
+        prepared = self._now()
+        self.steps_ns = (started, prepared, prepared, prepared)
+        return self._shown if self._preprocess.is_full else Detections.empty()
+
     def look(self, image: NDArray[np.uint8]) -> Detections:
         """What is in a picture; `steps_ns` are then the times before and after each step."""
         started = self._now()
-        model_input = self._preprocess(image)
+        return self._infer(self._preprocess(image), started)
+
+    def _infer(self, model_input: ModelInput, started: int) -> Detections:
         prepared = self._now()
         with self._slots.turn(self._timeout_s, self._priority):
             tensors = self._session.infer(model_input.tensors)
@@ -98,7 +118,7 @@ def open_network(served: Served | Proven, options: ModelStageOptions, priority: 
     thresholds = bundle.thresholds.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
-    preprocess = LetterboxPreprocessor(served.ends.input, served.engine.inputs[0].name)
+    preprocess = preprocessor_of(served.ends.input, served.engine.inputs[0].name)
     postprocess = build_postprocessor(served.ends.output, thresholds, bundle.spec.labels, served.ends.input.size)
     with served.engine.open_session() as session:
         batch = served.batch if isinstance(served, Served) else 1

@@ -48,7 +48,7 @@ class Detect:
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with what the network sees. Inference time includes the wait for the device."""
-        detections = self._network.look(scene.frame.image)
+        detections = self._network.watch(scene.frame.image, scene.frame.media_ns)
         started, prepared, inferred, decoded = self._network.steps_ns
         timings = Timings(
             preprocess_ns=prepared - started,

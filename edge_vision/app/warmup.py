@@ -8,7 +8,7 @@ import numpy as np
 from edge_vision.app.engines import Engines
 from edge_vision.app.network import open_network
 from edge_vision.app.pipeline import open_road
-from edge_vision.config.site import Site
+from edge_vision.config.site import Camera, Site
 from edge_vision.core.errors import ModelError
 from edge_vision.core.frame import Frame
 from edge_vision.core.stages import ModelStageOptions
@@ -18,6 +18,7 @@ from edge_vision.runtime.clock import Clock
 
 _GRAY = 114
 _WH = (640, 360)
+_PERIOD_NS = 40_000_000
 
 
 def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None]) -> None:
@@ -36,7 +37,8 @@ def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None
         image = np.full((height, width, 3), _GRAY, np.uint8)
         try:
             with open_road(camera, engines, clock) as road:
-                road(Frame(camera.id, 0, clock.now(), clock.monotonic_ns(), 0, image))
+                for number, media_ns in enumerate(_times(camera, engines)):
+                    road(Frame(camera.id, number, clock.now(), clock.monotonic_ns(), media_ns, image))
             for options in camera.stages:  # a blank picture has nothing in it that a cascade would look at
                 if isinstance(options, ModelStageOptions) and not isinstance(options, DetectOptions):
                     with open_network(engines[options], options, camera.priority, clock) as network:
@@ -46,3 +48,11 @@ def warm_up(site: Site, engines: Engines, clock: Clock, go_on: Callable[[], None
             folders = [str(options.model) for options in camera.stages if isinstance(options, ModelStageOptions)]
             msg = f"{', '.join(folders)}: {error}"
             raise ModelError(msg) from error
+
+
+def _times(camera: Camera, engines: Engines) -> list[int]:
+    """Media times of the frames that it takes: one, or as many as fill the clip of a detector that looks at clips."""
+    inputs = [engines[options].ends.input for options in camera.stages if isinstance(options, DetectOptions)]
+    frames = max((one.frames or 1 for one in inputs), default=1)
+    period_ns = max((int(1e9 / one.fps) for one in inputs if one.fps is not None), default=_PERIOD_NS)
+    return [number * period_ns for number in range(frames)]

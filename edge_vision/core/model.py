@@ -8,9 +8,10 @@ from pathlib import Path
 class ModelFile:
     """One file of weights: its format decides which runtimes can read it, its precision what answers to expect of it.
 
-    `input_shape` is what preprocessing produces, (1, 3, height, width) or (1, height, width, 3); a file whose input
-    has open dimensions is fixed to it. `precision` is that of the weights: f32, f16 or int8. `weights` is the second
-    file of a format that has two, such as the .bin of an OpenVINO IR.
+    `input_shape` is what preprocessing produces, (1, 3, height, width) or (1, height, width, 3), and of clips
+    (1, 3, frames, height, width) or (1, frames, height, width, 3); a file whose input has open dimensions is fixed to
+    it. `precision` is that of the weights: f32, f16 or int8. `weights` is the second file of a format that has two,
+    such as the .bin of an OpenVINO IR.
     """
 
     path: Path

@@ -33,6 +33,9 @@ _DEVICES: Final = {
 }
 """The backend of each device, and its target for each precision."""
 _CHANNELS: Final = (1, 3)
+_AXES_OF_A_CLIP: Final = 5
+NO_CLIPS: Final = "does not run networks that look at clips"
+"""How a refusal begins that is of the input's axes, whatever the nodes are."""
 
 
 class OpenCvDnn:
@@ -61,6 +64,13 @@ class OpenCvDnn:
     def load(self, file: ModelFile, options: LoadOptions) -> "OpenCvEngine":
         """Read the network, to see that it can be read. Raises BackendUnavailableError."""
         cv2 = require("cv2", "cpu")
+        if len(file.input_shape) == _AXES_OF_A_CLIP:
+            # Of the ways to pool over time it refuses one and computes another wrongly, without an error.
+            msg = (
+                f"{NO_CLIPS} (input {list(file.input_shape)}): OpenCV {cv2.__version__} "
+                "refuses GlobalAveragePool over time, and computes ReduceMean over three axes wrongly"
+            )
+            raise BackendUnavailableError(msg)
         device = check_device(options.device, _devices(cv2)) or "CPU"
         targets = _DEVICES[device][1]
         precision = options.precision if options.precision in targets else "f32"

@@ -30,7 +30,15 @@ class InputOptions(Options):
     scale: Number = Field(1.0, gt=0, description="Factor on the pixel, before mean and std; 0.00392157 is 1/255.")
     mean: tuple[float, ...] = Field((0.0, 0.0, 0.0), description="Subtracted per channel, in the order of `color`.")
     std: tuple[float, ...] = Field((1.0, 1.0, 1.0), description="Divided by per channel, in the order of `color`.")
-    layout: Literal["nchw", "nhwc"] = Field("nchw", description="Order of the axes.")
+    layout: Literal["nchw", "nhwc", "ncthw", "nthwc"] = Field(
+        "nchw", description="Order of the axes; t is the time of a clip."
+    )
+    frames: Integer | None = Field(
+        None, ge=2, le=256, description="Frames of a clip, for a network that looks at so many at once."
+    )
+    fps: Number | None = Field(
+        None, gt=0, le=240, description="Frames of a clip per second of media time; every frame if not given."
+    )
     dtype: Literal["float32", "uint8"] = Field("float32", description="Element type.")
 
     @model_validator(mode="after")
@@ -40,6 +48,14 @@ class InputOptions(Options):
             if count != self.channels and name in self.model_fields_set:
                 msg = f"{name} has {count} values, color {self.color} has {self.channels} channels"
                 raise ValueError(msg)
+        if (self.frames is None) == ("t" in self.layout):
+            msg = f"layout {self.layout} is for clips: say with frames how many they have"
+            if self.frames is not None:
+                msg = f"frames is for clips: layout is ncthw or nthwc then, not {self.layout}"
+            raise ValueError(msg)
+        if self.fps is not None and self.frames is None:
+            msg = "fps is for clips: say with frames how many they have"
+            raise ValueError(msg)
         if 0 in self.std:
             msg = "std must not contain 0"
             raise ValueError(msg)
@@ -59,15 +75,20 @@ class InputOptions(Options):
         return self.scale == 1.0 and not any(self.mean) and all(value == 1.0 for value in self.std)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """The input's shape: (1, channels, height, width) or (1, height, width, channels)."""
+    def picture(self) -> "InputOptions":
+        """The same for one frame of a clip."""
+        layout = {"ncthw": "nchw", "nthwc": "nhwc"}.get(self.layout, self.layout)
+        return self.model_copy(update={"layout": layout, "frames": None, "fps": None})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The input's shape, such as (1, channels, height, width) or (1, frames, height, width, channels)."""
         width, height = self.size
-        if self.layout == "nchw":
-            return 1, self.channels, height, width
-        return 1, height, width, self.channels
+        sizes = {"n": 1, "c": self.channels, "t": self.frames or 1, "h": height, "w": width}
+        return tuple(sizes[axis] for axis in self.layout)
 
     @property
     def gray_level(self) -> NDArray[np.float32]:
         """How far apart two neighboring gray levels are in the input, per channel, in a shape that broadcasts."""
         level = np.float32(self.scale) / np.abs(np.array(self.std[: self.channels], np.float32))
-        return np.asarray(level.reshape((1, -1, 1, 1) if self.layout == "nchw" else (1, 1, 1, -1)))
+        return np.asarray(level.reshape([-1 if axis == "c" else 1 for axis in self.layout]))

@@ -154,6 +154,8 @@ def test_known_priors_are_filled_in() -> None:
         ((1, 3, 240, 320), "float32", {"size": [320, 240]}),
         ((1, 240, 320, 3), "uint8", {"size": [320, 240], "layout": "nhwc", "dtype": "uint8"}),
         ((1, 1, 24, 94), "float32", {"size": [94, 24], "color": "gray"}),
+        ((1, 3, 16, 112, 96), "float32", {"size": [96, 112], "layout": "ncthw", "frames": 16}),
+        ((1, 8, 64, 48, 3), "float32", {"size": [48, 64], "layout": "nthwc", "frames": 8}),
     ],
 )
 def test_an_input_is_told_from_its_shape(shape: tuple[int, ...], dtype: str, section: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_vision.core.errors import BackendError
 from edge_vision.core.model import ModelFile
 from edge_vision.core.protocols import LoadOptions
+from edge_vision.inference.opencv_dnn import NO_CLIPS
 from edge_vision.inference.trial import try_out
 from edge_vision.models.reading.graph import Graph, Node
 from edge_vision.runtime.quarantine import confined
@@ -21,8 +22,10 @@ def culprit(graph: Graph, name: str, file: ModelFile, options: LoadOptions, reas
     """The node that `reason` speaks of, or the last one of the shortest piece that the runtime cannot run.
 
     Cutting takes a trial for each halving; it is done with ONNX only, and where no doubt explains the failure. None
-    when nothing tells.
+    when nothing tells, and when no node is to blame.
     """
+    if NO_CLIPS in reason:
+        return None
     found = named(graph, reason)
     if found is None and file.format == "onnx" and not graph.doubts:
         return _cut(graph, name, file, options)

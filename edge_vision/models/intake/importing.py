@@ -175,8 +175,11 @@ def _input(wishes: Wishes, graph: Graph, facts: Told, settings: dict[str, Any]) 
     """The input section as far as the graph, its metadata and the command line tell it."""
     size = wishes.size or facts.size
     shape = input_shape(wishes.file, graph, size)
-    if len(shape) != 4 or not {shape[1], shape[3]} & {1, 3}:  # noqa: PLR2004 - batch, height, width, channels
-        msg = f"{wishes.file}: its input {list(shape)} is no picture: 4 axes, with 1 or 3 channels, are supported"
+    if len(shape) not in (4, 5) or not {shape[1], shape[-1]} & {1, 3}:  # batch, time, height, width, channels
+        msg = (
+            f"{wishes.file}: its input {list(shape)} is no picture: 4 axes, or 5 of a clip, with 1 or 3 channels, are "
+            "supported"
+        )
         raise ModelError(msg)
     section = {**facts.input, **input_section(shape, input_dtype(wishes.file, graph))}
     own = {key.removeprefix("input."): value for key, value in settings.items() if key.startswith("input.")}

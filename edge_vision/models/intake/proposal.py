@@ -39,6 +39,7 @@ _PRIORS: Final = (
     ((8, 16, 32), ((16, 32), (64, 128), (256, 512)), False),  # RetinaFace
 )
 """Strides and sides of the prior boxes of projects whose files are met often, and whether they are clipped."""
+_AXES_OF_A_CLIP: Final = 5
 _BINS: Final = 8
 """Values per distance of NanoDet, wherever it was published."""
 _PEOPLE: Final = 17
@@ -100,11 +101,14 @@ def told_by(graph: Graph) -> Told:
 
 
 def input_section(shape: Sequence[int], dtype: str) -> dict[str, Any]:
-    """Size and layout of an input of that shape, and gray where it has one channel."""
-    last = shape[3] in (1, 3) and shape[1] not in (1, 3)
-    height, width, channels = (shape[1], shape[2], shape[3]) if last else (shape[2], shape[3], shape[1])
+    """Size and layout of an input of that shape, the frames of a clip, and gray where it has one channel."""
+    last = shape[-1] in (1, 3) and shape[1] not in (1, 3)
+    height, width, channels = (*shape[-3:-1], shape[-1]) if last else (*shape[-2:], shape[1])
     section: dict[str, Any] = {"size": [int(width), int(height)]}
-    section |= {"layout": "nhwc"} if last else {}
+    if len(shape) == _AXES_OF_A_CLIP:
+        section |= {"layout": "nthwc", "frames": shape[1]} if last else {"layout": "ncthw", "frames": shape[2]}
+    else:
+        section |= {"layout": "nhwc"} if last else {}
     section |= {"dtype": dtype} if dtype != "float32" else {}
     return section | ({"color": "gray"} if channels == 1 else {})
 

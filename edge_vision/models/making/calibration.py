@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vision.models.proof.record import find_pictures, read_picture
-from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
+from edge_vision.preprocess.window import preprocessor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Calibration:
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """The input tensor of each picture, an array of its own. Raises ConfigError for what is no picture."""
-        preprocess = LetterboxPreprocessor(self.options, "input")
+        preprocess = preprocessor_of(self.options, "input")
         for picture in self.pictures:
             yield preprocess(read_picture(picture)).tensors["input"].copy()
 

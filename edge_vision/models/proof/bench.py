@@ -17,7 +17,7 @@ from edge_vision.inference.select import usable_files
 from edge_vision.inference.trial import load_after_trial
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.proof.gate import Verdict, decoder_of, precision_of, prove
-from edge_vision.preprocess.letterbox import LetterboxPreprocessor
+from edge_vision.preprocess.window import preprocessor_of
 
 _BURST: Final = 5
 """Frames a runtime takes in one turn; the first of them finds cold caches and is not counted."""
@@ -169,7 +169,7 @@ class _Lane:
     """The road of one entrant, and its times in seconds."""
 
     def __init__(self, bundle: Bundle, entrant: Entrant, session: Session) -> None:
-        self._preprocess = LetterboxPreprocessor(bundle.ends_of(entrant.file).input, entrant.engine.inputs[0].name)
+        self._preprocess = preprocessor_of(bundle.ends_of(entrant.file).input, entrant.engine.inputs[0].name)
         self._postprocess = decoder_of(bundle, bundle.thresholds, entrant.file)
         self._session = session
         self._turn = 0

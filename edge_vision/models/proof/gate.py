@@ -17,8 +17,8 @@ from edge_vision.models.options import Tolerance
 from edge_vision.models.proof.agreement import Agreement, compare
 from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.table import build_postprocessor
-from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
+from edge_vision.preprocess.window import preprocessor_of
 
 _GRAY_LEVELS: Final = 1.001
 """Resizing rounds differently on other processors: by one gray level, and the float it becomes by a little more."""
@@ -61,7 +61,7 @@ def prove(bundle: Bundle, golden: Golden, file: ModelFile, engine: Engine, arith
     """
     if moved := _moved_label(golden.file.labels or (), bundle.spec.labels):
         return Verdict(f"labels: {moved}", 0.0)
-    preprocess = LetterboxPreprocessor(bundle.ends_of(file).input, engine.inputs[0].name)
+    preprocess = preprocessor_of(bundle.ends_of(file).input, engine.inputs[0].name)
     postprocess = decoder_of(bundle, golden.file.thresholds, file)
     reference = next((one for one in bundle.spec.files if bundle.path_of(one) == golden.file.reference.file), None)
     decode = None if reference is None else decoder_of(bundle, golden.file.thresholds, reference)

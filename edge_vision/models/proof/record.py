@@ -26,8 +26,8 @@ from edge_vision.models.proof.agreement import compare
 from edge_vision.models.proof.gate import decoder_of
 from edge_vision.models.proof.truth import Labeled, Precision, read_expected
 from edge_vision.postprocess.format import Thresholds
-from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
+from edge_vision.preprocess.window import preprocessor_of
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def look(
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Iterator[tuple[str, Detections]]:
     """What an engine sees in pictures, by name; with another reading of the input when one is given."""
-    preprocess = LetterboxPreprocessor(options or bundle.ends_of(file).input, engine.inputs[0].name)
+    preprocess = preprocessor_of(options or bundle.ends_of(file).input, engine.inputs[0].name)
     postprocess = decoder_of(bundle, thresholds, file)
     with engine.open_session() as session:
         for number, picture in enumerate(pictures, 1):
@@ -166,9 +166,9 @@ def _answer(
     levels: dict[str, NDArray[np.float32]] = {}
     for ends in bundle.ends:
         if ends.key not in inputs:
-            (tensor,) = LetterboxPreprocessor(ends.input, "input")(image).tensors.values()
+            (tensor,) = preprocessor_of(ends.input, "input")(image).tensors.values()
             inputs[ends.key], levels[ends.key] = tensor.copy(), ends.input.gray_level
-    model_input = LetterboxPreprocessor(bundle.ends_of(file).input, engine.inputs[0].name)(image)
+    model_input = preprocessor_of(bundle.ends_of(file).input, engine.inputs[0].name)(image)
     with engine.open_session() as session:
         raw = {name: np.array(value) for name, value in session.infer(model_input.tensors).items()}
     return Answer(image, inputs, levels, raw, decoder_of(bundle, thresholds, file)(raw, model_input.letterbox))
