@@ -20,7 +20,7 @@ from edge_vision.core.tensor import Tensors
 from edge_vision.postprocess.format import SingleOutput, Thresholds
 from edge_vision.postprocess.outputs import check_shape, pick
 
-_HOPELESS: Final = 1e-6
+_HOPELESS: Final = 1e-4
 """A character less likely than this at a step is not followed by the beam."""
 _Ids: TypeAlias = tuple[int, ...]
 
