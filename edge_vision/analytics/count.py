@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edge_vision.analytics.context import StageContext
-from edge_vision.analytics.places import Anchor, NamedZones, anchors_of, in_pixels, inside
+from edge_vision.analytics.places import Anchor, NamedZones, anchors_of, in_pixels, inside, within_picture
 from edge_vision.core.detections import Detections
 from edge_vision.core.events import Count
 from edge_vision.core.options import Number, Seconds
@@ -57,7 +57,7 @@ class Counter:
         stable_ns = int(self._options.stable_s * 1e9)
         period_ns = None if self._options.period_s is None else int(self._options.period_s * 1e9)
         wanted = self._wanted[seen.class_id]
-        points = anchors_of(seen.xyxy, self._options.anchor)
+        points = within_picture(anchors_of(seen.xyxy, self._options.anchor), self._wh)
         for name, polygon, tally in zip(self._names, self._polygons, self._tallies, strict=True):
             within = wanted if polygon is None else wanted & inside(points, polygon)
             now = tuple(np.bincount(seen.class_id[within], minlength=len(self._labels)).tolist())
@@ -74,7 +74,7 @@ class _Stable:
         self.told: tuple[int, ...] = ()
         self._now: tuple[int, ...] | None = None
         self._since_ns = 0
-        self._told_ns = 0
+        self._told_ns: int | None = None
 
     def due(
         self, now: tuple[int, ...], media_ns: int, stable_ns: int, period_ns: int | None
@@ -85,7 +85,9 @@ class _Stable:
         if now != self.told and media_ns - self._since_ns >= stable_ns:
             self.told, self._told_ns = now, media_ns
             return "change"
-        if period_ns is not None and self.told and abs(media_ns - self._told_ns) >= period_ns:
+        if self._told_ns is None or media_ns < self._told_ns:
             self._told_ns = media_ns
+        if period_ns is not None and media_ns - self._told_ns >= period_ns:
+            self.told, self._told_ns = now, media_ns  # also of a number that never comes to rest
             return "period"
         return None

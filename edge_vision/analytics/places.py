@@ -56,6 +56,14 @@ def in_pixels(points: tuple[Point, ...], wh: tuple[int, int]) -> NDArray[np.floa
     return np.array(points, np.float32) * np.array(wh, np.float32)
 
 
+def within_picture(points: NDArray[np.float32], wh: tuple[int, int]) -> NDArray[np.float32]:
+    """Points (n, 2) moved to where the picture is.
+
+    A box that the picture cuts off ends on its very edge, which belongs to no zone, however far that reaches.
+    """
+    return np.clip(points, np.float32(0), np.nextafter(np.array(wh, np.float32), np.float32(0)))
+
+
 def inside(points: NDArray[np.float32], polygon: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which points (n, 2) lie in a polygon (k, 2), by the even-odd rule; any shape, also one that crosses itself."""
     x, y = points[:, :1], points[:, 1:]

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from edge_vision.analytics.context import StageContext
-from edge_vision.analytics.places import Anchor, NamedZones, anchors_of, in_pixels, inside
+from edge_vision.analytics.places import Anchor, NamedZones, anchors_of, in_pixels, inside, within_picture
 from edge_vision.analytics.rows import TrackRows
 from edge_vision.core.detections import Detections
 from edge_vision.core.events import Event, PresenceChanged, ZoneEntered, ZoneLeft
@@ -79,7 +79,7 @@ class Zones:
         tracks = self._tracks
         assert seen.track_id is not None  # the same rows of a column that is there
         rows, _ = tracks.see(seen.track_id, media_ns)
-        points = anchors_of(seen.xyxy, self._options.anchor)
+        points = within_picture(anchors_of(seen.xyxy, self._options.anchor), self._wh)
         within = np.stack([inside(points, polygon) for polygon in self._polygons], axis=1)
         new = within & (tracks["inside_ns"][rows] < 0)
         tracks["came_ns"][rows] = np.where(new, media_ns, tracks["came_ns"][rows])
@@ -111,7 +111,7 @@ class Zones:
                     class_name=self._labels[tracks["class_id"][row]],
                     track_id=int(tracks.track_id[row]),
                     occupancy=self._occupancy(number),
-                    dwell_s=round(float(inside_ns - tracks["came_ns"][row, number]) / 1e9, 3),
+                    dwell_s=max(round(float(inside_ns - tracks["came_ns"][row, number]) / 1e9, 3), 0.0),
                 )
 
     def _occupancy(self, number: int) -> int:

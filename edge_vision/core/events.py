@@ -26,6 +26,17 @@ class LineCrossed(Event, frozen=True, kw_only=True):
     class_counts: Counts
 
 
+class LineTotals(Event, frozen=True, kw_only=True):
+    """What has gone across a line so far, in sum and by class, and in the `period_s` seconds that are over."""
+
+    kind: ClassVar[str] = "line_totals"
+    line: str
+    period_s: float
+    period: Counts
+    counts: Counts
+    by_class: dict[str, Counts]
+
+
 class ZoneEntered(Event, frozen=True, kw_only=True):
     """A track came into a zone; `occupancy` is how many are in it now."""
 
@@ -68,6 +79,6 @@ class Count(Event, frozen=True, kw_only=True):
 
 
 KINDS: dict[str, type[Event]] = {
-    event.kind: event for event in (LineCrossed, ZoneEntered, ZoneLeft, PresenceChanged, Count)
+    event.kind: event for event in (LineCrossed, LineTotals, ZoneEntered, ZoneLeft, PresenceChanged, Count)
 }
 """Every kind of event: the whole list."""
