@@ -20,13 +20,13 @@ class Done(NamedTuple):
     errors: str
 
 
-def run(*arguments: str | Path, **options: Any) -> Done:
+def run(*arguments: str | Path, limit_s: float = LIMIT_S, **options: Any) -> Done:
     """Run a command; fails the test on a traceback, and past the limit. `options` are those of Popen."""
     command = [sys.executable, "-m", "edge_vision", *map(str, arguments)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, start_new_session=True, **pipes, **options) as process:
         try:
-            output, errors = process.communicate(timeout=LIMIT_S)
+            output, errors = process.communicate(timeout=limit_s)
         finally:
             with suppress(ProcessLookupError):  # its children, too
                 os.killpg(process.pid, signal.SIGKILL)

@@ -28,8 +28,8 @@ def stage(kind: str, **options: Any) -> Stage:
     return build_stage(OPTIONS.validate_python({"kind": kind, **options}), StageContext(LABELS))
 
 
-def scene(tracks: Sequence[Track], seconds: float, half: float = 4.0) -> Scene:
-    """A frame of 100x80 at a media time, with boxes of 8x8 around the tracks' centers."""
+def scene(tracks: Sequence[Track], seconds: float, half: float = 4.0, wh: tuple[int, int] = WH) -> Scene:
+    """A frame of 100x80, or of `wh`, at a media time, with boxes of 8x8 around the tracks' centers."""
     centers = np.array([track[1:3] for track in tracks], np.float32).reshape(-1, 2)
     seen = Detections(
         np.concatenate([centers - half, centers + half], axis=1),
@@ -37,7 +37,7 @@ def scene(tracks: Sequence[Track], seconds: float, half: float = 4.0) -> Scene:
         np.array([track[3] if len(track) > 3 else 0 for track in tracks], np.int32),
         track_id=np.array([track[0] for track in tracks], np.int32),
     )
-    frame = make_frame(np.zeros((WH[1], WH[0], 3), np.uint8), media_ns=round(seconds * 1e9))
+    frame = make_frame(np.zeros((wh[1], wh[0], 3), np.uint8), media_ns=round(seconds * 1e9))
     return Scene(frame, seen, labels=LABELS)
 
 

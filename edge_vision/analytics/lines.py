@@ -7,13 +7,13 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.places import Anchor, NamedLines, anchors_of, in_pixels
 from edge_vision.analytics.rows import TrackRows
-from edge_vision.core.events import LineCrossed
-from edge_vision.core.options import Number
+from edge_vision.core.events import Counts, Event, LineCrossed, LineTotals
+from edge_vision.core.options import Number, Seconds
 from edge_vision.core.scene import Scene
 from edge_vision.core.stages import Fact, StageOptions
 
@@ -34,6 +34,17 @@ class LinesOptions(StageOptions):
     debounce_s: Number = Field(
         1.0, ge=0, le=60, description="A track that comes back across within this media time has not crossed again."
     )
+
+    period_s: Seconds | None = Field(
+        None, description="Tell the totals of each line after every such period of media time; not told if not given."
+    )
+
+    @model_validator(mode="after")
+    def _totals_of_something(self) -> "LinesOptions":
+        if self.period_s is not None and not self.lines:
+            msg = f"there are no lines to tell the totals of every {self.period_s:g} s: give lines"
+            raise ValueError(msg)
+        return self
 
     @property
     def needs(self) -> frozenset[Fact]:
@@ -66,6 +77,9 @@ class Lines:
             class_id=np.zeros((), np.int32),
         )
         self._counts: Counter[tuple[str, str, str | None]] = Counter()
+        self._totals: Counter[tuple[str, str, str | None]] = Counter()
+        """What had been counted when the period began."""
+        self._began_ns: int | None = None
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with an event for each crossing."""
@@ -73,11 +87,13 @@ class Lines:
         if not self._names:
             return scene
         if scene.frame.wh != self._wh:
+            if self._wh != (0, 0):  # a camera that changed its resolution: everybody stays where he is in the picture
+                self._tracks["place"][:] *= np.array(scene.frame.wh) / np.array(self._wh)
             self._wh = scene.frame.wh
             self._ends = np.stack([in_pixels(line, self._wh) for line in self._options.lines.values()])
         if seen.track_id is not None and len(seen):
             self._follow(seen.track_id, seen.class_id, anchors_of(seen.xyxy, self._options.anchor), media_ns)
-        events = tuple(self._tell(media_ns))
+        events = (*self._tell(media_ns), *self._period_over(media_ns))
         tracks = self._tracks
         tracks.forget(
             (np.abs(media_ns - tracks.seen_ns) > _FORGET_NS) & (tracks["crossed"] == tracks["told"]).all(axis=1)
@@ -88,6 +104,9 @@ class Lines:
         self, track_id: NDArray[np.int32], class_id: NDArray[np.int32], points: NDArray[np.float32], media_ns: int
     ) -> None:
         tracks = self._tracks
+        there = np.isfinite(points).all(axis=1)
+        if not there.all():
+            track_id, class_id, points = track_id[there], class_id[there], points[there]
         rows, fresh = tracks.see(track_id, media_ns)
         before = np.where(fresh[:, None], points, tracks["place"][rows])
         tracks["crossed"][rows] += crossings(before, points, self._ends)
@@ -109,15 +128,41 @@ class Lines:
         label = self._labels[class_id]
         for of in (None, label):
             self._counts[line, direction, of] += 1
-        counts, class_counts = ({way: self._counts[line, way, of] for way in ("in", "out")} for of in (None, label))
         return LineCrossed(
             line=line,
             direction=direction,
             class_name=label,
             track_id=track_id,
-            counts=counts,
-            class_counts=class_counts,
+            counts=self._both_ways(line, None),
+            class_counts=self._both_ways(line, label),
         )
+
+    def _both_ways(self, line: str, label: str | None) -> Counts:
+        """How many went across so far, of a class or of all."""
+        return {way: self._counts[line, way, label] for way in ("in", "out")}
+
+    def _period_over(self, media_ns: int) -> Iterator[Event]:
+        """The totals of every line, when a period is over."""
+        if self._options.period_s is None:
+            return
+        if self._began_ns is None or media_ns < self._began_ns:  # or a media clock that began anew
+            self._began_ns = media_ns
+        passed_ns, period_ns = media_ns - self._began_ns, int(self._options.period_s * 1e9)
+        if passed_ns < period_ns:
+            return
+        whole_ns = passed_ns // period_ns * period_ns  # one after a pause of several, so that the next ends in time
+        self._began_ns += whole_ns
+        for line in self._names:
+            seen = sorted({label for name, _, label in self._counts if name == line and label is not None})
+            counts = self._both_ways(line, None)
+            yield LineTotals(
+                line=line,
+                period_s=whole_ns / 1e9,
+                period={way: count - self._totals[line, way, None] for way, count in counts.items()},
+                counts=counts,
+                by_class={label: self._both_ways(line, label) for label in seen},
+            )
+        self._totals = self._counts.copy()
 
 
 def crossings(

@@ -195,6 +195,17 @@ class ClassChanged(Event, frozen=True, kw_only=True):
     scores: dict[str, float]
 
 
+class LineTotals(Event, frozen=True, kw_only=True):
+    """What has gone across a line so far, in sum and by class, and in the `period_s` seconds that are over."""
+
+    kind: ClassVar[str] = "line_totals"
+    line: str
+    period_s: float
+    period: Counts
+    counts: Counts
+    by_class: dict[str, Counts]
+
+
 KINDS: dict[str, type[Event]] = {
     event.kind: event
     for event in (
@@ -212,6 +223,7 @@ KINDS: dict[str, type[Event]] = {
         Verdict,
         MotionChanged,
         ClassChanged,
+        LineTotals,
     )
 }
 """Every kind of event: the whole list."""

@@ -21,7 +21,7 @@ FLOOR = {"points": [[0, 1], [1, 1], [0.7, 0], [0.3, 0]], "meters": [[0, 0], [4, 
 GIVEN: dict[str, list[dict[str, Any]]] = {
     "filter": [{}, {"classes": ["dog"]}, {"min_confidence": 0.5}, {"min_area_px": 50.0, "max_area_px": 5000.0}],
     "tracker": [{}, {"min_hits": 1}, {"min_hits": 1, "low": 0.0, "high": 0.0}],
-    "lines": [{}, {"lines": {"gate": [[0.0, 0.5], [1.0, 0.5]]}, "classes": ["dog"], "anchor": "bottom"}],
+    "lines": [{}, {"lines": {"gate": [[0.0, 0.5], [1.0, 0.5]]}, "classes": ["dog"], "anchor": "bottom", "period_s": 1}],
     "zones": [
         {},
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}},

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tracks import Track, stage, told
+from tracks import Track, scene, stage, told
 
 from edge_vision.core.events import Count
 
@@ -46,3 +46,36 @@ def test_classes_are_counted_apart() -> None:
 def test_an_empty_picture_is_a_number_too() -> None:
     """None, told once."""
     assert _counts(_some(0, 10)) == [(5, None, 0, "change")]
+
+
+def test_a_number_that_never_rests_is_told_as_it_is_when_the_period_is_over() -> None:
+    """One more and one less, frame by frame: no change is told, and nothing that was true once."""
+    steps = [*_some(1, 6), *([*_some(2, 1), *_some(3, 1)] * 20)]
+    assert _counts(steps, period_s=1.0) == [
+        (5, None, 1, "change"),
+        (15, None, 3, "period"),
+        (25, None, 3, "period"),
+        (35, None, 3, "period"),
+        (45, None, 3, "period"),
+    ]
+
+
+def test_a_period_is_told_although_no_number_has_rested_yet() -> None:
+    """From the first frame on."""
+    assert _counts([*_some(2, 1), *_some(3, 1)] * 6, period_s=1.0) == [(10, None, 2, "period")]
+
+
+def test_a_clock_that_begins_anew_begins_a_period() -> None:
+    """Not at once, and not when the old clock would have it."""
+    one = stage("count", stable_s=0, period_s=1.0)
+    times = [100.0, 100.5, 0.0, 0.5, 0.9, 1.0]
+    reasons = [[event.reason for event in one(scene([(1, 10, 40)], seconds)).events] for seconds in times]  # type: ignore[attr-defined]
+    assert reasons == [["change"], [], [], [], [], ["period"]]
+
+
+def test_who_is_cut_off_by_the_picture_is_in_a_zone_that_reaches_its_edge() -> None:
+    """A box that ends at the very edge: the lower right corner of the picture is in the picture."""
+    whole = {"whole": [[0, 0], [1, 0], [1, 1], [0, 1]]}
+    for anchor in ("bottom", "right", "top", "left"):
+        for x, y in ((96.0, 76.0), (4.0, 4.0)):
+            assert _counts([[(1, x, y)]], zones=whole, stable_s=0, anchor=anchor)[0][2] == 1

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from tracks import OPTIONS, Track, scene, stage, told
 
 from edge_vision.analytics.lines import crossings
-from edge_vision.core.events import LineCrossed
+from edge_vision.core.events import LineCrossed, LineTotals
 
 GATE = {"gate": [[0.0, 0.5], [1.0, 0.5]]}
 """From left to right at y = 40: its left is above, its right below."""
@@ -136,6 +136,113 @@ def test_another_size_of_picture_keeps_the_line_in_its_place() -> None:
     one = stage("lines", lines=GATE)
     one(scene([(1, 50, 38)], 0.0))
     assert len(one(scene([(1, 50, 42)], 0.1)).events) == 1
+
+
+def test_a_camera_that_changes_its_resolution_moves_nobody_across() -> None:
+    """Half the size: who stood below the line still does, also where the pixel is one above it by then."""
+    one = stage("lines", lines=GATE, debounce_s=0)
+    assert one(scene([(1, 50, 60)], 0.0)).events == ()
+    assert one(scene([(1, 25, 30)], 0.1, wh=(50, 40))).events == ()
+    assert len(one(scene([(1, 25, 19)], 0.2, wh=(50, 40))).events) == 1
+    assert one(scene([(1, 50, 38)], 0.3)).events == ()
+
+
+def test_totals_are_told_after_every_period() -> None:
+    """In, out and by class, of the period and so far; also of a period in which nobody came."""
+    steps = [*_walk(38, 42), *_walk(38, 42, track=2, class_id=1), *_walk(42, 38, track=3), *[[]] * 30]
+    found = [event for _, event in told(stage("lines", lines=GATE, period_s=1.0), steps) if event.kind == "line_totals"]
+    assert [event for event in found[:2] if isinstance(event, LineTotals)] == [
+        LineTotals(
+            line="gate",
+            period_s=1.0,
+            period={"in": 2, "out": 1},
+            counts={"in": 2, "out": 1},
+            by_class={"car": {"in": 1, "out": 0}, "person": {"in": 1, "out": 1}},
+        ),
+        LineTotals(
+            line="gate",
+            period_s=1.0,
+            period={"in": 0, "out": 0},
+            counts={"in": 2, "out": 1},
+            by_class={"car": {"in": 1, "out": 0}, "person": {"in": 1, "out": 1}},
+        ),
+    ]
+    assert len(found) == 3
+
+
+def test_a_pause_of_several_periods_is_told_as_one_and_a_clock_that_jumps_back_begins_anew() -> None:
+    """Periods end when they would have; none is told of time that nobody saw pass."""
+    one = stage("lines", lines=GATE, period_s=1.0)
+    times = [0.0, 0.5, 3.25, 3.9, 4.0, 0.2, 1.1, 1.2]
+    found = [[event.period_s for event in one(scene([], seconds)).events] for seconds in times]  # type: ignore[attr-defined]
+    assert found == [[], [], [3.0], [], [1.0], [], [], [1.0]]
+
+
+def test_totals_of_no_line_are_a_mistake() -> None:
+    """A pipeline that tells totals needs a line: else it would tell nothing for ever."""
+    with pytest.raises(ValidationError, match="there are no lines to tell the totals of every 60 s"):
+        OPTIONS.validate_python({"kind": "lines", "period_s": 60})
+
+
+def test_two_lines_that_meet_are_crossed_once_where_they_meet() -> None:
+    """Straight through the common point of two halves: one of them counts, never both or none."""
+    halves = {"left": [[0, 0.5], [0.5, 0.5]], "right": [[0.5, 0.5], [1, 0.5]]}
+    for steps in (_walk(30, 50), _walk(30, 40, 50), _walk(50, 30), _walk(50, 40, 30)):
+        assert len(told(stage("lines", lines=halves), steps)) == 1
+
+
+@pytest.mark.parametrize(
+    "way, expected",
+    [
+        ([(20, 40), (80, 40)], []),  # along the line
+        ([(20, 30), (20, 40), (80, 40), (80, 30)], ["in", "out"]),  # onto it, along it, and back
+        ([(20, 30), (20, 40), (80, 40), (80, 50)], ["in"]),  # onto it, along it, and on
+        ([(20, 30), (20, 40)], ["in"]),  # ends on it
+        ([(20, 50), (20, 40)], []),  # ends on it, from its right
+        ([(20, 40), (20, 30)], ["out"]),  # begins on it
+        ([(20, 40), (20, 50)], []),  # begins on it, and leaves to its right
+        ([(20, 40), (20, 40), (20, 40)], []),  # stands on it
+    ],
+)
+def test_a_point_on_the_line_is_on_its_right(way: list[tuple[float, float]], expected: list[str]) -> None:
+    """Whatever a track does on the line, the sum of its crossings is the side where it ends."""
+    steps: list[list[Track]] = [[(1, x, y)] for x, y in way]
+    events = told(stage("lines", lines=GATE, debounce_s=0), steps)
+    assert [event.direction for _, event in events if isinstance(event, LineCrossed)] == expected
+
+
+def test_a_track_that_changes_its_class_is_counted_as_what_it_is_when_it_crosses() -> None:
+    """A van that is taken for a car at first."""
+    steps = [*_walk(30, class_id=0), *_walk(38, class_id=1), *_walk(42, class_id=1), *_walk(50, class_id=2)]
+    events = told(stage("lines", lines=GATE), steps)
+    assert [event.class_name for _, event in events if isinstance(event, LineCrossed)] == ["car"]
+
+
+def test_a_number_that_is_there_twice_harms_nobody() -> None:
+    """No tracker gives one; another stage might: it is one track, and the others are counted."""
+    steps: list[list[Track]] = [[(1, 20, 30), (1, 60, 30), (2, 80, 30)], [(1, 20, 50), (1, 60, 50), (2, 80, 50)]]
+    events = told(stage("lines", lines=GATE), steps)
+    assert sorted(event.track_id for _, event in events if isinstance(event, LineCrossed)) == [1, 2]
+
+
+def test_thousands_of_crossings_in_one_frame_are_all_told() -> None:
+    """Sixteen lines, five hundred tracks that leap across all of them."""
+    lines = {f"line{number}": [[0, 0.3 + number / 50], [1, 0.3 + number / 50]] for number in range(16)}
+    one = stage("lines", lines=lines)
+    tracks = [(number, 10.0 + number % 80) for number in range(1, 501)]
+    one(scene([(number, x, 10.0) for number, x in tracks], 0.0))
+    events = one(scene([(number, x, 70.0) for number, x in tracks], 0.1)).events
+    assert len(events) == 16 * 500
+    last = events[-1]
+    assert isinstance(last, LineCrossed)
+    assert last.counts == {"in": 500, "out": 0}
+
+
+def test_a_place_that_is_no_number_is_no_crossing() -> None:
+    """NaN for a frame: the track goes on from where it was seen last."""
+    steps: list[list[Track]] = [*_walk(30), [(1, float("nan"), float("nan"))], *_walk(50)]
+    events = told(stage("lines", lines=GATE), steps)
+    assert [event.direction for _, event in events if isinstance(event, LineCrossed)] == ["in"]
 
 
 def test_old_tracks_are_forgotten() -> None:

@@ -178,6 +178,38 @@ def test_zones_that_cannot_be_are_refused(zone: Any) -> None:
         OPTIONS.validate_python({"kind": "zones", "zones": {"bay": zone}})
 
 
+def test_who_is_cut_off_by_the_picture_is_in_a_zone_that_reaches_its_edge() -> None:
+    """Somebody near the camera, whose feet are below the picture: his box ends at its very edge."""
+    assert _short([[(1, 60.0, 76.0)]]) == [(0, "zone_entered")]
+    assert _short([[(1, 96.0, 40.0)]], anchor="right") == [(0, "zone_entered")]
+
+
+def test_zones_side_by_side_share_nobody_and_lose_nobody() -> None:
+    """A point on their common side is in exactly one of them."""
+    halves = {"left": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]], "right": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]}
+    for place in (49.99, 50.0, 50.01):
+        assert len(told(stage("zones", zones=halves, anchor="center"), _walk(place))) == 1
+
+
+def test_as_many_zones_as_there_may_be_with_as_many_corners() -> None:
+    """Sixty-four stars of 256 corners around one another, two hundred tracks: everybody is in all of them."""
+    turns = np.linspace(0, 2 * np.pi, 256, endpoint=False)
+    star = np.stack([np.cos(turns), np.sin(turns)], axis=1) * np.where(np.arange(256) % 2, 0.45, 0.4)[:, None] + 0.5
+    one = stage("zones", zones={f"zone{number}": star.tolist() for number in range(64)}, anchor="center")
+    events = one(scene([(number, 40.0 + number % 20, 40.0) for number in range(1, 201)], 0.0)).events
+    assert len(events) == 64 * 200
+
+
+def test_a_track_that_changes_its_class_to_one_that_is_not_watched_has_left() -> None:
+    """After the patience, as the class it was."""
+    steps: list[list[Track]] = [[(1, 60, 40, 1)], *([(1, 60, 40, 0)] for _ in range(12))]
+    events = told(stage("zones", zones=RIGHT, classes=["car"]), steps)
+    assert [(event.kind, getattr(event, "class_name", "")) for _, event in events] == [
+        ("zone_entered", "car"),
+        ("zone_left", "car"),
+    ]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_inside_equals_opencv(seed: int) -> None:
     """Random polygons of three to twelve corners, against `pointPolygonTest`; stars are concave."""
