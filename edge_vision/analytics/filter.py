@@ -62,7 +62,8 @@ class Filter:
     def __init__(self, options: FilterOptions, context: StageContext) -> None:
         self._options = options
         self._wanted = context.chosen(options.classes)
-        self._passes_all = bool(self._wanted.all()) and options.min_confidence is None and "box" not in options.needs
+        self._looks_at_boxes = "box" in options.needs
+        self._passes_all = bool(self._wanted.all()) and options.min_confidence is None and not self._looks_at_boxes
         self._keep = None if options.zones_keep is None else Areas(options.zones_keep, options.anchor)
         self._drop = None if options.zones_drop is None else Areas(options.zones_drop, options.anchor)
 
@@ -74,7 +75,7 @@ class Filter:
         keep = self._wanted[seen.class_id]
         if options.min_confidence is not None:
             keep &= seen.confidence >= options.min_confidence
-        if "box" in options.needs:
+        if self._looks_at_boxes:
             keep &= self._right_size(seen.xyxy, scene.frame.wh) & self._right_place(seen.xyxy, scene.frame.wh)
         return scene if keep.all() else replace(scene, detections=seen.where(keep))
 
