@@ -69,11 +69,12 @@ class Ground:
 
 def distances(points: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far points (n, 2) are from the nearest point of segments (m, 2, 2), (n, m)."""
-    start, along = sides[None, :, 0], (sides[:, 1] - sides[:, 0])[None]
-    away = points[:, None] - start
-    squared = (along**2).sum(axis=-1)
-    share = np.clip((away * along).sum(axis=-1) / np.where(squared > 0, squared, 1.0), 0.0, 1.0)
-    return np.asarray(np.linalg.norm(away - share[..., None] * along, axis=-1))
+    # By component: sums over a last axis of two are ten times slower.
+    x, y = points[:, 0, None] - sides[:, 0, 0], points[:, 1, None] - sides[:, 0, 1]
+    across, down = sides[:, 1, 0] - sides[:, 0, 0], sides[:, 1, 1] - sides[:, 0, 1]
+    squared = across**2 + down**2
+    share = np.clip((x * across + y * down) / np.where(squared > 0, squared, 1.0), 0.0, 1.0)
+    return np.asarray(np.hypot(x - share * across, y - share * down))
 
 
 def between(scales: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

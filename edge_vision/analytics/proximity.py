@@ -21,6 +21,8 @@ from edge_vision.core.stages import Fact
 
 _CLEAR: Final = 1.2
 """What is near is apart again at so many times the limit, where `clear_m` is not given."""
+_WORN: Final = 0.9
+"""What lies within somebody's box to such a part, and is not protected itself, is worn or carried: no machine."""
 _MACHINE: Final = 1 << 31
 """In the key of a pair a machine's number stands above those of all tracks."""
 
@@ -122,7 +124,8 @@ class Proximities:
         others = np.flatnonzero(self._others[seen.class_id])
         feet, scales = self._ground.feet(seen, wh), self._ground.scales(seen, wh)
         apart = distances(feet[ones, 1], feet[others][:, [0, 2]]) * between(scales[ones], scales[others])
-        apart[ones[:, None] == others[None, :]] = np.nan
+        worn = _share_inside(seen.xyxy[others], seen.xyxy[ones]) > _WORN
+        apart[(ones[:, None] == others) | (worn & ~self._wanted[seen.class_id[others]])] = np.nan
         fixed = self._machines.distances(seen.xyxy[ones], feet[ones, 1], wh) * scales[ones, None]
         meters = np.concatenate([apart, fixed], axis=1)
         track, machines = seen.track_id.astype(np.int64), _MACHINE + np.arange(fixed.shape[1])
@@ -179,6 +182,14 @@ class Proximities:
             limit_m=limit,
             lasted_s=round(float(known.seen_ns[row] - known["came_ns"][row]) / 1e9, 3),
         )
+
+
+def _share_inside(xyxy: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Which part of each box (m, 4) lies inside each of `boxes` (n, 4), as (n, m)."""
+    least = np.maximum(xyxy[None, :, :2], boxes[:, None, :2])
+    most = np.minimum(xyxy[None, :, 2:], boxes[:, None, 2:])
+    area = (xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1)
+    return np.asarray(np.maximum(most - least, 0).prod(axis=2) / np.maximum(area, np.float32(1.0)))
 
 
 class _Machines:

@@ -67,4 +67,5 @@ class Stays:
 
     def lasted_s(self, row: int, zone: int) -> float:
         """How long a stay has lasted so far, up to the last frame in which the track was inside."""
-        return round(float(self.tracks["inside_ns"][row, zone] - self.tracks["came_ns"][row, zone]) / 1e9, 3)
+        lasted_ns = self.tracks["inside_ns"][row, zone] - self.tracks["came_ns"][row, zone]
+        return max(0.0, round(float(lasted_ns) / 1e9, 3))  # a media clock that began anew

@@ -58,6 +58,14 @@ DETECT = {"kind": "detect", "model": str(PARTS)}
             [DETECT, {"kind": "filter", "classes": ["bolts"]}],
             "4:16: stages[1].classes[0]: the model has no label 'bolts'; did you mean bolt?",
         ),
+        (
+            [DETECT, {"kind": "distance", "to": ["bolt", "bolts"]}],
+            "4:33: stages[1].to[1]: the model has no label 'bolts'; did you mean bolt?",
+        ),
+        (
+            [DETECT, {"kind": "distance", "heights_m": {"bolts": 0.02}}],
+            "4:18: stages[1].heights_m.bolts: the model has no label 'bolts'; did you mean bolt?",
+        ),
     ],
 )
 def test_a_stage_must_be_given_what_it_needs(

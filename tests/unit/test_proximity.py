@@ -1,5 +1,6 @@
 """Checks how far objects are from each other, and that who comes too near is told."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from tracks import OPTIONS, Track, scene, stage, told
 
+from edge_vision.core.detections import Detections
 from edge_vision.core.events import Proximity
 
 FLAT = {"points": [[0, 0], [1, 0], [1, 1], [0, 1]], "meters": [[0, 0], [10, 0], [10, 8], [0, 8]]}
@@ -169,12 +171,31 @@ def test_a_person_near_a_vehicle_is_told_with_both_tracks() -> None:
     ],
 )
 def test_who_is_kept_away_from_whom(options: dict[str, Any], expected: set[tuple[int, int]]) -> None:
-    """Two persons, a car and a dog in one spot; each pair once."""
-    tracks: list[Track] = [(1, 40, 40), (2, 41, 40), (3, 42, 40, 1), (4, 43, 40, 2)]
+    """Two persons, a car and a dog close together; each pair once."""
+    tracks: list[Track] = [(1, 40, 40), (2, 41, 40), (3, 43, 40, 1), (4, 45, 40, 2)]
     one = stage("proximity", calibration=FLAT, proximity_m=1.0, min_s=0, **options)
     events = [event for event in one(scene(tracks, 0.0)).events if isinstance(event, Proximity)]
     assert {(event.track_id, event.other_track_id) for event in events} == expected
     assert len(events) == len(expected)
+
+
+def test_what_is_worn_or_carried_is_no_machine() -> None:
+    """A bag within the person's box; one beside it is near, and so is another person in the same place."""
+    person, bag, beside = [40.0, 20, 60, 70], [45.0, 30, 55, 45], [61.0, 60, 68, 70]
+
+    def tracks(*boxes: list[float], classes: tuple[int, ...]) -> int:
+        seen = Detections(
+            np.array(boxes, np.float32),
+            np.full(len(boxes), 0.9, np.float32),
+            np.array(classes, np.int32),
+            track_id=np.arange(1, len(boxes) + 1, dtype=np.int32),
+        )
+        one = stage("proximity", calibration=FLAT, classes=["person"], to=["person", "dog"], proximity_m=5.0, min_s=0)
+        return len(one(replace(scene([], 0.0), detections=seen)).events)
+
+    assert tracks(person, bag, classes=(0, 2)) == 0
+    assert tracks(person, beside, classes=(0, 2)) == 1
+    assert tracks(person, bag, classes=(0, 0)) == 1
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -248,7 +269,7 @@ def test_all_at_once_equal_pair_by_pair() -> None:
         for track, x, y, c in tracks:
             for other, x2, y2, c2 in tracks:
                 away = np.hypot(max(abs(x - x2) - 4, 0), y - y2) / 10
-                if c == 0 and c2 > 0 and away <= 1.5:
+                if c == 0 and c2 > 0 and away <= 1.5 and max(abs(x - x2), abs(y - y2)) > 0.8:  # else it is carried
                     expected[track, other] = away
         assert found == pytest.approx(expected, abs=1e-3)
 
