@@ -20,6 +20,7 @@ from edge_vision.core.protocols import Availability, Backend, Engine, Postproces
 from edge_vision.core.scene import Scene
 from edge_vision.core.tensor import Tensors
 
+_OF_A_FRAME = ("source_id", "index", "timestamp", "captured_ns", "media_ns")
 _COLUMNS = ("xyxy", "confidence", "class_id", "track_id", "keypoints", "quad")
 
 
@@ -155,14 +156,24 @@ def check_postprocessor(
     return found
 
 
-def check_stage(make: Callable[[], Stage], scene: Scene) -> Scene:
-    """Run two fresh stages on `scene`: the same answer, the same frame, and the scene given stays as it is."""
+def check_stage(make: Callable[[], Stage], scene: Scene, *, repaints: bool = False) -> Scene:
+    """Run two fresh stages on `scene`: the same answer, the same frame, and the scene given stays as it is.
+
+    A stage that `repaints` hands on the frame with another picture of the same size, and nothing else of it changed.
+    """
     before = _columns(scene.detections)
     events, picture = scene.events, scene.frame.image.copy()
     after = make()(scene)
     again = make()(scene)
     assert isinstance(after, Scene)
-    assert after.frame is scene.frame, "a stage must hand on the frame it was given"
+    if repaints:
+        _check_frame(after.frame)
+        assert np.array_equal(after.frame.image, again.frame.image), "two fresh stages paint differently"
+        assert after.frame.image.shape == picture.shape, "the new picture has another size"
+        for name in _OF_A_FRAME:
+            assert getattr(after.frame, name) == getattr(scene.frame, name), f"another {name} than the frame given"
+    else:
+        assert after.frame is scene.frame, "a stage must hand on the frame it was given"
     assert after.models[: len(scene.models)] == scene.models, "a stage must hand on the models"
     assert after.events[: len(events)] == events, "a stage must keep the events of earlier stages"
     assert scene.events == events, "the events given were changed"
