@@ -32,7 +32,7 @@ LEAST_ACCURACY = 0.98
 MOST_SHOWN = 24
 SEED = 2
 BATCH = 16
-SIDE = 192
+SIDE = 160
 PEAK_RATE = 4e-3
 WEIGHTS = (2.0, 6.0, 6.0, 4.0)
 """How much the cells of each class count: part, scratch, hole, stain; defects are few."""
@@ -47,7 +47,7 @@ def train(minutes: float, lines: int, threads: int) -> None:
     torch.manual_seed(SEED)
     torch.set_num_threads(threads)
     start = time.monotonic()
-    scenes = training_scenes(lines, 4, SEED)
+    scenes = training_scenes(lines, 5, SEED)
     print(f"{len(scenes)} training scenes in {time.monotonic() - start:.0f} s", flush=True)
     network = DefectNet(len(SURFACES)).to(memory_format=torch.channels_last)
     print(f"{sum(weight.numel() for weight in network.parameters())} weights", flush=True)
@@ -183,7 +183,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluate", action="store_true", help="only examine the exported file")
     parser.add_argument("--minutes", type=float, default=20.0, help="how long to train (default: %(default)s)")
-    parser.add_argument("--lines", type=int, default=300, help="lines to learn from (default: %(default)s)")
+    parser.add_argument("--lines", type=int, default=480, help="lines to learn from (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
     arguments = parser.parse_args()
     if not arguments.evaluate:

@@ -26,6 +26,17 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
         {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "min_s": 1},
     ],
     "count": [{}, {"stable_s": 0}, {"zones": {"bay": [[0, 0], [1, 0], [1, 1]]}, "stable_s": 0, "period_s": 1}],
+    "measure": [
+        {},
+        {"measures": {"light": {"kind": "brightness"}, "bar": {"kind": "caliper", "line": [[0, 0.5], [1, 0.5]]}}},
+        {"measures": {"light": {"kind": "sharpness"}, "dots": {"kind": "blobs"}}, "classes": ["car"]},
+    ],
+    "inspect": [
+        {},
+        {"stable_s": 0, "counts": {"dog": {"min": 1}}},
+        {"parts": ["person"], "max_coverage": 0.1, "min_brightness": 10, "measures": {"width_px": {"max": 9}}},
+        {"parts": ["person"], "line": [[0.5, 0], [0.5, 1]], "texts": {"text": {"equals": "A"}}},
+    ],
 }
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
 

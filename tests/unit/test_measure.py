@@ -114,7 +114,8 @@ def test_blobs_are_counted() -> None:
 def test_a_template_is_found(tmp_path: Path) -> None:
     """A piece of a picture, darker than it was: the place of its middle in the whole picture, and a score near 1."""
     rng = np.random.default_rng(5)
-    image = cv2.GaussianBlur(rng.integers(0, 255, (120, 160, 3)).astype(np.uint8), (0, 0), 2)
+    noise = rng.integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    image = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2), np.uint8)
     cv2.imwrite(str(tmp_path / "mark.png"), image[40:60, 90:120])
     look = {"kind": "template", "file": str(tmp_path / "mark.png")}
     darker = np.asarray(image * 0.6 + 10, np.uint8)
