@@ -16,16 +16,16 @@ STRIDE = 2
 
 
 class DefectNet(nn.Module):
-    """Four scales down, four up; about 0.1 million weights."""
+    """Four scales down, four up; about 0.2 million weights."""
 
-    def __init__(self, classes: int, widths: tuple[int, int, int, int] = (16, 16, 32, 48)) -> None:
+    def __init__(self, classes: int, widths: tuple[int, int, int, int] = (16, 16, 32, 64)) -> None:
         """Build the layers; `widths` are the channels per scale."""
         super().__init__()
         one, two, three, four = widths
         self.at2 = ConvUnit(3, one, stride=2)
         self.at4 = nn.Sequential(ConvUnit(one, two, stride=2), ConvUnit(two, two))
         self.at8 = nn.Sequential(ConvUnit(two, three, stride=2), Residual(three))
-        self.at16 = nn.Sequential(ConvUnit(three, four, stride=2), Residual(four))
+        self.at16 = nn.Sequential(ConvUnit(three, four, stride=2), Residual(four), Residual(four))
         self.side8, self.up8 = ConvUnit(four, three, size=1), ConvUnit(three, three)
         self.side4, self.up4 = ConvUnit(three, two, size=1), ConvUnit(two, two)
         self.side2, self.up2 = ConvUnit(two, one, size=1), ConvUnit(one, one)

@@ -24,7 +24,7 @@ HELD_OUT_SEED = 5_000_000
 FRAMES_APART = 180
 """So far apart two frames of a 25 fps line have no part in common."""
 
-_SIZES = ((640, 360), (640, 360), (640, 360), (1280, 720), (640, 480), (800, 450), (480, 360))
+_SIZES = ((640, 360), (640, 360), (640, 360), (1280, 720), (960, 540))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,24 +96,24 @@ def letterbox(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def piece(
     scene: tuple[NDArray[np.uint8], NDArray[np.uint8]], side: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Cut a random square out of a network input, turned, zoomed and spoiled, with a cell per 2x2 pixels of truth."""
+    """Cut a random square out of a network input, zoomed and spoiled, with a cell per 2x2 pixels of truth.
+
+    It is not turned or mirrored: the lamp of a station stays where it is, and the parts lie at any angle already.
+    """
     image, surfaces = scene
-    turn, zoom = rng.uniform(0, 2 * np.pi), float(np.exp(rng.uniform(-0.25, 0.25)))
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    matrix = np.array(
-        [[zoom * np.cos(turn), -flip * zoom * np.sin(turn)], [zoom * np.sin(turn), flip * zoom * np.cos(turn)]]
-    )
+    zoom = float(np.exp(rng.uniform(-0.1, 0.1))) if rng.random() < 0.5 else 1.0
     rows, columns = np.nonzero(surfaces > 0)
     if len(rows) and rng.random() < 0.9:
         pick = int(rng.integers(len(rows)))
         middle = np.array([columns[pick], rows[pick]], float) + rng.uniform(-side / 3, side / 3, 2)
     else:
         middle = rng.uniform(0, 1, 2) * INPUT_WH
-    affine = np.column_stack([matrix, side / 2 - matrix @ middle])
+    shift = side / 2 - zoom * middle
+    affine = np.column_stack([np.eye(2) * zoom, np.rint(shift) if zoom == 1.0 else shift])
     border = (PAD, PAD, PAD)
     cut = cv2.warpAffine(image, affine, (side, side), flags=cv2.INTER_LINEAR, borderValue=border)
     truth = cv2.warpAffine(surfaces, affine, (side, side), flags=cv2.INTER_NEAREST)
-    return spoil(np.asarray(cut, np.uint8), rng), cells(np.asarray(truth, np.uint8))
+    return spoil(np.asarray(cut, np.uint8), rng, strength=0.7), cells(np.asarray(truth, np.uint8))
 
 
 def cells(surfaces: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -49,7 +49,7 @@ def train(minutes: float, lines: int) -> None:
     print(f"{len(scenes)} training scenes in {time.monotonic() - start:.0f} s")
     network = PartsNet(len(LABELS)).to(memory_format=torch.channels_last)
     print(f"{sum(weight.numel() for weight in network.parameters())} weights")
-    average = AveragedModel(network, avg_fn=_blend, use_buffers=True)
+    average = AveragedModel(network, avg_fn=blend, use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=0.02)
     place, stride = cells(INPUT_WH)
     rng = np.random.default_rng(SEED)
@@ -86,7 +86,7 @@ def train(minutes: float, lines: int) -> None:
     print(f"{step} steps of {BATCH} in {(time.monotonic() - start) / 60:.1f} minutes; {MODEL}")
 
 
-def _blend(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+def blend(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
     """Average the weights of about the last 200 steps; fewer at the start, where they change fast."""
     return old + (new - old) * max(0.005, 9 / (10 + int(count)))
 

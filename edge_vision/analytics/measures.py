@@ -73,7 +73,8 @@ def edges(levels: NDArray[np.float64], sigma_px: float, min_contrast: float) -> 
     if len(size) < 3:  # noqa: PLR2004 - an extremum needs two neighbors
         return []
     middle, left, right = size[1:-1], size[:-2], size[2:]
-    height = middle * sigma_px * np.sqrt(2 * np.pi)  # of an ideal step whose slope has this peak
+    # Of an ideal step whose slope has this peak; the difference of two neighbors blurs by a box of 2 px, too.
+    height = middle * np.sqrt(2 * np.pi * (sigma_px**2 + 1 / 3))
     peaks = np.flatnonzero((middle > left) & (middle >= right) & (height >= min_contrast))
     bend = left[peaks] - 2 * middle[peaks] + right[peaks]
     shift = np.where(bend < 0, 0.5 * (left[peaks] - right[peaks]) / np.where(bend < 0, bend, -1), 0)

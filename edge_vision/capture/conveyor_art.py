@@ -197,8 +197,8 @@ def _bracket(rng: np.random.Generator, p: _Plane, q: _Plane) -> _Shape:
     for at in ((0.72 - 0.26, mid), (-mid, top), (-mid, mid)):
         solid = np.maximum(solid, hole - np.hypot(p - np.float32(at[0]), q - np.float32(at[1])))
     height = 0.09 * np.clip(-solid / 0.065, 0, 1) ** 0.7
-    rib = _box(p, q, (-0.02, mid), (0.26, 0.035), 0.03)
-    height = height + 0.05 * np.clip(-rib / 0.05, 0, 1)
+    rib = _box(p, q, (-0.02, mid), (0.20, 0.075), 0.07)
+    height = height + 0.05 * np.clip(-rib / 0.075, 0, 1)
     lines = rng.standard_normal(256).astype(np.float32)
     gloss = 0.035 * lines[np.clip(q * 70 + 128, 0, 255).astype(np.int32)] + 0.10 * p * rng.uniform(-1, 1)
     spots = ((0.10, mid), (-mid, mid - wide - 0.1), (-0.15, mid))

@@ -51,7 +51,7 @@ def scratch(
     """Paint a few fresh scratches through a pixel, in place: a bright line beside a dark one; return where."""
     half = bgr.shape[0] // 2
     lean = rng.uniform(0, math.pi)
-    thickness, depth = max(1, round(radius * 0.035)), rng.uniform(0.6, 0.95)
+    thickness, depth = max(1, round(radius * 0.035)), rng.uniform(0.7, 0.95)
     strokes = np.zeros((2, *bgr.shape[:2]), np.uint8)  # dark, bright; OpenCV smooths lines in 8 bits only
     for _ in range(int(rng.integers(1, 4))):
         turn, reach = lean + rng.uniform(-0.25, 0.25), rng.uniform(0.3, 0.55)
