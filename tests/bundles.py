@@ -98,6 +98,22 @@ def write_vehicles(folder: Path, data: Path) -> Path:
     )
 
 
+def write_wechat_qr(folder: Path, data: Path) -> Path:
+    """A bundle of WeChat's detector of QR codes, in Caffe: gray pictures in 0..1."""
+    return write_bundle(
+        folder,
+        data / "models/wechat_qr_caffe",
+        {
+            "name": "wechat-qr",
+            "files": [{"path": "detect.prototxt", "format": "caffe"}],
+            "input": {"size": [384, 384], "color": "gray", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "ssd", "first_class": 1},
+            "labels": ["code"],
+            "thresholds": {"confidence": 0.3, "iou": 0.45},
+        },
+    )
+
+
 def write_bundle(folder: Path, models: Path, content: dict[str, Any]) -> Path:
     """A bundle whose files are copies of those of the same stem in `models`."""
     folder.mkdir(parents=True)

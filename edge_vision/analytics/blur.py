@@ -53,6 +53,7 @@ class Blur:
         self._options = options
         self._wanted = context.chosen(options.classes)
         self._now_ns = 0
+        self._wh = (0, 0)
         self._forget()
 
     def _forget(self) -> None:
@@ -63,6 +64,9 @@ class Blur:
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with another picture: a copy where there is something to cover."""
+        if scene.frame.wh != self._wh:  # another picture altogether
+            self._wh = scene.frame.wh
+            self._forget()
         self._follow(scene.detections, scene.frame.media_ns)
         if len(self._boxes) == 0 and not self._options.always:
             return scene

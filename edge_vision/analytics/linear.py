@@ -108,7 +108,13 @@ def read_rows(gray: NDArray[np.uint8], rows: int = 15) -> list[Strip]:
             right = float(np.median([line.end for _, line in seen]))
             top, bottom = min(middle for middle, _ in seen) - half, max(middle for middle, _ in seen) + half
             strips.append(Strip(kind, text, left, top, right, bottom, seen[0][1].backwards))
-    return strips
+    return [strip for strip in strips if not any(_outdoes(other, strip) for other in strips)]
+
+
+def _outdoes(one: Strip, other: Strip) -> bool:
+    """Whether a Code 128 lies where an EAN-8 was read: with four characters it has as many bars, and more to check."""
+    across = one.left < other.right and other.left < one.right and one.top < other.bottom and other.top < one.bottom
+    return across and one.kind == "code128" and other.kind == "ean8"
 
 
 def _depths(cv2: Any, lines: NDArray[np.uint8], window: int) -> NDArray[np.float32]:
