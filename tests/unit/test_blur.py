@@ -52,7 +52,7 @@ def test_an_object_is_covered_and_nothing_else_is_changed(method: str, shape: st
     """Inside the box nothing is left of the noise; outside the grown box every pixel is as it was."""
     scene = _scene(FACE)
     before = scene.frame.image.copy()
-    after = _stage(method=method, shape=shape)(scene)
+    after = _stage(method=method, shape=shape, margin=0.25)(scene)
     assert _covers(after, FACE)
     changed = _changed(after)
     left, top, right, bottom = 60 - 10, 40 - 13, 100 + 10, 90 + 13
@@ -174,5 +174,5 @@ def test_a_place_can_always_be_covered() -> None:
 
 def test_a_small_face_is_as_coarse() -> None:
     """12 pixels across: blocks of 4 pixels, not of 1."""
-    after = _stage(cells=16, margin=0, shape="box")(_scene((50, 50, 62, 62)))
+    after = _stage(method="pixelate", cells=16, margin=0, shape="box")(_scene((50, 50, 62, 62)))
     assert len(np.unique(after.frame.image[50:62, 50:62].reshape(-1, 3), axis=0)) <= 9
