@@ -110,6 +110,18 @@ def write_plates(folder: Path, data: Path) -> Path:
             "output": {"format": "yolov5_corners"},
             "labels": ["single_row", "double_row"],
             "thresholds": {"confidence": 0.5, "iou": 0.45},
+def write_wechat_qr(folder: Path, data: Path) -> Path:
+    """A bundle of WeChat's detector of QR codes, in Caffe: gray pictures in 0..1."""
+    return write_bundle(
+        folder,
+        data / "models/wechat_qr_caffe",
+        {
+            "name": "wechat-qr",
+            "files": [{"path": "detect.prototxt", "format": "caffe"}],
+            "input": {"size": [384, 384], "color": "gray", "resize": "stretch", "scale": 1 / 255},
+            "output": {"format": "ssd", "first_class": 1},
+            "labels": ["code"],
+            "thresholds": {"confidence": 0.3, "iou": 0.45},
         },
     )
 

@@ -30,6 +30,10 @@ class BarcodeOptions(StageOptions):
     effort: Effort = Field(
         "medium", description="How often a picture is looked at otherwise when nothing was read: cost against rate."
     )
+    spread: bool = Field(
+        default=False,
+        description="Look otherwise in one way per frame, in turn: for cameras that see a code for longer.",
+    )
     within: Literal["picture", "objects"] = Field(
         "picture", description="Look at the whole picture, or at each object that was found before."
     )
@@ -43,7 +47,7 @@ class BarcodeOptions(StageOptions):
         description="Three or more points [x, y] in 0..1: codes outside are not told; the picture if not given.",
     )
     votes: Integer = Field(2, ge=1, le=100, description="Frames that must read the same before it is told.")
-    votes_within_s: Seconds = Field(1.0, description="Longest time between two of those frames, in media time.")
+    votes_within_s: Seconds = Field(2.0, description="Longest time between two of those frames, in media time.")
     again_s: Seconds = Field(10.0, description="A code is told again when it was not seen for so long, in media time.")
 
     @property
@@ -118,13 +122,14 @@ class Barcode:
         if polygon is not None:
             low, high = np.floor(polygon.min(axis=0)), np.ceil(polygon.max(axis=0))
             boxes = np.concatenate([np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)], axis=1).astype(int)
+        turn = scene.frame.index if self._options.spread else None
         codes: list[Code] = []
         tracks: list[int | None] = []
         for (left, top, right, bottom), owner in zip(boxes.tolist(), owners, strict=True):
             if left >= right or top >= bottom:
                 continue
             gray = self._cv2.cvtColor(scene.frame.image[top:bottom, left:right], self._cv2.COLOR_BGR2GRAY)
-            for code in self._read(gray):
+            for code in self._read(gray, turn):
                 moved = replace(code, quad=code.quad + np.array([left, top], np.float32))
                 if polygon is None or inside(moved.quad.mean(axis=0)[None], polygon)[0]:
                     tracks += [owner] if added(codes, moved) else []

@@ -28,12 +28,12 @@ class BlurOptions(StageOptions):
 
     kind: Literal["blur"]
     classes: tuple[str, ...] | None = Field(None, min_length=1, description="Labels to cover; all if not given.")
-    method: Literal["pixelate", "blur", "fill"] = Field(
-        "pixelate", description="Coarse blocks, a smear, or one color, of which nothing can ever be brought back."
+    method: Literal["blur", "pixelate", "fill"] = Field(
+        "blur", description="A smear, coarse blocks, or one color, of which nothing can ever be brought back."
     )
-    cells: Integer = Field(3, ge=1, le=32, description="Blocks across an object; a smear is as coarse.")
+    cells: Integer = Field(3, ge=1, le=32, description="Blocks across what is covered; a smear is as coarse.")
     shape: Literal["ellipse", "box"] = Field("ellipse", description="What is covered of the grown box.")
-    margin: Number = Field(0.25, ge=0, le=2, description="Boxes grow by so much of their size on each side.")
+    margin: Number = Field(0.4, ge=0, le=2, description="Boxes grow by so much of their size on each side.")
     hold_s: Number = Field(
         1.0, ge=0, le=60, description="An object stays covered for so long after it was last seen, in media time."
     )
@@ -53,6 +53,7 @@ class Blur:
         self._options = options
         self._wanted = context.chosen(options.classes)
         self._now_ns = 0
+        self._wh = (0, 0)
         self._forget()
 
     def _forget(self) -> None:
@@ -63,6 +64,9 @@ class Blur:
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with another picture: a copy where there is something to cover."""
+        if scene.frame.wh != self._wh:  # another picture altogether
+            self._wh = scene.frame.wh
+            self._forget()
         self._follow(scene.detections, scene.frame.media_ns)
         if len(self._boxes) == 0 and not self._options.always:
             return scene

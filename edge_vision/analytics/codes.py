@@ -1,8 +1,8 @@
 """Finds and reads the codes in a picture: QR, EAN, UPC, Code 128 and ArUco markers; OpenCV's readers and our own lines.
 
 What is not read as it is, is tried again otherwise: enlarged, inverted, with more contrast, its gaps closed. Each such
-try is a rung of a ladder; `effort` says how many rungs there are. A rung never looks at more than `_MOST_PX` pixels, so
-that a frame has a dearest case, and what is read does not depend on how busy the machine is.
+try is a rung of a ladder; `effort` says how many rungs there are. What is laid out anew never has more than `_MOST_PX`
+pixels, so that a frame has a dearest case, and what is read does not depend on how busy the machine is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ ArucoDictionary: TypeAlias = Literal[
 ]  # fmt: skip
 
 _MOST_PX: Final = 1_500_000
-"""Pixels that a rung looks at, at most: a larger picture is enlarged less, or not at all."""
+"""Pixels that a picture is laid out on, at most: a larger one is enlarged less, or made smaller."""
 _LEAST_PX: Final = 8
 """A picture with a shorter side holds no code; OpenCV's readers fail on some of that size."""
 _LINEAR: Final = ("ean13", "ean8", "upc_a", "code128")
@@ -120,25 +120,28 @@ class CodeReader:
             cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, f"DICT_{dictionary}"))
         )
 
-    def __call__(self, gray: Gray) -> list[Code]:
-        """Every code in a gray picture (height, width), each once."""
+    def __call__(self, gray: Gray, turn: int | None = None) -> list[Code]:
+        """Every code in a gray picture (height, width), each once; with a `turn`, by the first rung and one other."""
         if min(gray.shape) < _LEAST_PX:
             return []
         codes: list[Code] = []
         if "qr" in self._kinds:
-            codes += self._read_qr(gray)
+            codes += self._read_qr(gray, turn)
         if not self._kinds.isdisjoint(_LINEAR):
-            codes += self._read_bars(gray)
+            codes += self._read_bars(gray, turn)
         if "aruco" in self._kinds:
             corners, ids, _ = self._markers.detectMarkers(gray)
             numbers = () if ids is None else ids.ravel().tolist()
             codes += [Code("aruco", str(number), quad[0]) for quad, number in zip(corners, numbers, strict=True)]
         return codes
 
-    def _read_qr(self, gray: Gray) -> list[Code]:
+    def _read_qr(self, gray: Gray, turn: int | None) -> list[Code]:
         """Up the ladder, until everything that was located has been read."""
         found: list[Code] = []
-        for rung in _RUNGS[self._effort]:
+        first, *others = _RUNGS[self._effort]
+        if turn is not None and others:
+            others = [others[turn % len(others)]]
+        for rung in (first, *others):
             picture, scale, margin = self._laid_out(gray, rung)
             try:
                 _, payloads, points, _ = self._qr[rung.classic].detectAndDecodeBytesMulti(picture)
@@ -161,15 +164,15 @@ class CodeReader:
             paper = 255 if rung.change is not _inverted else int(np.median(picture)) if rung.scale == 1 else 0
             edges = (margin, margin, margin, margin)
             picture = cv2.copyMakeBorder(picture, *edges, cv2.BORDER_CONSTANT, value=paper)
-        scale = min(rung.scale, (_MOST_PX / picture.size) ** 0.5)
-        if scale > 1:
-            way = cv2.INTER_CUBIC if rung.smooth else cv2.INTER_NEAREST
+        scale = min(rung.scale, (_MOST_PX / picture.size) ** 0.5) if rung.margin else 1.0
+        if scale != 1:
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC if rung.smooth else cv2.INTER_NEAREST
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=way)
         if rung.scale > 1:
             picture = rung.change(cv2, picture)
-        return picture, max(scale, 1.0), margin
+        return picture, scale, margin
 
-    def _read_bars(self, gray: Gray) -> list[Code]:
+    def _read_bars(self, gray: Gray, turn: int | None) -> list[Code]:
         """OpenCV's reader, lines through what it located, and lines through the whole picture."""
         cv2 = self._cv2
         found: list[Code] = []
@@ -185,7 +188,7 @@ class CodeReader:
                 self._keep(found, kind, text, where)
         if self._effort == "low" or (found and len(found) >= len(quads)):
             return found
-        for turned in (False, True):
+        for turned in (False, True) if turn is None else (turn % 2 == 1,):
             picture = np.ascontiguousarray(cv2.rotate(gray, cv2.ROTATE_90_CLOCKWISE)) if turned else gray
             for strip in self._strips(picture):
                 corners = _box(strip)

@@ -29,7 +29,7 @@ _FIRST_DIGIT: Final = {
     )
 }
 """The first digit of an EAN-13 is told by the sets of the six after it."""
-_SYMBOLS: Final = np.array(
+SYMBOLS: Final = np.array(
     list(
         "212222222122222221121223121322131222122213122312132212221213221312231212112232122132122231"
         "113222123122123221223211221132221231213212223112312131311222321122321221312212322112322211"
@@ -50,8 +50,9 @@ _GS: Final = "\x1d"
 
 _OFF: Final = 1.9
 """How many modules the bars and gaps of a digit or symbol may be off in sum. Another digit is at least 2 away."""
-_QUIET: Final = 3.0
-"""Modules of nothing beside a code. The specifications ask for 7 to 11; prints cut close have less."""
+_QUIET: Final = 5.0
+"""Modules of nothing beside a code, more than any gap inside one has. The specifications ask for 7 to 11; prints cut
+close have less."""
 _LEAST_CONTRAST: Final = 0.12
 """Of the contrast of the whole picture: what varies less is paper."""
 _AGREE: Final = 2
@@ -71,7 +72,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A code that several rows of a picture agree on, the box of those rows in pixels, whether it is upside down."""
+    """A code that several rows agree on, the box of those rows, in pixels, and whether it is upside down."""
 
     kind: str
     text: str
@@ -107,7 +108,13 @@ def read_rows(gray: NDArray[np.uint8], rows: int = 15) -> list[Strip]:
             right = float(np.median([line.end for _, line in seen]))
             top, bottom = min(middle for middle, _ in seen) - half, max(middle for middle, _ in seen) + half
             strips.append(Strip(kind, text, left, top, right, bottom, seen[0][1].backwards))
-    return strips
+    return [strip for strip in strips if not any(_outdoes(other, strip) for other in strips)]
+
+
+def _outdoes(one: Strip, other: Strip) -> bool:
+    """Whether a Code 128 lies where an EAN-8 was read: with four characters it has as many bars, and more to check."""
+    across = one.left < other.right and other.left < one.right and one.top < other.bottom and other.top < one.bottom
+    return across and one.kind == "code128" and other.kind == "ean8"
 
 
 def _depths(cv2: Any, lines: NDArray[np.uint8], window: int) -> NDArray[np.float32]:
@@ -226,10 +233,13 @@ def _code128(widths: _Array, quiet: tuple[float, float]) -> Iterator[_Found]:
     windows, places = _windows(widths, 6)
     if len(windows) < 4:  # noqa: PLR2004 - start, a symbol, check and stop
         return
-    values, off = _nearest(windows, _SYMBOLS, 11)
+    begins = _nearest(windows, SYMBOLS[_STARTS[0] : _STOP], 11)[1] < _OFF
+    if not begins.any():
+        return
+    values, off = _nearest(windows, SYMBOLS, 11)
     sums = windows.sum(axis=1)
     fits = off < _OFF
-    for row in np.flatnonzero(fits & np.isin(values, _STARTS)):
+    for row in np.flatnonzero(begins & fits & np.isin(values, _STARTS)):
         symbols = [int(values[row])]
         place = int(row)
         for place in range(int(row) + 3, len(windows), 3):
@@ -239,7 +249,7 @@ def _code128(widths: _Array, quiet: tuple[float, float]) -> Iterator[_Found]:
             if symbols[-1] == _STOP:
                 break
         first, last = int(places[row]), int(places[place]) + 7
-        if symbols[-1] != _STOP or last > len(widths) or len(symbols) < 4:  # noqa: PLR2004
+        if symbols[-1] != _STOP or last > len(widths) or len(symbols) < 4:  # noqa: PLR2004 - start, check and stop
             continue
         if not _has_margins(widths, quiet, first, last, sums[row] / 11):
             continue

@@ -35,7 +35,7 @@ class MotionOptions(StageOptions):
     )
     sensitivity: Fraction = Field(0.5, description="0 sees only what differs much, 1 sees also noise.")
     width_px: Integer = Field(320, ge=32, le=1920, description="The picture is looked at so wide: cost against detail.")
-    learn_s: Seconds = Field(20.0, description="What stands still for about so long becomes background, in media time.")
+    learn_s: Seconds = Field(2.0, description="What stands still for about so long becomes background, in media time.")
     zone: Polygon | None = Field(
         None, description="Three or more points [x, y] in 0..1 to watch; the whole picture if not given."
     )
@@ -186,8 +186,9 @@ class _Difference:
             )
             self._model.apply(gray, learningRate=1.0)
             return np.zeros_like(gray)
-        # 1 - exp(-t / T): after T seconds two thirds are learned, however many frames those were.
-        rate = -np.expm1(-passed_s / self._options.learn_s)
+        # What is new is background once it has a tenth of the weight (MOG2's backgroundRatio is 0.9): after `learn_s`,
+        # however many frames those were.
+        rate = -np.expm1(np.log(0.9) * passed_s / self._options.learn_s)
         return np.asarray(self._model.apply(gray, learningRate=float(rate)))
 
 
