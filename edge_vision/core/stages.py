@@ -1,6 +1,6 @@
 """What every stage of a pipeline says of itself, so that a wrong order is found before anything runs."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,9 @@ Fact: TypeAlias = Literal["box", "class", "keypoints", "quad", "mask", "text", "
 
 class StageOptions(Options):
     """One stage of a pipeline; every kind of stage has these."""
+
+    names_labels: ClassVar[tuple[str, ...]] = ("classes",)
+    """The options that name labels, in a list or as keys."""
 
     name: Identifier | None = Field(None, description="What `expose` calls this stage; its kind if not given.")
 
@@ -69,6 +72,11 @@ class ModelStageOptions(StageOptions):
         None, ge=1, le=256, description="CPU threads per inference; chosen from cores and cameras if not given."
     )
     timeout_s: Number = Field(10.0, gt=0, le=600, description="How long a frame may wait for a turn on the device.")
+
+    def why_not(self, gives: frozenset[Fact], labels: tuple[str, ...]) -> str:
+        """Why a model that gives these facts and has these labels has no place in this stage; empty where it has."""
+        del gives, labels
+        return ""
 
     def most_at_once(self, cameras: int) -> int:
         """How many pictures one inference may be given, on a site of so many cameras."""
