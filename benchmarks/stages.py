@@ -76,7 +76,7 @@ def scenes(count: int, frames: int = FRAMES) -> list[Scene]:
     radius = random.uniform(20, 200, (count, 1))
     start = random.uniform(0, 2 * np.pi, count)
     side = random.uniform(20, 80, (count, 2))
-    image = cv2.resize(random.integers(0, 255, (18, 32, 3)).astype(np.uint8), WH)
+    image = np.asarray(cv2.resize(random.integers(0, 255, (18, 32, 3)).astype(np.uint8), WH), np.uint8)
     grid = masks([np.ones((28, 28), bool)] * count)
     made = []
     for number in range(frames):
