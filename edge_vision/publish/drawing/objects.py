@@ -40,6 +40,8 @@ class Trails:
         if seen.track_id is not None:
             centers = (seen.xyxy[:, :2] + seen.xyxy[:, 2:]) / 2
             for number, center in zip(seen.track_id.tolist(), centers, strict=True):
+                if number == 0:
+                    continue  # not tracked
                 self._points.setdefault(number, deque(maxlen=_MOST_POINTS)).append((media_ns, center))
         old = [number for number, trail in self._points.items() if media_ns - trail[-1][0] > _TRAIL_NS]
         for number in old:
@@ -68,7 +70,8 @@ def draw_tags(canvas: Canvas, seen: Detections, labels: tuple[str, ...]) -> None
 
 def _colors(seen: Detections) -> list[Color]:
     """Those of the tracks where there are some, else of the classes."""
-    numbers = seen.class_id if seen.track_id is None else seen.track_id
+    tracks = np.zeros(len(seen), np.int32) if seen.track_id is None else seen.track_id
+    numbers = np.where(tracks > 0, tracks, seen.class_id)
     return [color_of(number) for number in numbers.tolist()]
 
 
@@ -95,7 +98,7 @@ def _texts(seen: Detections, labels: tuple[str, ...]) -> Iterator[str]:
     """What the label of each object says: class, number, score, what was read, and the attributes known of it."""
     for row, (class_id, score) in enumerate(zip(seen.class_id.tolist(), seen.confidence.tolist(), strict=True)):
         name = labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
-        track = "" if seen.track_id is None else f" #{seen.track_id[row]}"
+        track = f" #{seen.track_id[row]}" if seen.track_id is not None and seen.track_id[row] > 0 else ""
         words = [f"{name}{track} {score:.2f}"]
         if seen.text is not None and seen.text[row]:
             words.append(f'"{seen.text[row]}"')
