@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from edge_vision.analytics.context import StageContext
 from edge_vision.core.options import Fraction, Number
 from edge_vision.core.scene import Scene
-from edge_vision.core.stages import Fact, StageOptions
+from edge_vision.core.stages import StageOptions
 
 
 class FilterOptions(StageOptions):
@@ -20,11 +20,6 @@ class FilterOptions(StageOptions):
     min_confidence: Fraction | None = Field(None, description="Lowest score to keep.")
     min_area_px: Number | None = Field(None, ge=0, description="Smallest box to keep, in square pixels.")
     max_area_px: Number | None = Field(None, gt=0, description="Largest box to keep, in square pixels.")
-
-    @property
-    def needs(self) -> frozenset[Fact]:
-        """Something to choose from."""
-        return frozenset({"class"})
 
     @model_validator(mode="after")
     def _areas_in_order(self) -> "FilterOptions":

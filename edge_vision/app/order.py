@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
+from edge_vision.analytics.filter import FilterOptions
 from edge_vision.config.options import StageOptions as AnyStageOptions
 from edge_vision.config.pipeline import Spot, StageDraft
 from edge_vision.core.document import Problem
@@ -72,7 +73,10 @@ class _SoFar:
         if isinstance(options, DetectOptions):
             yield from self._too_late(stage)
             self._detector = stage
-        yield from self._lacking(stage, options.needs - self._known)
+        missing = options.needs - self._known
+        if not missing and not self._known and isinstance(options, FilterOptions):
+            missing = frozenset[Fact]({"class"})  # it needs nothing in particular, but something
+        yield from self._lacking(stage, missing)
         if "track_id" in options.gives(frozenset()):
             if self._tracker is not None:
                 text = f"a second tracker would throw away the numbers that {_name(self._tracker)} gave: leave it out"
@@ -102,10 +106,11 @@ class _SoFar:
         """Said of the model where another would help, else of the stage; once for all that one stage would give."""
         seen = missing - _FOUND_LATER
         bundle = None if self._detector is None else _bundle(self._detector, self._bundles)
-        if self._detector is not None and bundle is not None and "box" not in seen:
+        if self._detector is not None and bundle is not None:
             for fact in sorted(seen):
                 text = f"stage {_name(stage)} needs {fact}, and model {bundle.spec.name} gives {_listed(bundle.gives)}"
-                yield self._detector.origin("model").problem(f"{text}: use {_GIVERS[fact]}")
+                better = "a model that finds boxes" if fact == "box" else _GIVERS[fact]
+                yield self._detector.origin("model").problem(f"{text}: use {better}")
             seen = frozenset()
         one_for_all = [seen] if "box" in seen else [frozenset({fact}) for fact in sorted(seen)]
         for facts in (*one_for_all, *(frozenset({fact}) for fact in sorted(missing & _FOUND_LATER))):
