@@ -16,10 +16,12 @@ DETECT = "  - {kind: detect}\n"
 PLACES = f"{DETECT}  - {{kind: tracker}}\n  - {{kind: lines}}\n  - {{kind: zones}}\n  - {{kind: count}}\n"
 EXPOSE = "expose: {model: detect.model, lines: lines.lines, zones: [zones.zones, count.zones], only: zones.classes}\n"
 BEFORE = "which no stage before it gives: put"
+CORNERS = "box and class: use a model that finds corners"
 TELLER = "a detect stage whose model tells classes"
 MODEL = f"model: {json.dumps(PARTS)}"
 START = len(f"    with: {{{MODEL}, ") + 1
 """The column of the first setting behind the model."""
+OF_MODEL = len("    with: {model: ") + 1 - START
 
 
 class Row(NamedTuple):
@@ -73,7 +75,8 @@ TABLE = (
         ("ctc",)),
     Row("corners of a model without",
         _stages("{kind: detect}", "{kind: cascade, name: read, model: ctc, region: quad}"), "",
-        ("with:model: model parts needs quad",), ("ctc", "cascade")),
+        (f"with:{OF_MODEL}: cameras[].with.model: stage read needs quad, and model parts gives {CORNERS}",),
+        ("ctc", "cascade")),
     # Names.
     Row("one name twice", _stages("{kind: detect}", "{kind: filter}", "{kind: filter}"), "",
         ("pipeline:4:5: stages[2]: two stages are called 'filter': give one a name",)),
@@ -169,7 +172,7 @@ def _write_reader(folder: Path) -> None:
     """A bundle of a network that reads: `check` does not load its weights."""
     content = {
         "name": "reader",
-        "task": "classification",
+        "task": "recognition",
         "files": [{"path": "reader.onnx", "format": "onnx"}],
         "input": {"size": [94, 24]},
         "output": {"format": "ctc"},
