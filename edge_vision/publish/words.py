@@ -86,7 +86,8 @@ def _details(event: Mapping[str, Any]) -> Iterator[str]:
 
 def _numbers(counts: Any) -> Iterator[str]:
     if isinstance(counts, Mapping):
-        yield from (f"{number} {name}" for name, number in counts.items())
+        for name, number in counts.items():
+            yield f"{name} {_value(number)}" if isinstance(number, Mapping) else f"{number} {name}"
 
 
 def _value(value: Any) -> str:

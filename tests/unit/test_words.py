@@ -61,6 +61,11 @@ def test_the_events_there_are(event: Event, expected: str) -> None:
             "object 4 verdict NG (reasons [a, b, c, d, and 2 more])",
         ),
         ("crowd", {"zone": "bay", "total": 9, "full": False}, "bay: crowd 9 (full no)"),
+        (
+            "line_totals",
+            {"line": "gate", "period_s": 60.0, "counts": {"in": 3}, "by_class": {"car": {"in": 2, "out": 1}}},
+            "gate: totals (3 in, car in 2 out 1, period_s 60)",
+        ),
         ("odd", {}, "odd"),
         ("long", {"text": "x" * 500}, f'long "{"x" * 77}..."'),
         ("deep", {"a": {"b": 1.23456, "c": None}}, "deep (a b 1.235 c None)"),
