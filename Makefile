@@ -29,8 +29,9 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(READY)  ## Measure the road, and the start, beside bare decoding and inference
+bench: $(READY)  ## Measure the road, its stages, and the start, beside bare decoding and inference
 	$(BIN)/python benchmarks/stage.py
+	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/road.py --limit 1.25
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/tracker.py --limit 0.5

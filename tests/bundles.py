@@ -110,6 +110,10 @@ def write_plates(folder: Path, data: Path) -> Path:
             "output": {"format": "yolov5_corners"},
             "labels": ["single_row", "double_row"],
             "thresholds": {"confidence": 0.5, "iou": 0.45},
+        },
+    )
+
+
 def write_wechat_qr(folder: Path, data: Path) -> Path:
     """A bundle of WeChat's detector of QR codes, in Caffe: gray pictures in 0..1."""
     return write_bundle(
@@ -393,6 +397,10 @@ def write_reid(folder: Path, data: Path) -> Path:
             "files": [{"path": "person-reidentification-retail-0288.onnx", "format": "onnx"}],
             "input": {"size": [128, 256], "color": "bgr", "resize": "stretch", "layout": "nhwc"},
             "output": {"format": "embedding"},
+        },
+    )
+
+
 def write_pedestrians(folder: Path, data: Path) -> Path:
     """A bundle of the detector of pedestrians, an IR with weights in f16."""
     return write_bundle(

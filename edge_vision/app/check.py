@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge_vision.app.order import check_order
 from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
@@ -13,6 +13,9 @@ from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.schema_errors import did_you_mean
 from edge_vision.models.bundle import Bundle, read_bundle
+
+_LINE: Final = Path("command line")
+"""Stands for a file where settings are given with a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def check_pipeline(
         except ValueError as error:
             msg = f"--with {setting}: the value is not valid YAML: {error}"
             raise ConfigError(msg) from None
-    line = Document(Path("command line"), values, {}, {})
+    line = Document(_LINE, values, {}, {})
     as_file = Path(pipeline)
     file = as_file if as_file.suffix == ".yaml" else find_pipeline(pipeline, Path())
     if file is None:
@@ -105,5 +108,5 @@ def check_pipeline(
     bundles, found = _models_of((tuple(stages),))
     problems += found
     if problems:
-        raise ConfigError([str(problem) for problem in sorted(set(problems))])
+        raise ConfigError([str(problem).replace(f"{_LINE}:1:1:", "--with", 1) for problem in sorted(set(problems))])
     return tuple(stage.options for stage in stages), bundles

@@ -1,9 +1,11 @@
 """Whether the stages of a pipeline fit each other and their models: each must be given what it needs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
+from edge_vision.analytics.filter import FilterOptions
+from edge_vision.config.options import StageOptions as AnyStageOptions
 from edge_vision.config.pipeline import Spot, StageDraft
 from edge_vision.core.document import Problem
 from edge_vision.core.schema_errors import did_you_mean
@@ -22,41 +24,108 @@ _GIVERS: Final[dict[Fact, str]] = {
     "track_id": "a tracker",
 }
 """Who gives what."""
+_FOUND_LATER: Final = frozenset[Fact]({"track_id", "text", "embedding"})
+"""What another detector would not help to know."""
+_WITHOUT_LABELS: Final = tuple(
+    kind
+    for member in get_args(get_args(AnyStageOptions)[0])
+    for kind in get_args(member.model_fields["kind"].annotation)
+    if member.labels is StageOptions.labels
+)
+"""Kinds of stages that find no classes of their own."""
 
 
 def check_order(stages: Sequence[StageDraft], bundles: Mapping[Path, Bundle]) -> Iterator[Problem]:
-    """What is wrong with the order of the stages and with the classes they name; nothing after what cannot be read."""
-    known: frozenset[Fact] = frozenset()
+    """What is wrong with the order of the stages and with the classes they name.
+
+    What stages need is looked at up to the first that cannot be read: what it gives is not known.
+    """
+    so_far = _SoFar(bundles)
     labels: tuple[str, ...] | None = ()
-    detector: StageDraft | None = None
     for stage in stages:
-        options = stage.options
-        bundle = _bundle(stage, bundles)
-        if isinstance(options, DetectOptions) or stage.raw.get("kind") == "detect":
-            if detector is not None:
-                text = f"a second detect stage would throw away what {_name(detector)} found: use a cascade"
-                yield stage.spot.problem(text)
-            detector, labels = stage, None if bundle is None else bundle.spec.labels
-        if not isinstance(options, StageOptions):
-            return  # its own problem is known, and what it gives is not
+        if stage.raw.get("kind") == "detect":
+            bundle = _bundle(stage, bundles)
+            labels = None if bundle is None else bundle.spec.labels
+        if not isinstance(stage.options, StageOptions):  # its own problem is known
+            labels = labels if stage.raw.get("kind") in _WITHOUT_LABELS else None
+            so_far.lost = True
+            continue
         yield from _unknown_classes(stage, labels)
-        for missing in sorted(options.needs - known):
-            yield _lacking(stage, missing, detector, bundles)
-        if isinstance(options, ModelStageOptions) and bundle is None:
-            return
-        if bundle is not None and isinstance(options, DetectOptions) and "class" not in bundle.gives:
-            given = " and ".join(sorted(bundle.gives))
-            text = f"model {bundle.spec.name} gives {given} and finds no objects: it belongs into a cascade"
-            yield stage.origin("model").problem(text)
-            return
+        labels = None if labels is None else labels + stage.options.labels
+        if not so_far.lost:
+            yield from so_far.add(stage, stage.options)
+
+
+class _SoFar:
+    """What is known of the objects behind the stages that were added; `lost` when that cannot be told any more."""
+
+    def __init__(self, bundles: Mapping[Path, Bundle]) -> None:
+        self.lost = False
+        self._bundles = bundles
+        self._known: frozenset[Fact] = frozenset()
+        self._finder: StageDraft | None = None
+        self._detector: StageDraft | None = None
+        self._tracker: StageDraft | None = None
+
+    def add(self, stage: StageDraft, options: StageOptions) -> Iterator[Problem]:
+        """What is wrong with one more stage behind the others."""
+        bundle = _bundle(stage, self._bundles)
+        if isinstance(options, DetectOptions):
+            yield from self._too_late(stage)
+            self._detector = stage
+        missing = options.needs - self._known
+        if not missing and not self._known and isinstance(options, FilterOptions):
+            missing = frozenset[Fact]({"class"})  # it needs nothing in particular, but something
+        yield from self._lacking(stage, missing)
+        if "track_id" in options.gives(frozenset()):
+            if self._tracker is not None:
+                text = f"a second tracker would throw away the numbers that {_name(self._tracker)} gave: leave it out"
+                yield stage.spot.problem(text)
+            self._tracker = stage
         why = ""
-        if bundle is not None and isinstance(options, ModelStageOptions):
-            why = options.why_not(bundle.gives, bundle.spec.labels)
-        if bundle is not None and why:
-            yield stage.origin("model").problem(f"model {bundle.spec.name} {why}")
-            return
-        known |= options.gives(frozenset() if bundle is None else bundle.gives)
-        labels = None if labels is None else labels + options.labels
+        if isinstance(options, ModelStageOptions):
+            why = "" if bundle is None else _why_not(bundle, options)
+            self.lost = bundle is None or bool(why)
+        if why:
+            yield stage.origin("model").problem(why)
+        found = options.gives(frozenset() if bundle is None else bundle.gives)
+        if self._finder is None and "class" in found:
+            self._finder = stage
+        self._known |= found
+
+    def _too_late(self, stage: StageDraft) -> Iterator[Problem]:
+        """A detect stage begins anew, whatever was found before it."""
+        if self._detector is not None:
+            text = f"a second detect stage would throw away what {_name(self._detector)} found: use a cascade"
+            yield stage.spot.problem(text)
+        elif self._finder is not None:
+            text = f"stage {_name(stage)} would throw away what {_name(self._finder)} found: put it first"
+            yield stage.spot.problem(text)
+
+    def _lacking(self, stage: StageDraft, missing: frozenset[Fact]) -> Iterator[Problem]:
+        """Said of the model where another would help, else of the stage; once for all that one stage would give."""
+        seen = missing - _FOUND_LATER
+        bundle = None if self._detector is None else _bundle(self._detector, self._bundles)
+        if self._detector is not None and bundle is not None:
+            for fact in sorted(seen):
+                text = f"stage {_name(stage)} needs {fact}, and model {bundle.spec.name} gives {_listed(bundle.gives)}"
+                better = "a model that finds boxes" if fact == "box" else _GIVERS[fact]
+                yield self._detector.origin("model").problem(f"{text}: use {better}")
+            seen = frozenset()
+        one_for_all = [seen] if "box" in seen else [frozenset({fact}) for fact in sorted(seen)]
+        for facts in (*one_for_all, *(frozenset({fact}) for fact in sorted(missing & _FOUND_LATER))):
+            giver = _GIVERS["box" if "box" in facts else next(iter(facts))]
+            text = f"stage {_name(stage)} needs {_listed(facts)}, which no stage before it gives: put {giver} before it"
+            yield stage.spot.problem(text)
+
+
+def _why_not(bundle: Bundle, options: ModelStageOptions) -> str:
+    """Why a model has no place in a stage; empty where it has."""
+    if isinstance(options, DetectOptions) and "class" not in bundle.gives:
+        given = _listed(bundle.gives)
+        return f"model {bundle.spec.name} gives {given} and finds no objects: it belongs into a cascade"
+    why = options.why_not(bundle.gives, bundle.spec.labels)
+    return why and f"model {bundle.spec.name} {why}"
 
 
 def _bundle(stage: StageDraft, bundles: Mapping[Path, Bundle]) -> Bundle | None:
@@ -68,17 +137,8 @@ def _name(stage: StageDraft) -> str:
     return str(stage.raw.get("name", stage.raw.get("kind")))
 
 
-def _lacking(stage: StageDraft, missing: Fact, detector: StageDraft | None, bundles: Mapping[Path, Bundle]) -> Problem:
-    """Said of the model where another model would help, else of the stage."""
-    if detector is not None and missing not in {"track_id", "text", "embedding"}:
-        bundle = bundles[detector.options.model]
-        given = " and ".join(sorted(bundle.gives))
-        text = (
-            f"stage {_name(stage)} needs {missing}, and model {bundle.spec.name} gives {given}: use {_GIVERS[missing]}"
-        )
-        return detector.origin("model").problem(text)
-    text = f"stage {_name(stage)} needs {missing}, which no stage before it gives: put {_GIVERS[missing]} before it"
-    return stage.spot.problem(text)
+def _listed(facts: Iterable[Fact]) -> str:
+    return " and ".join(sorted(facts))
 
 
 def _unknown_classes(stage: StageDraft, labels: tuple[str, ...] | None) -> Iterator[Problem]:

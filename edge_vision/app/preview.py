@@ -31,10 +31,9 @@ from edge_vision.runtime.clock import SystemClock
 
 _DEFAULT_FPS: Final = 25.0
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".avi", ".mkv", ".mov"})
-_LOOKS: Final = 10
+_LOOKS: Final = 12
 """A picture is shown so often to a pipeline that follows objects: a tracker and a vote take a few frames."""
 _LOOK_NS: Final = 100_000_000
-"""All looks lie within a second, so that the drawing tells every event."""
 
 _Open = Callable[[], AbstractContextManager[Road]]
 
@@ -128,7 +127,7 @@ class _Looking:
 
     def _draw(self, image: NDArray[np.uint8], target: Path) -> None:
         """Look at a picture as a camera that stands still would, and draw what is known in the end."""
-        annotate = Annotator(self.places)
+        annotate = Annotator(self.places, events_ns=self.looks * _LOOK_NS)
         with self.opened() as road:
             for number in range(self.looks):
                 now, started_ns = self.clock.now(), self.clock.monotonic_ns()

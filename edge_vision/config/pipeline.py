@@ -27,6 +27,7 @@ _PATHS: Final[dict[Any, frozenset[str]]] = {
     for kind in get_args(member.model_fields["kind"].annotation)
 }
 """The options of each kind of stage that are paths."""
+_FIXED: Final = frozenset({"kind", "name"})
 _GROUPS: Final = ("remote", "operations", "measures")
 """Options that hold paths of their own, such as that of a certificate, a lens or a template."""
 
@@ -139,7 +140,9 @@ def _targets(
                 hint = did_you_mean(stage_name, names)
                 problems.append(document.problem(place, f"{target!r} is not STAGE.OPTION{hint}"))
                 continue
-            known = _OPTIONS.get(names[stage_name].raw.get("kind"), {option})  # an unknown kind has its own problem
+            kind = names[stage_name].raw.get("kind")
+            # An unknown kind has its own problem; the kind and name of a stage are what expose itself goes by.
+            known = _OPTIONS[kind] - _FIXED if isinstance(kind, str) and kind in _OPTIONS else {option}
             if option not in known:
                 text = f"stage {stage_name} has no option {option!r}{did_you_mean(option, known)}"
                 problems.append(document.problem(place, text))
@@ -192,6 +195,6 @@ def _validated(draft: StageDraft, problems: list[Problem]) -> StageDraft:
 
 def _resolved(value: Any, draft: StageDraft, option: str) -> Any:
     """A path as written, taken from the folder of the file it was written in."""
-    if isinstance(value, str) and option in _PATHS.get(draft.raw.get("kind"), ()):
+    if isinstance(value, str) and option in _PATHS.get(str(draft.raw.get("kind")), ()):
         return str(draft.origin(option).folder / value)
     return value

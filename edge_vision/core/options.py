@@ -123,8 +123,8 @@ Integer = Annotated[int, BeforeValidator(_true_is_no_number)]
 Number = Annotated[float, BeforeValidator(_true_is_no_number)]
 """A number; true and false are none."""
 
-Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0), BeforeValidator(_true_is_no_number)]
 """A number from 0 to 1."""
 
-Seconds = Annotated[Number, Field(gt=0.0, le=3600.0)]
+Seconds = Annotated[float, Field(gt=0.0, le=3600.0), BeforeValidator(_true_is_no_number)]
 """A time-out or interval: more than 0, at most an hour."""

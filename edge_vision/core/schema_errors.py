@@ -3,7 +3,7 @@
 import difflib
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -36,6 +36,9 @@ _BOUNDS = {
     "greater_than": "more than",
 }
 
+_KEY = "[key]"
+"""What pydantic puts behind the place of a key that is wrong itself."""
+
 _SECRETS = frozenset({"username", "password"})
 """What stands under these keys is not repeated in an error, however wrong it is."""
 
@@ -57,23 +60,65 @@ def explain(error: ValidationError, model: Any, data: Any) -> Iterator[tuple[Pla
 
     `model` is the type that was validated, `data` the plain data given to it.
     """
+    found: list[_Found] = []
     for detail in error.errors(include_url=False, include_input=False):
-        place, annotation = _place(detail["loc"], model)
-        value = _value(data, place)
-        kind = detail["type"]
-        if kind == "too_short" and len(value) >= detail["ctx"]["min_length"]:
-            continue  # pydantic counts only the items that are right; the others have errors of their own
-        if kind == "extra_forbidden":
-            _, parent = _place(detail["loc"][:-1], model)
-            yield place, f"unknown key{did_you_mean(str(place[-1]), _keys(parent))}", True
-        elif kind in {"union_tag_invalid", "union_tag_not_found"}:
-            known = [tag for member in _members(annotation) for tag in _tags(member)]
-            yield _tag_problem(detail, place, value, known)
-        elif kind == "missing" and place and isinstance(place[-1], int):
-            yield from _too_few_items(place, data, model)
+        place, annotation, union = _place(detail["loc"], model)
+        found += (_Found(*one, union, detail["type"]) for one in _explained(detail, place, annotation, model, data))
+    yield from _without_choices(found)
+
+
+class _Found(NamedTuple):
+    """One explained error; `union` is how deep the plain union is of which it is one choice that did not fit."""
+
+    place: Place
+    text: str
+    at_key: bool
+    union: int | None
+    kind: str
+
+
+def _without_choices(found: list[_Found]) -> Iterator[tuple[Place, str, bool]]:
+    """Each mistake once: of the choices of a union only what is wrong with the one that fits best."""
+    said: set[Place] = set()
+    for one in found:
+        if one.union is None:
+            yield one.place, one.text, one.at_key
+            continue
+        whole = one.place[: one.union]
+        if whole in said:
+            continue
+        said.add(whole)
+        rivals = [other for other in found if other.union is not None and other.place[: other.union] == whole]
+        fitting = [other for other in rivals if len(other.place) > one.union or not other.kind.endswith("_type")]
+        if fitting:
+            yield from ((other.place, other.text, other.at_key) for other in fitting)
         else:
-            secret = bool(_SECRETS.intersection(place)) or annotation is Secret
-            yield place, _message(detail, value, "a hidden value" if secret else shown(value)), False
+            wanted = dict.fromkeys(other.text.partition(", not ")[0].removeprefix("must be ") for other in rivals)
+            choices = f"must be {' or '.join(wanted)}"
+            yield whole, choices + "".join(one.text.partition(", not ")[1:]), one.at_key
+
+
+def _explained(
+    detail: ErrorDetails, place: Place, annotation: Any, model: Any, data: Any
+) -> Iterator[tuple[Place, str, bool]]:
+    """What is said of one error: nothing where others say it."""
+    value = _value(data, place)
+    kind = detail["type"]
+    if kind == "too_short" and len(value) >= detail["ctx"]["min_length"]:
+        return  # pydantic counts only the items that are right; the others have errors of their own
+    if kind == "extra_forbidden":
+        parent = _place(detail["loc"][:-1], model)[1]
+        yield place, f"unknown key{did_you_mean(str(place[-1]), _keys(parent))}", True
+    elif kind in {"union_tag_invalid", "union_tag_not_found"}:
+        known = [tag for member in _members(annotation) for tag in _tags(member)]
+        yield _tag_problem(detail, place, value, known)
+    elif kind == "missing" and place and isinstance(place[-1], int):
+        yield from _too_few_items(place, data, _place(detail["loc"][:-1], model)[1])
+    elif place and place[-1] == _KEY:  # of a mapping whose keys are names
+        yield place[:-1], _message(detail, place[-2], shown(place[-2])), True
+    else:
+        secret = bool(_SECRETS.intersection(place)) or annotation is Secret
+        yield place, _message(detail, value, "a hidden value" if secret else shown(value)), False
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -103,12 +148,11 @@ def _tag_problem(detail: ErrorDetails, place: Place, value: Any, known: list[str
     return (*place, tag), f"unknown {tag} {shown(given)}{hint}", False
 
 
-def _too_few_items(place: Place, data: Any, model: Any) -> Iterator[tuple[Place, str, bool]]:
+def _too_few_items(place: Place, data: Any, annotation: Any) -> Iterator[tuple[Place, str, bool]]:
     """A list of fixed length that ends too early: said once, of the list."""
     *front, index = place
     have = len(_value(data, tuple(front)) or ())
     if index == have:
-        _, annotation = _place(tuple(front), model)
         need = max((len(get_args(member)) for member in _members(annotation)), default=have + 1)
         yield tuple(front), f"has {have} items, must have at least {need}", False
 
@@ -155,17 +199,25 @@ def shown(value: Any) -> str:
     return "a list" if isinstance(value, list) else str(value)[:60]
 
 
-def _place(loc: tuple[int | str, ...], model: Any) -> tuple[Place, Any]:
-    """Pydantic's location without the names of union members that it mixes in, and the type that stands there."""
+def _place(loc: tuple[int | str, ...], model: Any) -> tuple[Place, Any, int | None]:
+    """Pydantic's location without the names of union members that it mixes in, and the type that stands there.
+
+    Third comes the depth of the last union without tags on the way, whose members are all tried; None without one.
+    """
     place: list[str | int] = []
+    union: int | None = None
     for step in loc:
-        tagged = [member for member in _members(model) if step in _tags(member)]
-        if len(tagged) == 1 and len(list(_members(model))) > 1:
+        members = list(_members(model))
+        tagged = [member for member in members if step in _tags(member)]
+        if len(members) > 1 and len(tagged) == 1:
             model = tagged[0]
+            continue
+        if len(members) > 1 and union != len(place) and not any(map(_tags, members)):
+            union = len(place)
             continue
         place.append(step)
         model = _descend(model, step)
-    return tuple(place), model
+    return tuple(place), model, union
 
 
 def _value(data: Any, place: Place) -> Any:

@@ -11,12 +11,12 @@ from edge_vision.publish.drawing.places import Banner, Places, PlacesView
 
 
 class Annotator:
-    """Draws the scenes of one source, in their order: it remembers trails, counts and the events of a second."""
+    """Draws the scenes of one source, in their order: it remembers trails, counts, and events for `events_ns`."""
 
-    def __init__(self, places: Places | None = None) -> None:
+    def __init__(self, places: Places | None = None, events_ns: int = 1_000_000_000) -> None:
         self._places = PlacesView(places or Places())
         self._trails = Trails()
-        self._banner = Banner()
+        self._banner = Banner(events_ns)
 
     def __call__(self, scene: Scene) -> NDArray[np.uint8]:
         """A new (height, width, 3) uint8 BGR picture; the frame stays as it is. A tiny picture comes back enlarged."""

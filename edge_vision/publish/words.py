@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _SAID: Final = frozenset(
-    {"line", "zone", "class", "track_id", "direction", "counts", "class_counts", "by_class", "part"}
+    {"line", "zone", "class", "track_id", "direction", "counts", "class_counts", "by_class", "part", "quad"}
 )
-"""Fields that have a place of their own in the line."""
+"""Fields that have a place of their own in the line, or none: corners are for drawing."""
+_RESULTS: Final = ("verdict", "text", "total")
+"""Fields that are what an event is about: they stand right behind what happened."""
 _PREFIXES: Final = ("line_", "zone_")
 """What the name of the line or zone says already."""
 _MOST_ITEMS: Final = 4
@@ -20,7 +22,7 @@ def in_words(kind: str, event: Mapping[str, Any]) -> str:
     """
     place = event.get("line") or event.get("zone") or ""
     details = ", ".join(_details(event))
-    happened = " ".join((*_who(event), _what(kind, event)))
+    happened = " ".join((*_who(event), *_what(kind, event)))
     line = (f"{place}: " if place else "") + happened + (f" ({details})" if details else "")
     return "".join(letter if letter.isprintable() else " " for letter in line)
 
@@ -60,25 +62,32 @@ def _who(event: Mapping[str, Any]) -> Iterator[str]:
         yield str(named["track_id"])
 
 
-def _what(kind: str, event: Mapping[str, Any]) -> str:
+def _what(kind: str, event: Mapping[str, Any]) -> Iterator[str]:
     if "direction" in event:
-        return _value(event["direction"])
+        yield _value(event["direction"])
+        return
     prefix = next((prefix for prefix in _PREFIXES if kind.startswith(prefix) and prefix[:-1] in event), "")
-    return kind.removeprefix(prefix).replace("_", " ")
+    yield kind.removeprefix(prefix).replace("_", " ")
+    result = next((name for name in _RESULTS if name in event), None)
+    if result is not None:
+        value = _value(event[result])
+        yield f'"{value}"' if result == "text" else value
 
 
 def _details(event: Mapping[str, Any]) -> Iterator[str]:
     """How many there are, then the fields that are left, each with its name."""
     yield from _numbers(event.get("counts"))
-    for name, value in event.items():
-        if name not in _SAID and value is not None:
-            yield f"{name} {_value(value)}"
     yield from _numbers(event.get("by_class"))
+    result = next((name for name in _RESULTS if name in event), None)
+    for name, value in event.items():
+        if name not in _SAID and name != result and value is not None:
+            yield f"{name} {_value(value)}"
 
 
 def _numbers(counts: Any) -> Iterator[str]:
     if isinstance(counts, Mapping):
-        yield from (f"{number} {name}" for name, number in counts.items())
+        for name, number in counts.items():
+            yield f"{name} {_value(number)}" if isinstance(number, Mapping) else f"{number} {name}"
 
 
 def _value(value: Any) -> str:

@@ -92,7 +92,7 @@ def test_a_pipeline_without_a_model_needs_none(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), np.zeros((48, 64, 3), np.uint8))
     done = run("try", "in.png", "--pipeline", "bare.yaml", "-o", "out.png", "--model", PARTS, cwd=tmp_path)
     assert done.code == 78
-    assert "pipeline bare exposes no 'model'; known: every" in done.errors
+    assert "--with model: pipeline bare exposes no 'model'; known: every" in done.errors
 
 
 def test_try_says_what_is_missing(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_try_says_what_is_missing(tmp_path: Path) -> None:
     done = run("try", "in.png", "--pipeline", "mine.yaml", "--with", "least=2", "-o", "out.png", cwd=tmp_path)
     assert done.code == 78
     assert done.errors.splitlines() == [
-        "command line:1:1: detector: this key is required",
-        "command line:1:1: least: must be at most 1, not 2",
+        "--with detector: this key is required",
+        "--with least: must be at most 1, not 2",
     ]
     assert not (tmp_path / "out.png").exists()
     done = run("try", "in.png", "--pipeline", "mine.yaml", "--with", f"detector={PARTS}", "-o", "out.png", cwd=tmp_path)

@@ -84,6 +84,23 @@ def test_a_tracked_object_has_the_color_of_its_track(labels: list[str]) -> None:
     assert labels == ["person #5 0.90"]
 
 
+def test_an_object_without_a_track_has_no_number(labels: list[str]) -> None:
+    """0 is none: its color is that of its class, and there is no trail."""
+    image = _drawn(_scene([[100, 200, 300, 400]], track_id=np.zeros(1, np.int32)))
+    assert _is(image, 200, 400, color_of(0))
+    assert labels == ["person 0.90"]
+
+
+def test_a_judged_part_is_green_or_red() -> None:
+    """Whatever its class and track; one that was not inspected keeps its color."""
+    verdicts = np.array(["OK", "NG", "NOT_INSPECTED"])
+    boxes = [[10, 200, 110, 300], [210, 200, 310, 300], [410, 200, 510, 300]]
+    tracks = np.array([1, 2, 9], np.int32)
+    image = _drawn(_scene(boxes, track_id=tracks, attributes={"verdict": verdicts}))
+    for box, color in zip(boxes, [(60, 190, 40), (40, 40, 235), color_of(9)], strict=True):
+        assert _is(image, box[0] + 50, box[3], color)
+
+
 def test_corners_are_drawn_in_place_of_the_box() -> None:
     """The quad, with a dot at the object's own top left."""
     quad = np.array([[[150, 150], [250, 170], [240, 260], [140, 240]]], np.float32)
@@ -127,7 +144,11 @@ def test_seventeen_keypoints_are_joined_as_a_person_is() -> None:
 
 def test_a_label_says_all_that_is_known(labels: list[str]) -> None:
     """Class, track, score, what was read, and the attributes that are known."""
-    attributes = {"color": np.array(["blue", ""]), "speed_kmh": np.array([np.nan, 12.345], np.float32)}
+    attributes = {
+        "color": np.array(["blue", ""]),
+        "color_confidence": np.array([0.5, np.nan], np.float32),
+        "speed_kmh": np.array([np.nan, 12.345], np.float32),
+    }
     columns: dict[str, Any] = {"text": np.array(["皖A1", ""]), "attributes": attributes}
     _drawn(_scene([[10, 100, 200, 200], [300, 100, 500, 200]], **columns))
     assert labels == ['person 0.90 "<U+7696>A1" color blue', "car 0.90 speed_kmh 12.3"]
@@ -217,6 +238,19 @@ def test_labels_do_not_cover_each_other() -> None:
     assert len(spots) == 10
     assert not any(canvas._overlap(a, b) for number, a in enumerate(spots) for b in spots[:number])
     assert all(spot[0] >= 0 and spot[1] >= 0 and spot[2] <= 640 and spot[3] <= 480 for spot in spots)
+
+
+def test_a_label_keeps_clear_of_other_objects() -> None:
+    """Above its box lies another one: it goes inside its own."""
+    one = canvas.Canvas(np.zeros((480, 640, 3), np.uint8))
+    boxes = [[100, 100, 300, 200], [100, 202, 300, 300]]
+    one.keep_clear(boxes)
+    for box in boxes:
+        one.tag("class", box, (0, 200, 0))
+    above, inside = one._taken
+    assert above[3] <= 100
+    assert inside[1] >= 202
+    assert inside[3] <= 300
 
 
 @pytest.mark.parametrize("wh, expected", [((94, 24), (376, 96)), ((320, 200), (320, 200)), ((1, 1), (320, 320))])

@@ -38,7 +38,7 @@ def _words(event: Event) -> str:
         ),
         (
             Count(zone=None, total=3, by_class={"bottle": 2, "cup": 1}, reason="change"),
-            "count (total 3, reason change, 2 bottle, 1 cup)",
+            "count 3 (2 bottle, 1 cup, reason change)",
         ),
     ],
 )
@@ -53,16 +53,21 @@ def test_the_events_there_are(event: Event, expected: str) -> None:
         (
             "reading",
             {"text": "皖A12345", "confidence": 0.98765, "votes": 3, "quad": [[1, 2], [3, 4]]},
-            "reading (text 皖A12345, confidence 0.9877, votes 3, quad [[1, 2], [3, 4]])",
+            'reading "皖A12345" (confidence 0.9877, votes 3)',
         ),
         (
             "verdict",
             {"verdict": "NG", "reasons": ["a", "b", "c", "d", "e", "f"], "part": {"track_id": 4}},
-            "object 4 verdict (verdict NG, reasons [a, b, c, d, and 2 more])",
+            "object 4 verdict NG (reasons [a, b, c, d, and 2 more])",
         ),
-        ("crowd", {"zone": "bay", "total": 9, "full": False}, "bay: crowd (total 9, full no)"),
+        ("crowd", {"zone": "bay", "total": 9, "full": False}, "bay: crowd 9 (full no)"),
+        (
+            "line_totals",
+            {"line": "gate", "period_s": 60.0, "counts": {"in": 3}, "by_class": {"car": {"in": 2, "out": 1}}},
+            "gate: totals (3 in, car in 2 out 1, period_s 60)",
+        ),
         ("odd", {}, "odd"),
-        ("long", {"text": "x" * 500}, f"long (text {'x' * 77}...)"),
+        ("long", {"text": "x" * 500}, f'long "{"x" * 77}..."'),
         ("deep", {"a": {"b": 1.23456, "c": None}}, "deep (a b 1.235 c None)"),
     ],
 )

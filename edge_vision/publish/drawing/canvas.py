@@ -38,6 +38,7 @@ class Canvas:
         self._size = max(0.4, 0.5 * unit)
         self._weight = max(1, round(self._size * 1.6))
         self._taken: list[Box] = []
+        self._clear: list[Box] = []
 
     @property
     def wh(self) -> tuple[float, float]:
@@ -60,7 +61,7 @@ class Canvas:
 
     def grid(self, grid: NDArray[np.bool_], box: Sequence[float], color: Color, opacity: float) -> None:
         """A mask (rows, columns) laid over a box, whatever its resolution, with its outline."""
-        left, top, right, bottom = (round(edge * self._times) for edge in box)
+        left, top, right, bottom = self._box(box)
         if right <= left or bottom <= top or 0 in grid.shape:
             return
         cv2 = self._cv2
@@ -82,17 +83,23 @@ class Canvas:
         begin, tip = self._at(np.stack([start, end])).tolist()
         self._cv2.arrowedLine(self.image, begin, tip, color, self._line, self._cv2.LINE_AA, tipLength=0.35)
 
+    def keep_clear(self, boxes: Iterable[Sequence[float]]) -> None:
+        """Boxes that labels of others should not cover where there is room elsewhere."""
+        self._clear = [self._box(box) for box in boxes]
+
     def tag(self, text: str, box: Sequence[float], color: Color) -> None:
         """A filled label at a box, where it covers no other: above it, else inside, else below, else further down."""
         text = self._cut(text)
         wide, tall, rise = self._measured(text)
-        left, top, _, bottom = (round(edge * self._times) for edge in box)
+        own = self._box(box)
+        left, top, _, bottom = own
         left = int(np.clip(left, 0, max(0, self._width - wide)))
         wanted = (top - tall, top, bottom - tall, bottom, *(top + tall * step for step in range(1, _MOST_STACKED)))
         tops = [one for one in wanted if 0 <= one <= self._height - tall] or [0]
         spots = [(left, one, left + wide, one + tall) for one in tops]
-        free = (one for one in spots if not any(_overlap(one, other) for other in self._taken))
-        self._label(text, next(free, spots[0]), rise, color)
+        free = [one for one in spots if not any(_overlap(one, other) for other in self._taken)]
+        best = (one for one in free if not any(_overlap(one, other) and other != own for other in self._clear))
+        self._label(text, next(best, next(iter(free), spots[0])), rise, color)
 
     def corner(self, lines: Iterable[str], color: Color, *, bottom: bool = False) -> None:
         """Lines of text one below the other, in the top left corner or in the bottom left one."""
@@ -102,6 +109,10 @@ class Canvas:
         for number, text in enumerate(shown):
             wide, _, rise = self._measured(text)
             self._label(text, (0, top + tall * number, wide, top + tall * (number + 1)), rise, color)
+
+    def _box(self, box: Sequence[float]) -> Box:
+        left, top, right, bottom = (round(edge * self._times) for edge in box)
+        return left, top, right, bottom
 
     def _at(self, points: NDArray[Any]) -> NDArray[np.int32]:
         reach = 16 * max(self._width, self._height)  # beyond it OpenCV's own arithmetic runs over

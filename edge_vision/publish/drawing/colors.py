@@ -10,6 +10,8 @@ BLACK: Final[Color] = (0, 0, 0)
 LINE: Final[Color] = (0, 215, 255)
 ZONE: Final[Color] = (255, 160, 30)
 PANEL: Final[Color] = (40, 40, 40)
+VERDICTS: Final[dict[object, Color]] = {"OK": (60, 190, 40), "NG": (40, 40, 235)}
+"""Green and red: what is judged is seen at a glance."""
 
 
 def color_of(number: int) -> Color:

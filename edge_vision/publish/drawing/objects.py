@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
 from edge_vision.publish.drawing.canvas import Canvas
-from edge_vision.publish.drawing.colors import Color, color_of
+from edge_vision.publish.drawing.colors import VERDICTS, Color, color_of
 
 _TRAIL_NS: Final = 2_000_000_000
 _MOST_POINTS: Final = 64
 _LEAST_SURE: Final = 0.3
 """Keypoints of less confidence are not drawn."""
+_MOST_CLEAR: Final = 40
+"""With more objects labels may cover them: there is no room to look for."""
 _MASK_OPACITY: Final = 0.4
 _COCO_LIMBS: Final = (
     (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10),
@@ -40,6 +42,8 @@ class Trails:
         if seen.track_id is not None:
             centers = (seen.xyxy[:, :2] + seen.xyxy[:, 2:]) / 2
             for number, center in zip(seen.track_id.tolist(), centers, strict=True):
+                if number == 0:
+                    continue  # not tracked
                 self._points.setdefault(number, deque(maxlen=_MOST_POINTS)).append((media_ns, center))
         old = [number for number, trail in self._points.items() if media_ns - trail[-1][0] > _TRAIL_NS]
         for number in old:
@@ -62,14 +66,21 @@ def draw_shapes(canvas: Canvas, seen: Detections) -> None:
 
 def draw_tags(canvas: Canvas, seen: Detections, labels: tuple[str, ...]) -> None:
     """What is known of every object, in words."""
-    for text, box, color in zip(_texts(seen, labels), seen.xyxy.tolist(), _colors(seen), strict=True):
+    boxes = seen.xyxy.tolist()
+    canvas.keep_clear(boxes if len(boxes) <= _MOST_CLEAR else [])
+    for text, box, color in zip(_texts(seen, labels), boxes, _colors(seen), strict=True):
         canvas.tag(text, box, color)
 
 
 def _colors(seen: Detections) -> list[Color]:
-    """Those of the tracks where there are some, else of the classes."""
-    numbers = seen.class_id if seen.track_id is None else seen.track_id
-    return [color_of(number) for number in numbers.tolist()]
+    """Those of verdicts where there are some, else of the tracks, else of the classes."""
+    tracks = np.zeros(len(seen), np.int32) if seen.track_id is None else seen.track_id
+    numbers = np.where(tracks > 0, tracks, seen.class_id)
+    verdicts = seen.attributes.get("verdict", np.full(len(seen), ""))
+    return [
+        VERDICTS.get(verdict) or color_of(number)
+        for verdict, number in zip(verdicts.tolist(), numbers.tolist(), strict=True)
+    ]
 
 
 def _draw_shape(canvas: Canvas, seen: Detections, row: int, color: Color) -> None:
@@ -95,11 +106,13 @@ def _texts(seen: Detections, labels: tuple[str, ...]) -> Iterator[str]:
     """What the label of each object says: class, number, score, what was read, and the attributes known of it."""
     for row, (class_id, score) in enumerate(zip(seen.class_id.tolist(), seen.confidence.tolist(), strict=True)):
         name = labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
-        track = "" if seen.track_id is None else f" #{seen.track_id[row]}"
+        track = f" #{seen.track_id[row]}" if seen.track_id is not None and seen.track_id[row] > 0 else ""
         words = [f"{name}{track} {score:.2f}"]
         if seen.text is not None and seen.text[row]:
             words.append(f'"{seen.text[row]}"')
         for attribute, column in seen.attributes.items():
+            if attribute.endswith("_confidence"):
+                continue  # of an answer that stands beside it: a message has it
             value = column[row]
             if column.dtype.kind == "U":
                 words += [f"{attribute} {value}"] if value else []

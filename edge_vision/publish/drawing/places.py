@@ -14,7 +14,6 @@ from edge_vision.publish.drawing.canvas import Canvas
 from edge_vision.publish.drawing.colors import LINE, PANEL, ZONE
 from edge_vision.publish.words import in_words
 
-_BANNER_NS: Final = 1_000_000_000
 _MOST_LINES: Final = 5
 _ARROW: Final = 0.06
 """Length of the arrow that says where "in" is, as a part of the picture's longer side."""
@@ -79,15 +78,16 @@ class PlacesView:
 
 
 class Banner:
-    """The events of the last second of media time, the newest last."""
+    """The events of the last moment of media time, the newest last."""
 
-    def __init__(self) -> None:
+    def __init__(self, lasts_ns: int) -> None:
+        self._lasts_ns = lasts_ns
         self._told: deque[tuple[int, str]] = deque(maxlen=_MOST_LINES)
 
     def hear(self, events: Iterable[Event], media_ns: int) -> None:
         """Take in what happened now, and forget what is older; a media clock that jumps back begins anew."""
         self._told.extend((media_ns, in_words(event.kind, _body(event))) for event in events)
-        fresh = [one for one in self._told if 0 <= media_ns - one[0] < _BANNER_NS]
+        fresh = [one for one in self._told if 0 <= media_ns - one[0] < self._lasts_ns]
         self._told = deque(fresh, _MOST_LINES)
 
     def draw(self, canvas: Canvas) -> None:
