@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from edge_vision.core.events import Count
 from edge_vision.core.options import Number, Seconds
 from edge_vision.core.scene import Scene
 from edge_vision.core.stages import Fact, StageOptions
+
+_SEEN: Final = 3
 
 
 class CountOptions(StageOptions):
@@ -69,18 +71,25 @@ class _Stable:
         self.told: tuple[int, ...] = ()
         self._now: tuple[int, ...] | None = None
         self._since_ns = 0
-        self._told_ns = 0
+        self._frames = 0
+        """How many in a row had this number."""
+        self._told_ns: int | None = None
 
     def due(
         self, now: tuple[int, ...], media_ns: int, stable_ns: int, period_ns: int | None
     ) -> Literal["change", "period"] | None:
         """Whether there is something to tell, and why; `told` is then what."""
         if now != self._now or media_ns < self._since_ns:  # a media clock that began anew
-            self._now, self._since_ns = now, media_ns
-        if now != self.told and media_ns - self._since_ns >= stable_ns:
+            self._now, self._since_ns, self._frames = now, media_ns, 0
+        self._frames += 1
+        # Between two frames of a camera that drops some, or has just begun, anything may have been.
+        rested = media_ns - self._since_ns >= stable_ns and (self._frames >= _SEEN or not stable_ns)
+        if now != self.told and rested:
             self.told, self._told_ns = now, media_ns
             return "change"
-        if period_ns is not None and self.told and abs(media_ns - self._told_ns) >= period_ns:
+        if self._told_ns is None or media_ns < self._told_ns:
             self._told_ns = media_ns
+        if period_ns is not None and media_ns - self._told_ns >= period_ns:
+            self.told, self._told_ns = now, media_ns  # also of a number that never comes to rest
             return "period"
         return None
