@@ -8,9 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from accuracy import average_precision, daemon_ap
-from bundles import write_fastestdet, write_nanodet, write_pedestrians
+from bundles import write_fastestdet, write_nanodet, write_pedestrians, write_yolox
 from conftest import Start
+from inside import Layout, write_end2end
 from numpy.typing import NDArray
 from plain import Found, as_annotations, clipped, fastestdet, nanodet, suppressed
 
@@ -124,6 +126,31 @@ def test_pedestrians_have_the_ap_of_a_plain_decoder(
     print(f"pedestrians: {[round(one, 4) for one in measured]}, plain {[round(one, 4) for one in known]}")
     assert measured == pytest.approx(known, abs=ROUNDED)
     assert known[1] > 0.5  # it is a detector of people, and sees half of them
+
+
+@pytest.mark.parametrize("layout, backend", [("one", "onnxruntime"), ("one", "openvino"), ("four", "onnxruntime")])
+def test_a_network_that_suppresses_doubles_itself_has_the_same_ap(
+    layout: Layout,
+    backend: str,
+    data: Path,
+    tmp_path: Path,
+    coco_labels: list[str],
+    edge_vision: Start,
+    write_site: Callable[..., Path],
+) -> None:
+    """YOLOX-nano with decoder and suppression in its graph: a list of any length, or four outputs of 300 rows."""
+    bundle = write_yolox(tmp_path / "bundle", data, coco_labels, "onnx")
+    weights = bundle / "yolox_nano.onnx"
+    write_end2end(data / "models/yolox_nano/yolox_nano.onnx", weights, layout, least=0.01, iou=0.65)
+    content = yaml.safe_load((bundle / "model.yaml").read_text())
+    names = {"boxes": "det_boxes", "scores": "det_scores", "classes": "det_classes", "count": "num_dets"}
+    content["output"] = {"format": "end2end", **(names if layout == "four" else {})}
+    (bundle / "model.yaml").write_text(yaml.safe_dump(content))
+    measured = daemon_ap(data, bundle, edge_vision, write_site, backend)
+    expected = json.loads((data / "expected/detection_ap.json").read_text())["ap"]["yolox_nano.onnx"]
+    known = expected["coco_det_ccby AP,AP50,AP75"]
+    print(f"end2end, {layout}, on {backend}: {[round(one, 4) for one in measured]}, known {known}")
+    assert measured == pytest.approx(known, abs=NEAR)
 
 
 def _plain(
