@@ -49,6 +49,13 @@ def check_order(stages: Sequence[StageDraft], bundles: Mapping[Path, Bundle]) ->
             text = f"model {bundle.spec.name} gives {given} and finds no objects: it belongs into a cascade"
             yield stage.origin("model").problem(text)
             return
+        if bundle is not None and bundle.frames > 1 and not isinstance(options, DetectOptions):
+            text = (
+                f"model {bundle.spec.name} looks at clips of {bundle.frames} frames, and stage {_name(stage)} shows it "
+                "single pictures: it belongs into a detect stage"
+            )
+            yield stage.origin("model").problem(text)
+            return
         known |= options.gives(frozenset() if bundle is None else bundle.gives)
         labels = None if labels is None else labels + options.labels
 
