@@ -3,11 +3,14 @@
 usage: python benchmarks/stage.py
 """
 
+import itertools
 import time
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
+from pydantic import TypeAdapter
 
 from edge_vision.capture.conveyor import Conveyor
 from edge_vision.core.detections import Detections
@@ -15,9 +18,12 @@ from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.scene import Scene, ServedModel
 from edge_vision.postprocess.format import Thresholds
+from edge_vision.postprocess.options import OutputOptions
+from edge_vision.postprocess.table import build_postprocessor
 from edge_vision.postprocess.yolox import Yolox, YoloxOutput
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
+from edge_vision.preprocess.window import Window
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.clock import SystemClock
@@ -87,6 +93,49 @@ def postprocessing() -> None:
     report("postprocess yolox 416, 40 objects", milliseconds(lambda: decode({"output": raw}, letterbox)))
 
 
+def clips() -> None:
+    """One more frame of 720p for a network that looks at 16 of 112x112."""
+    image = np.empty((720, 1280, 3), np.uint8)
+    Conveyor((1280, 720), 25).draw(0, image)
+    window = Window(InputOptions(size=(112, 112), scale=1 / 255, layout="ncthw", frames=16), "clip")
+    times = itertools.count(0, 40_000_000)
+    report("one more frame in a clip of 16 of 112x112", milliseconds(lambda: window.take(image, next(times))))
+
+
+def decoding() -> None:
+    """Other heads at the sizes they are published with, and about 20 objects."""
+    random = np.random.default_rng(0)
+
+    def outputs(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+        return {name: random.uniform(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+
+    cells = (1600, 400, 100)
+    nanodet = outputs(**{f"s{n}": (1, n, 80) for n in cells}, **{f"d{n}": (1, n, 32) for n in cells})
+    nanodet["s400"][0, ::9, 3] = 0.9
+    fastestdet = outputs(out=(1, 85, 22, 22))
+    fastestdet["out"][0, [0, 8], ::5, ::5] = 0.95
+    pose, turned, finished = outputs(out=(1, 56, 8400)), outputs(out=(1, 20, 21504)), outputs(out=(1, 300, 6))
+    pose["out"][0, 4, ::420] = turned["out"][0, 7, ::1075] = finished["out"][0, ::15, 4] = 0.9
+    for head in (pose, turned):
+        head["out"][0, :4] *= 6000
+    finished["out"][..., 5] = 3
+    queries = outputs(logits=(1, 100, 92), pred_boxes=(1, 100, 4))
+    queries["logits"][0, ::5, 3] = 9
+    for name, classes, side, head in (
+        ("nanodet", 80, 320, nanodet),
+        ("fastestdet", 80, 352, fastestdet),
+        ("yolov8_pose", 1, 640, pose),
+        ("yolov8_obb", 15, 1024, turned),
+        ("end2end", 80, 640, finished),
+        ("detr", 91, 800, queries),
+    ):
+        options = TypeAdapter(OutputOptions).validate_python({"format": name})
+        decode = build_postprocessor(options, Thresholds(), ("x",) * classes, (side, side))
+        letterbox = Letterbox.fit((1280, 720), (side, side))
+        cost = milliseconds(partial(decode, head, letterbox))
+        report(f"postprocess {name} {side}, {len(decode(head, letterbox))} objects", cost)
+
+
 def publishing() -> None:
     """One message of 20 detections, and one hop through a channel."""
     clock = SystemClock()
@@ -113,7 +162,9 @@ def main() -> None:
     """Everything, one line each."""
     cv2.setNumThreads(1)
     preprocessing()
+    clips()
     postprocessing()
+    decoding()
     publishing()
 
 

@@ -124,6 +124,11 @@ def _why_not(bundle: Bundle, options: ModelStageOptions) -> str:
     if isinstance(options, DetectOptions) and "class" not in bundle.gives:
         given = _listed(bundle.gives)
         return f"model {bundle.spec.name} gives {given} and finds no objects: it belongs into a cascade"
+    if bundle.frames > 1 and not isinstance(options, DetectOptions):
+        return (
+            f"model {bundle.spec.name} looks at clips of {bundle.frames} frames, and stage "
+            f"{options.name or getattr(options, 'kind', '')} shows it single pictures: it belongs into a detect stage"
+        )
     why = options.why_not(bundle.gives, bundle.spec.labels)
     return why and f"model {bundle.spec.name} {why}"
 

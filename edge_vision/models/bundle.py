@@ -54,6 +54,11 @@ class Bundle:
         return frozenset.intersection(*(end.output.gives for end in self.ends))
 
     @property
+    def frames(self) -> int:
+        """How many frames its clips have, where it looks at clips; else 1."""
+        return max(end.input.frames or 1 for end in self.ends)
+
+    @property
     def proof(self) -> str:
         """What its golden data can prove: verified, unverified (made without ground truth), or none."""
         if self.golden is None:

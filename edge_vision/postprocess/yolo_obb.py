@@ -54,7 +54,8 @@ class Yolov8Obb:
         check_shape("yolov8_obb", raw, (1, self._rows, None), f"5 + {self._rows - 5} labels")
         scores = raw[0, 4:-1]
         best = scores.max(axis=0)
-        seen = np.flatnonzero((best >= np.float32(thresholds.confidence)) & np.isfinite(raw[0]).all(axis=0))
+        seen = np.flatnonzero(best >= np.float32(thresholds.confidence))
+        seen = seen[np.isfinite(raw[0][:, seen]).all(axis=0)]
         seen = seen[np.argsort(-best[seen], kind="stable")[:_MOST_CANDIDATES]]
         class_id = scores[:, seen].argmax(axis=0).astype(np.int32)
         boxes = raw[0][:, seen].T[:, [0, 1, 2, 3, -1]].astype(np.float32)

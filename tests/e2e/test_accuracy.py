@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from accuracy import daemon_ap
@@ -75,3 +76,36 @@ def test_ap_of_darknet_files(
     known = _known(data, "yolo-fastest-1.1 darknet (cv2 4.14)")
     print(f"darknet on {backend}: AP, AP50, AP75 {[round(one, 4) for one in measured]}, known {known}")
     assert measured == pytest.approx(known, abs=NEAR)
+
+
+def _yolox(format_: str) -> Callable[[Path, Path, list[str]], Path]:
+    return lambda folder, data, labels: write_yolox(folder, data, labels, format_)
+
+
+@pytest.mark.parametrize(
+    "name, write, backend, settings",
+    [
+        ("yolox_nano.onnx", _yolox("onnx"), "onnxruntime", {}),
+        ("yolox_nano IR f32 hint", _yolox("openvino"), "openvino", {}),
+        ("yolox_nano_float16.tflite", _yolox("tflite"), "litert", {}),
+        ("yolox_nano_dynrange.tflite", _yolox("tflite int8"), "litert", {"precision": "int8"}),
+    ],
+)
+def test_ap_of_people(
+    name: str,
+    write: Callable[..., Path],
+    backend: str,
+    settings: dict[str, Any],
+    data: Path,
+    tmp_path: Path,
+    coco_labels: list[str],
+    edge_vision: Start,
+    write_site: Callable[..., Path],
+) -> None:
+    """On other pictures, which have labels of people only."""
+    bundle = write(tmp_path / "bundle", data, coco_labels)
+    measured = daemon_ap(data, bundle, edge_vision, write_site, backend, "coco_person_kpt_ccby", **settings)
+    expected = json.loads((data / "expected/detection_ap.json").read_text())
+    known = expected["ap"][name]["coco_person_kpt_ccby person AP,AP50,AP75"]
+    print(f"{name} on {backend}: AP, AP50, AP75 {[round(one, 4) for one in measured]}, known {known}")
+    assert measured == pytest.approx(known, abs=CLOSE)

@@ -8,11 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from accuracy import average_precision, daemon_ap
-from bundles import write_fastestdet, write_nanodet, write_pedestrians
+from bundles import write_fastestdet, write_nanodet, write_pedestrians, write_yolo_fastest, write_yolox
 from conftest import Start
+from inside import Layout, write_end2end
 from numpy.typing import NDArray
-from plain import Found, as_annotations, clipped, fastestdet, nanodet, suppressed
+from plain import Found, around, as_annotations, best_of, clipped, fastestdet, nanodet, suppressed
 
 from edge_vision.core.plugin import require
 
@@ -124,6 +126,67 @@ def test_pedestrians_have_the_ap_of_a_plain_decoder(
     print(f"pedestrians: {[round(one, 4) for one in measured]}, plain {[round(one, 4) for one in known]}")
     assert measured == pytest.approx(known, abs=ROUNDED)
     assert known[1] > 0.5  # it is a detector of people, and sees half of them
+
+
+def test_yolo_fastest_has_the_ap_of_its_reference(
+    data: Path, tmp_path: Path, coco_labels: list[str], edge_vision: Start, write_site: Callable[..., Path]
+) -> None:
+    """Darknet's own files: the layers as OpenCV 4 gives them, rows of a box in 0..1, objectness and classes."""
+    bundle = write_yolo_fastest(tmp_path / "bundle", data, coco_labels)
+    network = cv2.dnn.readNetFromDarknet(str(next(bundle.glob("*.cfg"))), str(next(bundle.glob("*.weights"))))
+    names = network.getUnconnectedOutLayersNames()
+    known = json.loads((data / "expected/detection_ap.json").read_text())["ap"]["yolo-fastest-1.1 darknet (cv2 4.14)"]
+    for pictures, key in (
+        ("coco_det_ccby", "coco_det_ccby AP,AP50,AP75"),
+        ("coco_person_kpt_ccby", "coco_person_kpt_ccby person AP,AP50,AP75"),
+    ):
+        folder = data / "images" / pictures
+        truth = json.loads((folder / "annotations.json").read_text())
+        found, sizes = {}, {}
+        for image in truth["images"]:
+            picture: Any = cv2.imread(str(folder / image["file_name"]))
+            height, width = picture.shape[:2]
+            network.setInput(cv2.dnn.blobFromImage(picture, 1 / 255, (320, 320), swapRB=True))
+            rows = [row for layer in network.forward(names) for row in layer.tolist()]
+            seen = [
+                Found(*best_of(row[5:]), around(row[0] * width, row[1] * height, row[2] * width, row[3] * height))
+                for row in rows
+            ]
+            sizes[image["id"]] = (width, height)
+            found[image["id"]] = suppressed([one for one in seen if one.score >= LEAST], 0.45)
+        categories = {category["name"]: category["id"] for category in truth["categories"]}
+        ids = [categories.get(label) for label in coco_labels]
+        reference = average_precision(folder / "annotations.json", as_annotations(found, ids, None))
+        inside = average_precision(folder / "annotations.json", as_annotations(found, ids, sizes))
+        measured = daemon_ap(data, bundle, edge_vision, write_site, "opencv_dnn", pictures, confidence=LEAST, iou=0.45)
+        print(f"yolo_fastest, {pictures}: {measured}, plain {inside}, {reference}, known {known[key]}")
+        assert reference == pytest.approx(known[key], abs=DIGITS)
+        assert measured == pytest.approx(inside, abs=ROUNDED)
+
+
+@pytest.mark.parametrize("layout, backend", [("one", "onnxruntime"), ("one", "openvino"), ("four", "onnxruntime")])
+def test_a_network_that_suppresses_doubles_itself_has_the_same_ap(
+    layout: Layout,
+    backend: str,
+    data: Path,
+    tmp_path: Path,
+    coco_labels: list[str],
+    edge_vision: Start,
+    write_site: Callable[..., Path],
+) -> None:
+    """YOLOX-nano with decoder and suppression in its graph: a list of any length, or four outputs of 300 rows."""
+    bundle = write_yolox(tmp_path / "bundle", data, coco_labels, "onnx")
+    weights = bundle / "yolox_nano.onnx"
+    write_end2end(data / "models/yolox_nano/yolox_nano.onnx", weights, layout, least=0.01, iou=0.65)
+    content = yaml.safe_load((bundle / "model.yaml").read_text())
+    names = {"boxes": "det_boxes", "scores": "det_scores", "classes": "det_classes", "count": "num_dets"}
+    content["output"] = {"format": "end2end", **(names if layout == "four" else {})}
+    (bundle / "model.yaml").write_text(yaml.safe_dump(content))
+    measured = daemon_ap(data, bundle, edge_vision, write_site, backend)
+    expected = json.loads((data / "expected/detection_ap.json").read_text())["ap"]["yolox_nano.onnx"]
+    known = expected["coco_det_ccby AP,AP50,AP75"]
+    print(f"end2end, {layout}, on {backend}: {[round(one, 4) for one in measured]}, known {known}")
+    assert measured == pytest.approx(known, abs=NEAR)
 
 
 def _plain(

@@ -1,11 +1,12 @@
 """Checks the decoders of heads against plain ones that walk row by row: boxes, points, corners, suppression."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import plain
 import pytest
+from conftest import ROOT
 from numpy.typing import NDArray
 from plain import Found
 from pydantic import TypeAdapter, ValidationError
@@ -278,3 +279,19 @@ def test_the_best_of_turned_boxes_stays(count: int) -> None:
 def test_what_a_format_gives(options: dict[str, Any], extra: set[str]) -> None:
     """Stages that need more are found at check."""
     assert OPTIONS.validate_python(options).gives == {"box", "class"} | extra
+
+
+def test_the_table_of_the_docs_is_true() -> None:
+    """docs/6-models.md: every format it names is there, and gives what it says."""
+    table = (ROOT / "docs/6-models.md").read_text().partition("| Format | Outputs | Networks | Gives |")[2]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.partition("\n\n")[0].splitlines()[2:]
+    ]
+    classes = {kind: one for one in get_args(get_args(OutputOptions)[0]) for kind in _formats(one)}
+    assert {name.strip("`") for name, *_ in rows} >= {"yolox", "nanodet", "end2end", "yolov8_obb"}
+    for name, _, _, gives in rows:
+        assert classes[name.strip("`")].model_construct().gives == set(gives.split(", "))
+
+
+def _formats(options: Any) -> tuple[str, ...]:
+    return get_args(options.model_fields["format"].annotation)

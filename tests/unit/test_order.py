@@ -3,14 +3,21 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
+from clips import write_clip_model
 from demo_site import PARTS
 
 from edge_vision.app.check import check_site
+from edge_vision.app.order import check_order
+from edge_vision.config.pipeline import Spot, StageDraft
+from edge_vision.core.document import read_document
 from edge_vision.core.errors import ConfigError
+from edge_vision.core.stages import ModelStageOptions
+from edge_vision.inference.options import DetectOptions
+from edge_vision.models.bundle import read_bundle
 
 
 def _problems(tmp_path: Path, write_site: Callable[..., Path], stages: list[dict[str, Any]]) -> list[str]:
@@ -127,3 +134,28 @@ def test_an_optional_stage_is_left_out_where_no_model_is_given(tmp_path: Path, w
     assert stages(sorter=reader, margin=0.1) == ["detect", "cascade"]
     with pytest.raises(ConfigError, match=r"with\.margin: stage sort is left out as no model is given for it"):
         stages(margin=0.1)
+
+
+def test_a_model_that_looks_at_clips_is_no_model_for_crops(tmp_path: Path) -> None:
+    """A stage that shows pictures one by one would make still clips of them, and never see a movement."""
+
+    class LookOptions(ModelStageOptions):
+        kind: Literal["look"] = "look"
+
+    folder = write_clip_model(tmp_path / "ways")
+    bundle, _ = read_bundle(folder)
+    assert bundle is not None
+    file = tmp_path / "mine.yaml"
+    file.write_text("stages:\n- {kind: look, model: ways}\n")
+    document, _ = read_document(file)
+    drafts = [
+        StageDraft({"kind": kind, "model": "ways"}, Spot(document, ("stages", 0)), {}, options)
+        for kind, options in (
+            ("detect", DetectOptions(kind="detect", model=folder)),
+            ("look", LookOptions(model=folder)),
+        )
+    ]
+    (problem,) = check_order(drafts, {folder: bundle})
+    text = "model ways looks at clips of 4 frames, and stage look shows it single pictures"
+    assert text in str(problem)
+    assert list(check_order(drafts[:1], {folder: bundle})) == []
