@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edge_vision.core.detections import Detections
+from edge_vision.core.plugin import require
 from edge_vision.models.golden import read_golden
 
 SKETCHED = {"yellow": ((0, 200, 250), (0, 200, 250)), "green": ((240, 250, 240), (110, 190, 60))}
@@ -287,3 +288,35 @@ def test_a_runtime_whose_embeddings_are_bent_is_refused(people: Path, tmp_path: 
     distance = row["verdict"]["agreement"]["embedding_distance"]
     assert row["reason"].endswith(f"embedding distance {distance:.4f} (limit 0.001)")
     print(row["reason"])
+
+
+def test_classes_are_verified_against_what_another_framework_sees(data: Path, pictures: Path, tmp_path: Path) -> None:
+    """TFLite's own interpreter, without the product around it; other answers are refused, and so are labeled boxes."""
+    library: Any = require("ai_edge_litert.interpreter", "litert")
+    bundle = write_mobilenet(tmp_path / "bundle", data)
+    labels = (bundle / "imagenet_labels.txt").read_text().splitlines()
+    plain = library.Interpreter(str(bundle / "mobilenet_v1_0.25_128_quant.tflite"))
+    plain.allocate_tensors()
+    expected: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted((pictures / "animals").iterdir()):
+        image = cv2.cvtColor(cv2.resize(cv2.imread(str(file)), (128, 128)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type] # it is there
+        plain.set_tensor(plain.get_input_details()[0]["index"], image[None])
+        plain.invoke()
+        scores = plain.get_tensor(plain.get_output_details()[0]["index"])[0] / 256
+        expected[file.name] = [
+            {"class": labels[place], "confidence": float(scores[place])} for place in np.flatnonzero(scores >= 0.02)
+        ]
+    answers = tmp_path / "expected.json"
+    answers.write_text(json.dumps(expected))
+    done = models("golden", bundle, "--images", pictures / "animals", "--expected", answers)
+    assert done.code == 0, done.errors
+    assert "verified against expected.json: " in done.output
+    expected["cat.bmp"][-1]["confidence"] = 0.9
+    answers.write_text(json.dumps(expected))
+    done = models("golden", bundle, "--images", pictures / "animals", "--expected", answers)
+    assert done.code == 78
+    assert "the model does not see what is written there" in done.errors
+    boxes = data / "images/coco_det_ccby/annotations.json"
+    done = models("golden", bundle, "--images", pictures / "animals", "--labels", boxes)
+    assert done.code == 78
+    assert "labeled boxes show nothing of a model of format classification" in done.errors

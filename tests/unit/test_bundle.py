@@ -10,6 +10,7 @@ import yaml
 
 from edge_vision.core.document import Problem
 from edge_vision.models.bundle import Bundle, read_bundle
+from edge_vision.postprocess.embedding import EmbeddingOutput
 
 WEIGHTS = b"weights"
 SHA = hashlib.sha256(WEIGHTS).hexdigest()
@@ -191,3 +192,24 @@ def test_labels_may_be_left_out_where_a_model_tells_no_classes(read: Write) -> N
     bundle, problems = read(task="classification", output={"format": "classification"}, labels=None)
     assert bundle is None
     assert "exactly one of labels and labels_file" in problems[0].text
+
+
+@pytest.mark.parametrize(
+    "text, characters",
+    [
+        ("a\nb\n \n", ("a", "b", " ")),
+        ("a\n \nb", ("a", " ", "b")),
+        ("a\r\nb\r\n", ("a", "b")),
+        ("a\n\u3000\n\u2028\nb\n", ("a", "\u3000", "\u2028", "b")),
+    ],
+)
+def test_a_blank_may_be_a_character(
+    text: str, characters: tuple[str, ...], read: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the alphabet of a model that reads; of classes, a line of blanks is a mistake."""
+    (tmp_path / "names.txt").write_text(text, newline="")
+    given = {"output": {"format": "embedding"}, "labels": None, "labels_file": "names.txt"}
+    monkeypatch.setattr(EmbeddingOutput, "gives", property(lambda _: frozenset({"text"})))
+    bundle, problems = read(task="recognition", **given)
+    assert bundle is not None, problems
+    assert bundle.spec.labels == characters
