@@ -78,6 +78,13 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
         problems.append(document.problem(("task",), misfit))
     labels, found = _labels(file, folder, document)
     problems += found
+    outputs = [
+        (("output",), file.output),
+        *((("files", place, "output"), one.output) for place, one in enumerate(file.files)),
+    ]
+    for where, output in outputs if labels or not found else ():
+        if output is not None and (why := output.misfit(len(labels))):
+            problems.append(document.problem(where, f"format {output.format}: {why}"))
     for number, weights in enumerate(file.files):
         problems += _check_weights(weights, folder, document, number)
     proof: Golden | None = None

@@ -213,3 +213,20 @@ def test_a_blank_may_be_a_character(
     bundle, problems = read(task="recognition", **given)
     assert bundle is not None, problems
     assert bundle.spec.labels == characters
+
+
+@pytest.mark.parametrize(
+    "output, labels, said",
+    [
+        ({"format": "segmentation", "background": 2}, ["a", "b"], "background is class 2, and there are 2 labels"),
+        ({"format": "segmentation", "background": 0}, ["a"], "background is class 0, and there are 1 labels"),
+        ({"format": "segmentation", "background": 1}, ["a", "b"], ""),
+        ({"format": "anomaly"}, ["a", "b"], "needs one label, the name of what is unusual, not 2"),
+        ({"format": "anomaly"}, ["a"], ""),
+    ],
+)
+def test_labels_go_with_the_output_format(read: Write, output: dict[str, Any], labels: list[str], said: str) -> None:
+    """A background without a label, or alone, and two names for one thing are said where the format is written."""
+    bundle, problems = read(task="segmentation", output=output, labels=labels)
+    assert (bundle is None) == bool(said)
+    assert [(problem.path, said in problem.text) for problem in problems] == ([("output", True)] if said else [])
