@@ -77,8 +77,7 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
         return None, problems
     labels, found = _labels(file, folder, document)
     problems += found
-    if labels or not found:
-        problems += _misfits(file, document, len(labels))
+    problems += _misfits(file, document, None if found else len(labels))
     for number, weights in enumerate(file.files):
         problems += _check_weights(weights, folder, document, number)
     proof: Golden | None = None
@@ -105,8 +104,8 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
     return Bundle(folder, spec, ends, file.thresholds, file.parity, proof), []
 
 
-def _misfits(file: BundleFile, document: Document, labels: int) -> Iterator[Problem]:
-    """Where task, output formats and labels do not go together."""
+def _misfits(file: BundleFile, document: Document, labels: int | None) -> Iterator[Problem]:
+    """Where task, output formats and the number of labels, where it is known, do not go together."""
     if file.misfit:
         yield document.problem(("task",), file.misfit)
     outputs = [
@@ -114,7 +113,7 @@ def _misfits(file: BundleFile, document: Document, labels: int) -> Iterator[Prob
         *((("files", at, "output"), one.output) for at, one in enumerate(file.files)),
     ]
     for place, output in outputs:
-        if output is not None and (why := output.misfit(labels)):
+        if output is not None and labels is not None and (why := output.misfit(labels)):
             yield document.problem(place, f"format {output.format}: {why}")
 
 
