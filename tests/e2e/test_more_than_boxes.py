@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from bundles import write_deeplab, write_mobilenet, write_plate_color, write_reid, write_road, write_vww
+from bundles import write_bundle, write_deeplab, write_mobilenet, write_plate_color, write_reid, write_road, write_vww
 from commands import models, run, verify
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -320,3 +320,35 @@ def test_classes_are_verified_against_what_another_framework_sees(data: Path, pi
     done = models("golden", bundle, "--images", pictures / "animals", "--labels", boxes)
     assert done.code == 78
     assert "labeled boxes show nothing of a model of format classification" in done.errors
+
+
+def test_a_runtime_that_reads_something_else_is_refused(data: Path, tmp_path: Path) -> None:
+    """LPRNet whose classes moved by one, as with a dictionary of another release: as sure as before, other plates."""
+    pytest.importorskip("edge_vision.postprocess.ctc")
+    bundle = write_bundle(
+        tmp_path / "lprnet",
+        data / "models/lprnet",
+        {
+            "name": "lprnet",
+            "task": "recognition",
+            "files": [{"path": "lprnet.onnx", "format": "onnx"}],
+            "input": {"size": [94, 24], "color": "bgr", "resize": "stretch", "mean": [127.5] * 3, "std": [128] * 3},
+            "output": {"format": "ctc", "layout": "nct", "blank": 67},
+            "labels": (data / "models/lprnet/chars.txt").read_text().splitlines(),
+        },
+    )
+    (tmp_path / "plates").mkdir()
+    for number in range(10):
+        (tmp_path / "plates" / f"{number:03}.jpg").symlink_to(data / f"images/plates_crop/{number:03}.jpg")
+    done = models("golden", bundle, "--images", tmp_path / "plates", "--most", "10")
+    assert done.code == 0, done.errors
+    places = [*range(1, 67), 0, 67]
+    nodes = [helper.make_node("Gather", ["before", "places"], ["after"], axis=1)]
+    moved = _with(bundle, tmp_path / "moved", nodes, [_constant("places", places)])
+    code, rows = verify(moved, "--backend", "onnxruntime")
+    (row,) = rows
+    assert (code, row["passed"]) == (1, False)
+    agreement = row["verdict"]["agreement"]
+    assert (agreement["found"], agreement["score_diff"]) == (10, pytest.approx(0.0, abs=1e-5))
+    assert row["reason"].endswith(f"text difference {agreement['text_diff']:.4f} (limit 0)")
+    print(row["reason"])
