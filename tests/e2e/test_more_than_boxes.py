@@ -352,3 +352,14 @@ def test_a_runtime_that_reads_something_else_is_refused(data: Path, tmp_path: Pa
     assert (agreement["found"], agreement["score_diff"]) == (10, pytest.approx(0.0, abs=1e-5))
     assert row["reason"].endswith(f"text difference {agreement['text_diff']:.4f} (limit 0)")
     print(row["reason"])
+
+
+def test_an_imported_classifier_is_called_one(data: Path, tmp_path: Path) -> None:
+    """The task follows from the output format."""
+    source = data / "models/mobilenet_v1_025_128"
+    names = source / "imagenet_labels.txt"
+    wishes = ("--set", "output.format=classification", "--set", "input.resize=stretch")
+    weights, bundle = source / "mobilenet_v1_0.25_128_quant.tflite", tmp_path / "bundle"
+    done = models("import", weights, "-o", bundle, "--labels", names, *wishes)
+    assert done.code == 0, done.errors
+    assert "mobilenet_v1_0.25_128_quant: classification, 1001 labels: background" in models("show", bundle).output
