@@ -1,5 +1,6 @@
 """Reads a model bundle and checks that everything it names is there and unchanged."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +80,9 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
     problems += found
     if file is None:
         return None, problems
-    if misfit := file.misfit:
-        problems.append(document.problem(("task",), misfit))
     labels, found = _labels(file, folder, document)
     problems += found
+    problems += _misfits(file, document, None if found else len(labels))
     for number, weights in enumerate(file.files):
         problems += _check_weights(weights, folder, document, number)
     proof: Golden | None = None
@@ -107,6 +107,19 @@ def read_bundle(folder: Path, *, golden: bool = True) -> tuple[Bundle | None, li
     )
     spec = ModelSpec(file.name, files, labels)
     return Bundle(folder, spec, ends, file.thresholds, file.parity, proof), []
+
+
+def _misfits(file: BundleFile, document: Document, labels: int | None) -> Iterator[Problem]:
+    """Where task, output formats and the number of labels, where it is known, do not go together."""
+    if file.misfit:
+        yield document.problem(("task",), file.misfit)
+    outputs = [
+        (("output",), file.output),
+        *((("files", at, "output"), one.output) for at, one in enumerate(file.files)),
+    ]
+    for place, output in outputs:
+        if output is not None and labels is not None and (why := output.misfit(labels)):
+            yield document.problem(place, f"format {output.format}: {why}")
 
 
 def _labels(file: BundleFile, folder: Path, document: Document) -> tuple[tuple[str, ...], list[Problem]]:

@@ -169,12 +169,12 @@ class Parity(Options):
 
 
 _TASKS: Final[dict[str, tuple[frozenset[Fact], frozenset[Fact]]]] = {
-    "detection": (frozenset({"box"}), frozenset()),
-    "classification": (frozenset({"class"}), frozenset({"box"})),
+    "embedding": (frozenset({"embedding"}), frozenset()),
+    "recognition": (frozenset({"text"}), frozenset()),
     "segmentation": (frozenset({"mask"}), frozenset()),
     "anomaly": (frozenset({"mask"}), frozenset()),
-    "recognition": (frozenset({"text"}), frozenset()),
-    "embedding": (frozenset({"embedding"}), frozenset()),
+    "detection": (frozenset({"box"}), frozenset()),
+    "classification": (frozenset({"class"}), frozenset({"box"})),
 }
 """What the output format must give for each task, and what it must not."""
 
@@ -226,15 +226,20 @@ class BundleFile(Options):
         return self
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that what every output format here gives is enough for, the one that needs most first."""
+        outputs = (self.output, *(file.output for file in self.files if file.output is not None))
+        gives = frozenset.intersection(*(output.gives for output in outputs))
+        return tuple(task for task, (needs, lacks) in _TASKS.items() if needs <= gives and not lacks & gives)
+
+    @property
     def misfit(self) -> str:
         """Why the output format does not fit the task; empty when it does."""
-        outputs = (self.output, *(file.output for file in self.files if file.output is not None))
-        gives, (needs, lacks) = frozenset.intersection(*(output.gives for output in outputs)), _TASKS[self.task]
-        if needs <= gives and not lacks & gives:
+        if self.task in self.tasks:
             return ""
-        fitting = ", ".join(task for task, (needs, lacks) in _TASKS.items() if needs <= gives and not lacks & gives)
+        needs, lacks = _TASKS[self.task]
         return (
             f"task {self.task} needs a model that gives {' and '.join(sorted(needs))}"
             f"{''.join(f' and no {fact}' for fact in sorted(lacks))}; format {self.output.format} gives "
-            f"{' and '.join(sorted(gives))}: that is {fitting or 'no task'}"
+            f"{' and '.join(sorted(self.output.gives))}: that is {', '.join(self.tasks) or 'no task'}"
         )

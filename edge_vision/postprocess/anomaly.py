@@ -38,6 +38,10 @@ class AnomalyOutput(SingleOutput):
         """A mask and the box around it; the class is that of the only label."""
         return frozenset({"box", "class", "mask"})
 
+    def misfit(self, labels: int) -> str:
+        """One label: what the unusual is called."""
+        return "" if labels == 1 else f"needs one label, the name of what is unusual, not {labels}"
+
     @property
     def uncut(self) -> dict[str, Any]:
         """All of it together: one pixel joins two regions, or makes one of its own."""
@@ -57,10 +61,7 @@ class Anomaly:
     def __init__(
         self, options: AnomalyOutput, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
     ) -> None:
-        del model_wh  # the map covers the input, whatever its size
-        if len(labels) != 1:
-            msg = f"format anomaly has one label, what is unusual is called; there are {len(labels)}"
-            raise ModelError(msg)
+        del labels, model_wh  # one name for all; the map covers the input, whatever its size
         self._options = options
         self._regions = Regions(thresholds, options.min_cells, "greatest", connected=options.regions)
 
@@ -82,7 +83,7 @@ class Anomaly:
         found = self._regions([Layer(0, unusual, score)], grid)
         if len(found) == 0:
             return found
-        whole = float(score[np.isfinite(score)].max()) if options.score is None else self._whole(tensors)
+        whole = float(score[unusual].max()) if options.score is None else self._whole(tensors)
         return found.with_attribute("image_score", np.full(len(found), whole, np.float32))
 
     def _score(self, values: NDArray[np.float32]) -> NDArray[np.float32]:

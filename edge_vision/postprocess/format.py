@@ -24,6 +24,11 @@ class OutputFormat(Options):
         """What the decoder finds out about each object."""
         return frozenset({"box", "class"})
 
+    def misfit(self, labels: int) -> str:
+        """Why so many labels do not go with what is written here; empty when they do."""
+        del labels
+        return ""
+
     @property
     def uncut(self) -> dict[str, Any]:
         """What changes where two runtimes are compared: a rounding error could move a cut that is the format's own."""

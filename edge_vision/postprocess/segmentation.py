@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edge_vision.core.detections import Detections
-from edge_vision.core.errors import ModelError
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.options import Fraction, Integer
 from edge_vision.core.stages import Fact
@@ -51,6 +50,12 @@ class SegmentationOutput(SingleOutput):
         """A mask and the box around it."""
         return frozenset({"box", "class", "mask"})
 
+    def misfit(self, labels: int) -> str:
+        """The background is one of the labels, and not the only one."""
+        if self.background is None or self.background < labels > 1:
+            return ""
+        return f"background is class {self.background}, and there are {labels} labels: it has one, too, beside others"
+
     @property
     def uncut(self) -> dict[str, Any]:
         """All of a class together: one pixel joins two regions, or makes one of its own."""
@@ -67,9 +72,6 @@ class Segmentation:
         self, options: SegmentationOutput, thresholds: Thresholds, labels: tuple[str, ...], model_wh: tuple[int, int]
     ) -> None:
         del model_wh  # the output covers the input, whatever its size
-        if options.background is not None and options.background >= len(labels):
-            msg = f"format segmentation: background is class {options.background}, there are {len(labels)} labels"
-            raise ModelError(msg)
         self._options = options
         self._classes = len(labels)
         self._dtype = np.dtype(np.uint8 if len(labels) < 255 else np.uint16)  # noqa: PLR2004 - one more number is nothing

@@ -152,7 +152,20 @@ def check_postprocessor(
     width, height = letterbox.source_wh
     assert (found.xyxy >= 0).all(), "outside the picture"
     assert (found.xyxy <= np.array([width, height, width, height])).all(), "outside the picture"
+    _check_findings(found)
     return found
+
+
+def _check_findings(found: Detections) -> None:
+    """Masks are grids, embeddings have unit length, attributes are text or float32."""
+    for grid in () if found.mask is None else found.mask:
+        assert (grid.dtype, grid.ndim) == (np.bool_, 2), f"a mask of {grid.dtype} with {grid.ndim} axes"
+        assert grid.size, "an empty mask"
+    if found.embedding is not None:
+        assert found.embedding.dtype == np.float32
+        assert np.allclose(np.linalg.norm(found.embedding, axis=1), 1.0, atol=1e-5), "an embedding of another length"
+    for name, column in found.attributes.items():
+        assert column.dtype == np.float32 or column.dtype.kind == "U", f"attribute {name} is {column.dtype}"
 
 
 def check_stage(make: Callable[[], Stage], scene: Scene, *, changes_picture: bool = False) -> Scene:

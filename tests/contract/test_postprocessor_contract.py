@@ -65,8 +65,7 @@ def _raw(name: str, dtype: str = "float32") -> dict[str, NDArray[Any]]:
 
 def _build(name: str, thresholds: Thresholds | None = None) -> Postprocessor:
     options = OPTIONS.validate_python({"format": name, **SETTINGS.get(name, {})})
-    labels = ("x",) * (1 if name == "anomaly" else CLASSES)
-    return build_postprocessor(options, thresholds or Thresholds(), labels, (64, 64))
+    return build_postprocessor(options, thresholds or Thresholds(), ("x",) * CLASSES, (64, 64))
 
 
 def test_every_format_is_tested_here() -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from bundles import write_deeplab, write_mobilenet, write_plate_color, write_reid, write_road, write_vww
+from bundles import write_bundle, write_deeplab, write_mobilenet, write_plate_color, write_reid, write_road, write_vww
 from commands import models, run, verify
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edge_vision.core.detections import Detections
+from edge_vision.core.plugin import require
 from edge_vision.models.golden import read_golden
 
 SKETCHED = {"yellow": ((0, 200, 250), (0, 200, 250)), "green": ((240, 250, 240), (110, 190, 60))}
@@ -287,3 +288,78 @@ def test_a_runtime_whose_embeddings_are_bent_is_refused(people: Path, tmp_path: 
     distance = row["verdict"]["agreement"]["embedding_distance"]
     assert row["reason"].endswith(f"embedding distance {distance:.4f} (limit 0.001)")
     print(row["reason"])
+
+
+def test_classes_are_verified_against_what_another_framework_sees(data: Path, pictures: Path, tmp_path: Path) -> None:
+    """TFLite's own interpreter, without the product around it; other answers are refused, and so are labeled boxes."""
+    library: Any = require("ai_edge_litert.interpreter", "litert")
+    bundle = write_mobilenet(tmp_path / "bundle", data)
+    labels = (bundle / "imagenet_labels.txt").read_text().splitlines()
+    plain = library.Interpreter(str(bundle / "mobilenet_v1_0.25_128_quant.tflite"))
+    plain.allocate_tensors()
+    expected: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted((pictures / "animals").iterdir()):
+        image = cv2.cvtColor(cv2.resize(cv2.imread(str(file)), (128, 128)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type] # it is there
+        plain.set_tensor(plain.get_input_details()[0]["index"], image[None])
+        plain.invoke()
+        scores = plain.get_tensor(plain.get_output_details()[0]["index"])[0] / 256
+        expected[file.name] = [
+            {"class": labels[place], "confidence": float(scores[place])} for place in np.flatnonzero(scores >= 0.02)
+        ]
+    answers = tmp_path / "expected.json"
+    answers.write_text(json.dumps(expected))
+    done = models("golden", bundle, "--images", pictures / "animals", "--expected", answers)
+    assert done.code == 0, done.errors
+    assert "verified against expected.json: " in done.output
+    expected["cat.bmp"][-1]["confidence"] = 0.9
+    answers.write_text(json.dumps(expected))
+    done = models("golden", bundle, "--images", pictures / "animals", "--expected", answers)
+    assert done.code == 78
+    assert "the model does not see what is written there" in done.errors
+    boxes = data / "images/coco_det_ccby/annotations.json"
+    done = models("golden", bundle, "--images", pictures / "animals", "--labels", boxes)
+    assert done.code == 78
+    assert "labeled boxes show nothing of a model of format classification" in done.errors
+
+
+def test_a_runtime_that_reads_something_else_is_refused(data: Path, tmp_path: Path) -> None:
+    """LPRNet whose classes moved by one, as with a dictionary of another release: as sure as before, other plates."""
+    pytest.importorskip("edge_vision.postprocess.ctc")
+    bundle = write_bundle(
+        tmp_path / "lprnet",
+        data / "models/lprnet",
+        {
+            "name": "lprnet",
+            "task": "recognition",
+            "files": [{"path": "lprnet.onnx", "format": "onnx"}],
+            "input": {"size": [94, 24], "color": "bgr", "resize": "stretch", "mean": [127.5] * 3, "std": [128] * 3},
+            "output": {"format": "ctc", "layout": "nct", "blank": 67},
+            "labels": (data / "models/lprnet/chars.txt").read_text().splitlines(),
+        },
+    )
+    (tmp_path / "plates").mkdir()
+    for number in range(10):
+        (tmp_path / "plates" / f"{number:03}.jpg").symlink_to(data / f"images/plates_crop/{number:03}.jpg")
+    done = models("golden", bundle, "--images", tmp_path / "plates", "--most", "10")
+    assert done.code == 0, done.errors
+    places = [*range(1, 67), 0, 67]
+    nodes = [helper.make_node("Gather", ["before", "places"], ["after"], axis=1)]
+    moved = _with(bundle, tmp_path / "moved", nodes, [_constant("places", places)])
+    code, rows = verify(moved, "--backend", "onnxruntime")
+    (row,) = rows
+    assert (code, row["passed"]) == (1, False)
+    agreement = row["verdict"]["agreement"]
+    assert (agreement["found"], agreement["score_diff"]) == (10, pytest.approx(0.0, abs=1e-5))
+    assert row["reason"].endswith(f"text difference {agreement['text_diff']:.4f} (limit 0)")
+    print(row["reason"])
+
+
+def test_an_imported_classifier_is_called_one(data: Path, tmp_path: Path) -> None:
+    """The task follows from the output format."""
+    source = data / "models/mobilenet_v1_025_128"
+    names = source / "imagenet_labels.txt"
+    wishes = ("--set", "output.format=classification", "--set", "input.resize=stretch")
+    weights, bundle = source / "mobilenet_v1_0.25_128_quant.tflite", tmp_path / "bundle"
+    done = models("import", weights, "-o", bundle, "--labels", names, *wishes)
+    assert done.code == 0, done.errors
+    assert "mobilenet_v1_0.25_128_quant: classification, 1001 labels: background" in models("show", bundle).output

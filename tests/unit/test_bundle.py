@@ -10,6 +10,7 @@ import yaml
 
 from edge_vision.core.document import Problem
 from edge_vision.models.bundle import Bundle, read_bundle
+from edge_vision.postprocess.embedding import EmbeddingOutput
 
 WEIGHTS = b"weights"
 SHA = hashlib.sha256(WEIGHTS).hexdigest()
@@ -191,3 +192,41 @@ def test_labels_may_be_left_out_where_a_model_tells_no_classes(read: Write) -> N
     bundle, problems = read(task="classification", output={"format": "classification"}, labels=None)
     assert bundle is None
     assert "exactly one of labels and labels_file" in problems[0].text
+
+
+@pytest.mark.parametrize(
+    "text, characters",
+    [
+        ("a\nb\n \n", ("a", "b", " ")),
+        ("a\n \nb", ("a", " ", "b")),
+        ("a\r\nb\r\n", ("a", "b")),
+        ("a\n\u3000\n\u2028\nb\n", ("a", "\u3000", "\u2028", "b")),
+    ],
+)
+def test_a_blank_may_be_a_character(
+    text: str, characters: tuple[str, ...], read: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the alphabet of a model that reads; of classes, a line of blanks is a mistake."""
+    (tmp_path / "names.txt").write_text(text, newline="")
+    given = {"output": {"format": "embedding"}, "labels": None, "labels_file": "names.txt"}
+    monkeypatch.setattr(EmbeddingOutput, "gives", property(lambda _: frozenset({"text"})))
+    bundle, problems = read(task="recognition", **given)
+    assert bundle is not None, problems
+    assert bundle.spec.labels == characters
+
+
+@pytest.mark.parametrize(
+    "output, labels, said",
+    [
+        ({"format": "segmentation", "background": 2}, ["a", "b"], "background is class 2, and there are 2 labels"),
+        ({"format": "segmentation", "background": 0}, ["a"], "background is class 0, and there are 1 labels"),
+        ({"format": "segmentation", "background": 1}, ["a", "b"], ""),
+        ({"format": "anomaly"}, ["a", "b"], "needs one label, the name of what is unusual, not 2"),
+        ({"format": "anomaly"}, ["a"], ""),
+    ],
+)
+def test_labels_go_with_the_output_format(read: Write, output: dict[str, Any], labels: list[str], said: str) -> None:
+    """A background without a label, or alone, and two names for one thing are said where the format is written."""
+    bundle, problems = read(task="segmentation", output=output, labels=labels)
+    assert (bundle is None) == bool(said)
+    assert [(problem.path, said in problem.text) for problem in problems] == ([("output", True)] if said else [])

@@ -175,7 +175,7 @@ def test_no_box_reaches_beyond_the_picture(source: tuple[int, int]) -> None:
 
 def test_numbers_without_a_label_are_nothing() -> None:
     """255 stands for "ignore" in many data sets; NaN of a map in floats is no class either."""
-    numbers = np.array([[[1.0, 255.0], [-1.0, np.nan]]])
+    numbers = np.array([[[1.0, 255.0, 257.0], [-1.0, np.nan, 3.0]]])
     assert _grids(_decode(numbers, layout="map")) == [[[True]]]
 
 
@@ -203,9 +203,3 @@ def test_an_output_of_another_shape_is_a_model_error(layout: str, shape: tuple[i
     """The message says what is expected and why."""
     with pytest.raises(ModelError, match=expects):
         _decode(np.zeros(shape, np.float32), layout=layout)
-
-
-def test_a_background_without_a_label_is_a_model_error() -> None:
-    """The background is one of the labels."""
-    with pytest.raises(ModelError, match="background is class 3, there are 3 labels"):
-        _decode(PART[None], layout="map", background=3)

@@ -9,6 +9,7 @@ import pytest
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ConfigError
+from edge_vision.core.stages import Fact
 from edge_vision.models.proof.truth import Labeled, read_expected
 
 BOX = {"image_id": 1, "category_id": 7, "bbox": [10, 20, 30, 40]}
@@ -82,6 +83,34 @@ def test_wrong_answers_of_a_framework_are_named_by_number(objects: Any, said: st
     (tmp_path / "e.json").write_text(json.dumps({"a.jpg": objects}))
     with pytest.raises(ConfigError, match=said):
         read_expected(tmp_path / "e.json", ["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    "gives, one, said",
+    [
+        ({"class"}, {"class": "dog"}, "object 1: needs class and confidence"),
+        ({"text"}, {"confidence": 0.9}, "object 1: needs confidence and text"),
+        ({"text"}, {"confidence": 0.9, "text": 7}, "object 1: text must be a string, not 7"),
+        ({"embedding"}, {}, "object 1: needs confidence"),
+    ],
+)
+def test_answers_have_what_the_model_gives(gives: set[Fact], one: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """A classifier has no boxes, a reader no classes."""
+    (tmp_path / "e.json").write_text(json.dumps({"a.jpg": [one]}))
+    with pytest.raises(ConfigError, match=said):
+        read_expected(tmp_path / "e.json", ["cat", "dog"], frozenset(gives))
+
+
+def test_texts_and_classes_of_whole_pictures_are_read(tmp_path: Path) -> None:
+    """Their box goes from 0 to 1."""
+    file = tmp_path / "e.json"
+    file.write_text(json.dumps({"a.jpg": [{"confidence": 0.9, "text": "AB 1"}], "b.jpg": []}))
+    read = read_expected(file, ["A", "B"], frozenset({"text"}))
+    assert read["a.jpg"].text is not None
+    assert (read["a.jpg"].text.tolist(), read["a.jpg"].xyxy.tolist()) == (["AB 1"], [[0.0, 0.0, 1.0, 1.0]])
+    assert len(read["b.jpg"]) == 0
+    file.write_text(json.dumps({"a.jpg": [{"confidence": 0.9, "class": "dog"}]}))
+    assert read_expected(file, ["cat", "dog"], frozenset({"class"}))["a.jpg"].class_id.tolist() == [1]
 
 
 @pytest.mark.parametrize("labels, said", [(["cat", "dog"], ""), (["dog", "cat"], "calls cat is labeled dog (3 of 3")])

@@ -34,7 +34,8 @@ def _show(options: argparse.Namespace) -> int:
 def _print(facts: Mapping[str, Any]) -> None:
     labels = facts["labels"]
     more = f", ... {len(labels) - _SHOWN_LABELS} more" if len(labels) > _SHOWN_LABELS else ""
-    print(f"{facts['name']}: {facts['task']}, {len(labels)} labels: {', '.join(labels[:_SHOWN_LABELS])}{more}")
+    named = f"{len(labels)} labels: {', '.join(labels[:_SHOWN_LABELS])}{more}" if labels else "no labels"
+    print(f"{facts['name']}: {facts['task']}, {named}")
     for file in facts["files"]:
         print(f"{file['path']}: {file['format']}, weights in {file['precision']}")
         for part in file["parts"]:

@@ -95,6 +95,8 @@ def import_model(wishes: Wishes) -> Imported:
     for key, value in settings.items():
         _put(content, key, value)
     whole = _checked(content)
+    if "task" not in settings and whole.tasks:
+        content["task"] = whole.tasks[0]
     _decode(whole, outputs, path)
     files: dict[str, Path | bytes] = {path.name: path, **{name: path.parent / name for name in graph.beside}}
     if file.weights is not None:

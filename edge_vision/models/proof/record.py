@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -186,6 +186,13 @@ def _verify(
         return _like_training(bundle, recording.expected, seen)
     if recording.labels is None:
         return None
+    output = bundle.ends_of(file).output
+    if "box" not in output.gives or output.uncut:  # its objects are not things that somebody drew boxes around
+        msg = (
+            f"{recording.labels}: labeled boxes show nothing of a model of format {output.format}: say with --expected "
+            "what the training framework sees"
+        )
+        raise ConfigError(msg)
     labeled = Labeled(recording.labels, bundle.spec.labels)
     known = [picture for picture in pictures if picture.name in labeled]
     if not known:
@@ -246,7 +253,7 @@ def other_readings(options: InputOptions) -> list[tuple[str, InputOptions]]:
 
 
 def _like_training(bundle: Bundle, file: Path, seen: dict[str, Detections]) -> Verified:
-    expected = read_expected(file, bundle.spec.labels)
+    expected = read_expected(file, bundle.spec.labels, bundle.gives)
     shared = sorted(expected.keys() & seen.keys())
     if not shared:
         msg = f"{file}: has none of the pictures; it has {', '.join(sorted(expected)[:5])}"
@@ -254,6 +261,8 @@ def _like_training(bundle: Bundle, file: Path, seen: dict[str, Detections]) -> V
     threshold = bundle.thresholds.confidence
     wanted = [one.where(one.confidence >= threshold) for one in (expected[name] for name in shared)]
     found = [seen[name] for name in shared]
+    if "box" not in bundle.gives:  # a model of whole pictures
+        found = [replace(one, xyxy=np.tile(np.array([0, 0, 1, 1], np.float32), (len(one), 1))) for one in found]
     agreement = compare(wanted, found, threshold, _LIKE_TRAINING.score_diff)
     if not agreement.objects:
         msg = f"{file}: has no object with a confidence of {threshold} or more: this would verify nothing"

@@ -16,6 +16,7 @@ from edge_vision.core.files import why_not_file
 from edge_vision.core.geometry import overlaps
 from edge_vision.core.plugin import require
 from edge_vision.core.schema_errors import did_you_mean
+from edge_vision.core.stages import Fact
 
 _SAME: Final = 0.5
 """Boxes that overlap by half or more are the same object."""
@@ -124,10 +125,13 @@ class Labeled:
         return Precision(*(max(0.0, float(value)) for value in judge.stats[:3]))
 
 
-def read_expected(file: Path, labels: Sequence[str]) -> dict[str, Detections]:
+def read_expected(
+    file: Path, labels: Sequence[str], gives: frozenset[Fact] = frozenset({"box", "class"})
+) -> dict[str, Detections]:
     """What another framework saw: {"picture.jpg": [{"class": label, "confidence": c, "xyxy": [l, t, r, b]}, ...]}.
 
-    Raises ConfigError with the picture and the number of what is wrong.
+    Of a model that gives no box, or no class, the objects have none; of one that reads they have `text`. A box that is
+    not there is from 0 to 1. Raises ConfigError with the picture and the number of what is wrong.
     """
     content = read_json(file)
     if not isinstance(content, dict):
@@ -138,23 +142,33 @@ def read_expected(file: Path, labels: Sequence[str]) -> dict[str, Detections]:
         if not isinstance(objects, list):
             msg = f"{file}: {name}: must be a list of objects"
             raise ConfigError(msg)
-        seen = [_expected(f"{file}: {name}: object {number}", one, labels) for number, one in enumerate(objects, 1)]
+        places = (f"{file}: {name}: object {number}" for number in range(1, len(objects) + 1))
+        seen = [_expected(where, one, labels, gives) for where, one in zip(places, objects, strict=True)]
         found[name] = Detections(
-            np.array([box for box, _, _ in seen], np.float32).reshape(-1, 4),
-            np.array([confidence for _, confidence, _ in seen], np.float32),
-            np.array([class_id for _, _, class_id in seen], np.int32),
+            np.array([box for box, *_ in seen], np.float32).reshape(-1, 4),
+            np.array([confidence for _, confidence, *_ in seen], np.float32),
+            np.array([class_id for _, _, class_id, _ in seen], np.int32),
+            text=np.array([text for *_, text in seen], str) if "text" in gives else None,
         )
     return found
 
 
-def _expected(where: str, one: Any, labels: Sequence[str]) -> tuple[tuple[float, ...], float, int]:
-    """Box, confidence and class of one object. Raises ConfigError."""
-    if not isinstance(one, dict) or not {"class", "confidence", "xyxy"} <= one.keys():
-        msg = f"{where}: needs class, confidence and xyxy"
+def _expected(
+    where: str, one: Any, labels: Sequence[str], gives: frozenset[Fact]
+) -> tuple[tuple[float, ...], float, int, str]:
+    """Box, confidence, class and text of one object. Raises ConfigError."""
+    keys = [key for key, fact in (("class", "class"), ("xyxy", "box"), ("text", "text")) if fact in gives]
+    needed = sorted([*keys, "confidence"])
+    if not isinstance(one, dict) or not one.keys() >= set(needed):
+        msg = f"{where}: needs {', '.join(needed[:-1])} and {needed[-1]}" if keys else f"{where}: needs confidence"
         raise ConfigError(msg)
-    label, box = one["class"], _numbers(one["xyxy"], 4)
-    if not isinstance(label, str) or label not in labels:
+    label, text = one.get("class"), one.get("text", "")
+    box = _numbers(one["xyxy"], 4) if "box" in gives else (0.0, 0.0, 1.0, 1.0)
+    if "class" in gives and (not isinstance(label, str) or label not in labels):
         msg = f"{where}: class {label!r} is no label of the model{did_you_mean(str(label), tuple(labels))}"
+        raise ConfigError(msg)
+    if not isinstance(text, str):
+        msg = f"{where}: text must be a string, not {text!r}"
         raise ConfigError(msg)
     if (confidence := _numbers([one["confidence"]], 1)) is None or not 0.0 <= confidence[0] <= 1.0:
         msg = f"{where}: confidence must be a number from 0 to 1, not {one['confidence']!r}"
@@ -162,7 +176,7 @@ def _expected(where: str, one: Any, labels: Sequence[str]) -> tuple[tuple[float,
     if box is None or box[2] <= box[0] or box[3] <= box[1]:
         msg = f"{where}: xyxy must be [left, top, right, bottom] in pixels of the picture, not {one['xyxy']!r}"
         raise ConfigError(msg)
-    return box, confidence[0], labels.index(label)
+    return box, confidence[0], labels.index(str(label)) if "class" in gives else 0, text
 
 
 def _objects(file: Path, annotations: Any) -> list[dict[str, Any]]:
