@@ -87,10 +87,14 @@ def test_a_vote_is_settled_when_the_rest_cannot_turn_it(readings: list[tuple[str
 
 
 def test_readings_are_apart_by_every_s() -> None:
-    """0.3 s: at 0, 0.3 and 0.6 s; a try that reads nothing counts for the time, not for the vote."""
+    """0.3 s: at 0, 0.3, 0.6 and 0.9 s; a try that reads nothing counts for the time, not for the vote."""
     stage, network = cascade(_saying("A1", "", "A1", "A1"), every_s=0.3)
-    _, events = _walk(stage, TENTHS[:12])
-    assert network.seen == 4
+    looked, events = [], list[Reading]()
+    for seconds in TENTHS[:12]:
+        before = network.seen
+        events += _walk(stage, [seconds])[1]
+        looked += [seconds] * (network.seen - before)
+    assert looked == [0.0, 0.3, 0.6, 0.9]
     assert [event.votes for event in events] == [3]
 
 

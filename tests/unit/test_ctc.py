@@ -113,6 +113,7 @@ def test_a_step_that_is_no_number_is_a_blank() -> None:
     assert _read(steps) == pytest.approx(("aa", 0.7))
     steps[:] = np.inf
     assert _read(steps, activation="softmax") is None
+    assert _read(steps, activation="softmax", beam=5, pattern=".") is None
 
 
 @pytest.mark.parametrize("seed", range(5))
