@@ -183,7 +183,7 @@ def write_dbnet(folder: Path, data: Path, size: tuple[int, int] = (960, 960)) ->
                 "size": list(size), "color": "bgr", "pad_value": 0, "anchor": "top_left", "scale": 1 / 255,
                 "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
             },
-            "output": {"format": "dbnet"},
+            "output": {"format": "dbnet", "unclip": 2.0},
             "labels": ["line"],
             "thresholds": {"confidence": 0.5},
         },

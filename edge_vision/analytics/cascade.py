@@ -214,27 +214,27 @@ class Cascade:
         """What is known of each track, after those that are due were looked at, the largest first."""
         assert seen.track_id is not None
         readings, media_ns = self._readings, scene.frame.media_ns
-        areas = np.prod(seen.xyxy[rows, 2:] - seen.xyxy[rows, :2], axis=1)
-        quads = (corners_of(seen.xyxy) if seen.quad is None else seen.quad)[rows]
-        known = readings.see(seen.track_id[rows], seen.class_id[rows], quads, media_ns)
-        places = np.flatnonzero(readings.due(known, areas, media_ns))
+        followed = np.flatnonzero(self._wanted[seen.class_id])
+        areas = np.prod(seen.xyxy[followed, 2:] - seen.xyxy[followed, :2], axis=1)
+        quads = (corners_of(seen.xyxy) if seen.quad is None else seen.quad)[followed]
+        known = readings.see(seen.track_id[followed], seen.class_id[followed], quads, media_ns)
+        places = np.flatnonzero(np.isin(followed, rows) & readings.due(known, areas, media_ns))
         places = places[np.argsort(-areas[places], kind="stable")]
         readings.tried(known[places[: self._options.most]], media_ns)
-        found, left_out = self._look(scene, seen, rows[places])
-        row_of = dict(zip(rows.tolist(), range(len(rows)), strict=True))
+        found, left_out = self._look(scene, seen, followed[places])
         for row, said in found.items():
-            place = row_of[row]
+            place = int(np.searchsorted(followed, row))
             if said.vector is not None:
                 readings.add_vector(int(known[place]), said.vector, float(areas[place]))
             else:
                 readings.add(int(known[place]), said.text, said.confidence, float(areas[place]))
         if self._embeds:
             vectors = readings.vectors(known)
-            return {int(rows[place]): _Said("", 1.0, vector) for place, vector in vectors.items()}, left_out
+            return {int(followed[place]): _Said("", 1.0, vector) for place, vector in vectors.items()}, left_out
         texts, scores = readings.known(known)
         return {
             row: _Said(text, score)
-            for row, text, score in zip(rows.tolist(), texts.tolist(), scores.tolist(), strict=True)
+            for row, text, score in zip(followed.tolist(), texts.tolist(), scores.tolist(), strict=True)
             if text
         }, left_out
 

@@ -1,8 +1,7 @@
 """Remembers what was read of each track, and votes: a plate is read a few times, not in every frame."""
 
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -16,43 +15,63 @@ _LARGER: Final = 4.0
 """A track whose area has grown so many times since its best reading is read again: twice as wide, twice as high."""
 
 
-@dataclass(slots=True)
 class Ballot:
-    """The readings of one track. Whole texts are voted on, each reading with its confidence.
+    """The last few readings of one track. Whole texts are voted on, each reading with its confidence.
 
     To vote on each character by itself could make up a text that was never read and that no pattern was held against,
     and one character that is missed moves all behind it.
     """
 
-    weights: dict[str, float] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    def __init__(self, reads: int) -> None:
+        self._reads = reads
+        self._readings: deque[tuple[str, float]] = deque(maxlen=reads)
+        self._vectors: deque[NDArray[np.float32]] = deque(maxlen=reads)
 
     def add(self, text: str, confidence: float) -> None:
         """One more reading."""
-        self.weights[text] = self.weights.get(text, 0.0) + confidence
-        self.counts[text] += 1
+        self._readings.append((text, confidence))
+
+    def add_vector(self, vector: NDArray[np.float32]) -> None:
+        """One more embedding."""
+        self._vectors.append(vector)
+
+    @property
+    def vector(self) -> NDArray[np.float32] | None:
+        """The mean embedding, of unit length; None without any."""
+        if not self._vectors:
+            return None
+        mean = np.mean(self._vectors, axis=0, dtype=np.float32)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12))
 
     @property
     def leader(self) -> str:
         """The text with the greatest weight; of equal ones the one that was read first."""
-        return max(self.weights, key=self.weights.__getitem__)
+        weights = self._weights()
+        return max(weights, key=weights.__getitem__)
 
     @property
     def confidence(self) -> float:
         """The leader's weight per reading: the mean of its confidences, where all agree."""
-        return self.weights[self.leader] / self.counts.total()
+        return max(self._weights().values()) / len(self._readings)
 
     @property
     def votes(self) -> int:
         """How many readings were the leader."""
-        return self.counts[self.leader]
+        leader = self.leader
+        return sum(text == leader for text, _ in self._readings)
 
-    def settled(self, reads: int) -> bool:
-        """Whether `reads` readings are done, or the rest of them cannot change the winner: no vote is more than 1."""
-        first, second = (sorted((0.0, 0.0, *self.weights.values()))[-place] for place in (1, 2))
-        left = reads - self.counts.total()
+    @property
+    def settled(self) -> bool:
+        """Whether all readings are done, or the rest of them cannot change the winner: no vote is more than 1."""
+        first, second = sorted((0.0, 0.0, *self._weights().values()))[:-3:-1]
+        left = self._reads - max(len(self._readings), len(self._vectors))
         return left <= 0 or first - second > left
+
+    def _weights(self) -> dict[str, float]:
+        weights: dict[str, float] = {}
+        for text, confidence in self._readings:
+            weights[text] = weights.get(text, 0.0) + confidence
+        return weights
 
 
 class Readings:
@@ -101,31 +120,30 @@ class Readings:
 
     def add(self, row: int, text: str, confidence: float, area: float) -> None:
         """One reading of a track, of a region of so many square pixels."""
-        tracks = self._tracks
-        ballot = self._ballots.setdefault(int(tracks.track_id[row]), Ballot())
+        ballot = self._ballot(row)
         ballot.add(text, confidence)
-        tracks["text"][row] = ballot.leader
-        tracks["confidence"][row] = ballot.confidence
-        tracks["area"][row] = max(area, float(tracks["area"][row]))
-        tracks["settled"][row] = ballot.settled(self._reads)
+        self._tracks["text"][row] = ballot.leader
+        self._tracks["confidence"][row] = ballot.confidence
+        self._done(row, ballot, area)
 
     def add_vector(self, row: int, vector: NDArray[np.float32], area: float) -> None:
-        """One more embedding of a track: their mean counts, of the last few."""
-        tracks = self._tracks
-        ballot = self._ballots.setdefault(int(tracks.track_id[row]), Ballot())
-        ballot.vectors = [*ballot.vectors[1 - self._reads or 1 :], vector]
-        tracks["area"][row] = max(area, float(tracks["area"][row]))
-        tracks["settled"][row] = len(ballot.vectors) >= self._reads
+        """One embedding of a track."""
+        ballot = self._ballot(row)
+        ballot.add_vector(vector)
+        self._done(row, ballot, area)
+
+    def _ballot(self, row: int) -> Ballot:
+        return self._ballots.setdefault(int(self._tracks.track_id[row]), Ballot(self._reads))
+
+    def _done(self, row: int, ballot: Ballot, area: float) -> None:
+        self._tracks["area"][row] = max(area, float(self._tracks["area"][row]))
+        self._tracks["settled"][row] = ballot.settled
 
     def vectors(self, rows: NDArray[np.intp]) -> dict[int, NDArray[np.float32]]:
-        """The mean embedding of each track that has one, of unit length, by the place in `rows`."""
-        found: dict[int, NDArray[np.float32]] = {}
-        for place, track_id in enumerate(self._tracks.track_id[rows].tolist()):
-            ballot = self._ballots.get(track_id)
-            if ballot is not None and ballot.vectors:
-                mean = np.mean(ballot.vectors, axis=0, dtype=np.float32)
-                found[place] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-        return found
+        """The mean embedding of each track that has one, by the place in `rows`."""
+        ballots = map(self._ballots.get, self._tracks.track_id[rows].tolist())
+        means = ((place, ballot.vector) for place, ballot in enumerate(ballots) if ballot is not None)
+        return {place: mean for place, mean in means if mean is not None}
 
     def known(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.object_], NDArray[np.float32]]:
         """What leads for each track, empty where nothing was read, and its confidence, NaN there."""

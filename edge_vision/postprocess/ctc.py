@@ -124,7 +124,7 @@ class Ctc:
         options = self._options
         search = partial(greedy, mean=options.score == "mean") if options.beam == 1 else self._follow
         for ids, confidence in search(steps, options.blank):
-            text = "".join(characters[one] for one in ids)
+            text = "".join(characters[one] for one in ids).strip()  # a margin reads as a space
             if self._pattern is None or self._pattern.fullmatch(text):
                 return text, confidence
         return "", 0.0

@@ -80,6 +80,14 @@ def test_a_quad_on_the_grid_is_the_picture_itself() -> None:
     assert np.array_equal(network.calls[0][0], NOISE[20:50, 10:60])
 
 
+def test_a_quad_that_is_shrunk_is_sampled_between_its_pixels() -> None:
+    """At half the size as `cv2.resize` has it: every pixel the mean of four, not the first of them."""
+    stage, network = cascade(("x", 0.9), region="quad", size=[50, 30])
+    stage(scene([[10, 20, 110, 80]], image=NOISE, quad=corners_of(np.array([[10, 20, 110, 80]], np.float32))))
+    expected = cv2.resize(NOISE[20:80, 10:110], (50, 30), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(network.calls[0][0].astype(int) - expected.astype(int)).max() <= 1
+
+
 def test_a_margin_around_a_quad_follows_its_sides() -> None:
     """A tenth on each side, of a straight one."""
     stage, network = cascade(("x", 0.9), region="quad", grow=0.1)

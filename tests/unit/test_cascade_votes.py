@@ -60,7 +60,7 @@ def test_the_text_with_the_greatest_weight_wins() -> None:
 
 def test_a_sure_reading_outweighs_two_unsure_ones() -> None:
     """Votes are weighted by confidence."""
-    ballot = Ballot()
+    ballot = Ballot(5)
     for text, confidence in (("A7", 0.4), ("A1", 0.9), ("A7", 0.4)):
         ballot.add(text, confidence)
     assert (ballot.leader, ballot.votes) == ("A1", 1)
@@ -80,17 +80,21 @@ def test_a_sure_reading_outweighs_two_unsure_ones() -> None:
 )
 def test_a_vote_is_settled_when_the_rest_cannot_turn_it(readings: list[tuple[str, float]], settled: bool) -> None:
     """Of five: the lead is more than what is left."""
-    ballot = Ballot()
+    ballot = Ballot(5)
     for text, confidence in readings:
         ballot.add(text, confidence)
-    assert ballot.settled(5) == settled
+    assert ballot.settled == settled
 
 
 def test_readings_are_apart_by_every_s() -> None:
-    """0.3 s: at 0, 0.3 and 0.6 s; a try that reads nothing counts for the time, not for the vote."""
+    """0.3 s: at 0, 0.3, 0.6 and 0.9 s; a try that reads nothing counts for the time, not for the vote."""
     stage, network = cascade(_saying("A1", "", "A1", "A1"), every_s=0.3)
-    _, events = _walk(stage, TENTHS[:12])
-    assert network.seen == 4
+    looked, events = [], list[Reading]()
+    for seconds in TENTHS[:12]:
+        before = network.seen
+        events += _walk(stage, [seconds])[1]
+        looked += [seconds] * (network.seen - before)
+    assert looked == [0.0, 0.3, 0.6, 0.9]
     assert [event.votes for event in events] == [3]
 
 
@@ -113,6 +117,24 @@ def test_a_track_that_is_read_again_and_changes_is_told_again() -> None:
     _, events = _walk(stage, TENTHS)
     assert network.seen == 10
     assert [event.text for event in events] == ["A7", "A1"]
+
+
+def test_the_last_readings_count() -> None:
+    """A display that shows something else is told when most of the last three readings say so."""
+    stage, _ = cascade(_saying("10", "10", *["20"] * 9), reads=3, every_s=0, again_after_s=0.1)
+    texts, events = _walk(stage, TENTHS[:8])
+    assert texts == ["10", "10", "10", "20", "20", "20", "20", "20"]
+    assert [(event.text, event.votes) for event in events] == [("10", 2), ("20", 2)]
+
+
+def test_a_text_stays_where_its_track_cannot_be_looked_at() -> None:
+    """Too small by now, but the same track; it is not gone, either."""
+    stage, network = cascade(_saying("A1"), every_s=0, min_side_px=15, patience_s=1)
+    _walk(stage, [0.0])
+    texts, events = _walk(stage, TENTHS[1:20], [10, 10, 20, 20])
+    assert network.seen == 1
+    assert set(texts) == {"A1"}
+    assert events == []
 
 
 def test_a_track_that_has_grown_is_read_again() -> None:

@@ -88,8 +88,10 @@ def test_the_blank_may_be_anywhere_and_among_the_labels() -> None:
 
 
 def test_a_space_behind_the_labels() -> None:
-    """One more class, as PaddleOCR's readers have it."""
+    """One more class, as PaddleOCR's readers have it; around a text it means the margin."""
     assert _read(_path(1, 4, 2, classes=5), space=True) == pytest.approx(("a b", 0.7))
+    assert _read(_path(4, 1, 4, classes=5), space=True) == pytest.approx(("a", 0.7))
+    assert _read(_path(4, 0, 4, classes=5), space=True) is None
 
 
 def test_logits_become_probabilities() -> None:
@@ -113,6 +115,7 @@ def test_a_step_that_is_no_number_is_a_blank() -> None:
     assert _read(steps) == pytest.approx(("aa", 0.7))
     steps[:] = np.inf
     assert _read(steps, activation="softmax") is None
+    assert _read(steps, activation="softmax", beam=5, pattern=".") is None
 
 
 @pytest.mark.parametrize("seed", range(5))
