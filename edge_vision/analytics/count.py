@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from edge_vision.core.options import Number, Seconds
 from edge_vision.core.scene import Scene
 from edge_vision.core.stages import Fact, StageOptions
 
+_SEEN: Final = 3
+
 
 class CountOptions(StageOptions):
     """Tells how many objects are seen: in each zone, or in the whole picture where no zones are given."""
@@ -24,7 +26,12 @@ class CountOptions(StageOptions):
     zones: NamedZones = Field(default_factory=dict, description="By name three or more points [x, y] in 0..1.")
     classes: tuple[str, ...] | None = Field(None, min_length=1, description="Labels to count; all if not given.")
     anchor: Anchor = Field("center", description="The point of the box that has to be inside.")
-    stable_s: Number = Field(0.5, ge=0, le=3600, description="A number counts when it has stood for so long.")
+    stable_s: Number = Field(
+        0.5,
+        ge=0,
+        le=3600,
+        description="A number counts when it has stood for so long, and in three frames; 0: at once.",
+    )
     period_s: Seconds | None = Field(None, description="Tell it again after so long, also when nothing changed.")
 
     @property
@@ -74,6 +81,8 @@ class _Stable:
         self.told: tuple[int, ...] = ()
         self._now: tuple[int, ...] | None = None
         self._since_ns = 0
+        self._frames = 0
+        """How many in a row had this number."""
         self._told_ns: int | None = None
 
     def due(
@@ -81,8 +90,11 @@ class _Stable:
     ) -> Literal["change", "period"] | None:
         """Whether there is something to tell, and why; `told` is then what."""
         if now != self._now or media_ns < self._since_ns:  # a media clock that began anew
-            self._now, self._since_ns = now, media_ns
-        if now != self.told and media_ns - self._since_ns >= stable_ns:
+            self._now, self._since_ns, self._frames = now, media_ns, 0
+        self._frames += 1
+        # Between two frames of a camera that drops some, or has just begun, anything may have been.
+        rested = media_ns - self._since_ns >= stable_ns and (self._frames >= _SEEN or not stable_ns)
+        if now != self.told and rested:
             self.told, self._told_ns = now, media_ns
             return "change"
         if self._told_ns is None or media_ns < self._told_ns:

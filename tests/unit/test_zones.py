@@ -131,7 +131,8 @@ def test_as_many_zones_as_there_may_be_with_as_many_corners() -> None:
 
 def test_a_track_that_changes_its_class_to_one_that_is_not_watched_has_left() -> None:
     """After the patience, as the class it was."""
-    steps: list[list[Track]] = [[(1, 60, 40, 1)], *([(1, 60, 40, 0)] for _ in range(12))]
+    steps: list[list[Track]] = [[(1, 60, 40, 1)]]
+    steps += [[(1, 60, 40, 0)]] * 12
     events = told(stage("zones", zones=RIGHT, classes=["car"]), steps)
     assert [(event.kind, getattr(event, "class_name", "")) for _, event in events] == [
         ("zone_entered", "car"),
