@@ -90,5 +90,5 @@ def draw(messages: list[dict[str, Any]]) -> NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    cv2.imwrite(str(OUTPUT), draw(watch()), [cv2.IMWRITE_JPEG_QUALITY, 78])
+    cv2.imwrite(str(OUTPUT), draw(watch()), [cv2.IMWRITE_JPEG_QUALITY, 72])
     print(f"{OUTPUT}: {OUTPUT.stat().st_size // 1024} kB")

@@ -29,7 +29,13 @@ COLORS: Final = {"in": (200, 120, 30), "out": (40, 150, 60)}
 def watch(model: Path, clip: Path) -> list[dict[str, Any]]:
     """Every message of `vehicle_lines` over the clip."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"model": str(model.absolute()), "precision": "int8", "classes": ["vehicle"], "period_s": 10}
+        settings = {
+            "model": str(model.absolute()),
+            "precision": "int8",
+            "classes": ["vehicle"],
+            "confidence": 0.2,
+            "period_s": 10,
+        }
         source = {"kind": "file", "path": str(clip.absolute())}
         camera = {
             "id": "road",
@@ -51,7 +57,11 @@ def write(image: NDArray[np.uint8], text: str, place: tuple[int, int], color: tu
 def draw(messages: list[dict[str, Any]]) -> NDArray[np.uint8]:
     """The road with the line and the ways across it; below when each car crossed, and the totals of each period."""
     image = np.full((WH[1] + PANEL, WH[0], 3), 255, np.uint8)
-    image[: WH[1]] = (206, 210, 208)
+    image[: WH[1]] = (214, 222, 216)
+    road = np.array([[40, WH[1]], [150, 0], [470, 0], [560, WH[1]]], np.int32)
+    cv2.fillPoly(image[: WH[1]], [road], (196, 196, 196), cv2.LINE_AA)
+    for part in range(0, WH[1], 48):
+        cv2.line(image, (300, part), (300, min(part + 26, WH[1] - 1)), (240, 240, 240), 4, cv2.LINE_AA)
     y = round(GATE[0][1] * WH[1])
     cv2.arrowedLine(image, (0, y), (WH[0] - 1, y), RED, 2, cv2.LINE_AA, tipLength=0.02)
     write(image, "gate", (12, y - 8), RED)
@@ -66,13 +76,11 @@ def draw(messages: list[dict[str, Any]]) -> NDArray[np.uint8]:
         ]
         way = np.rint([((left + right) / 2, (top + bottom) / 2) for left, top, right, bottom in boxes]).astype(np.int32)
         color = COLORS[event["direction"]]
-        left, top, right, bottom = map(round, boxes[len(boxes) // 2])
-        cv2.rectangle(image, (left, top), (right, bottom), color, 1, cv2.LINE_AA)
         cv2.polylines(image, [way], isClosed=False, color=color, thickness=3, lineType=cv2.LINE_AA)
-        cv2.arrowedLine(image, way[-8].tolist(), way[-1].tolist(), color, 3, cv2.LINE_AA, tipLength=0.6)
-        write(
-            image, f"{number}: {event['class']} {event['track_id']}, {event['direction']}", (left + 4, top + 16), color
-        )
+        cv2.arrowedLine(image, way[-8].tolist(), way[-1].tolist(), color, 3, cv2.LINE_AA, tipLength=0.3)
+        x, y_text = way[0].tolist()
+        y_text += 20 if event["direction"] == "out" else -10
+        write(image, f"{number}: {event['class']} {event['track_id']}, {event['direction']}", (x - 50, y_text), color)
     seconds = messages[-1]["frame"]["media_ms"] / 1000
     line = WH[1] + 46
     cv2.line(image, (20, line), (WH[0] - 20, line), PALE, 1)
