@@ -26,7 +26,12 @@ class CountOptions(StageOptions):
     zones: NamedZones = Field(default_factory=dict, description="By name three or more points [x, y] in 0..1.")
     classes: tuple[str, ...] | None = Field(None, min_length=1, description="Labels to count; all if not given.")
     anchor: Anchor = Field("center", description="The point of the box that has to be inside.")
-    stable_s: Number = Field(0.5, ge=0, le=3600, description="A number counts when it has stood for so long.")
+    stable_s: Number = Field(
+        0.5,
+        ge=0,
+        le=3600,
+        description="A number counts when it has stood for so long, and in three frames; 0: at once.",
+    )
     period_s: Seconds | None = Field(None, description="Tell it again after so long, also when nothing changed.")
 
     @property

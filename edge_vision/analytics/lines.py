@@ -55,6 +55,9 @@ class LinesOptions(StageOptions):
 class Lines:
     """Remembers where each track was seen last; the way from there has gone across a line or not.
 
+    The first way of a track begins where the tracker saw it first, frames before it was sure: what is fast, or seen by
+    a camera that drops frames, may have crossed by then.
+
     The way is a segment, so that a track that was lost for a moment, or is faster than the camera, is counted all the
     same. A first crossing is told at once. The next one of that track on that line waits until `debounce_s` have
     passed, and is told if the track is still across: what trembles on a line is counted once, what turns back twice.
@@ -80,6 +83,7 @@ class Lines:
         self._totals: Counter[tuple[str, str, str | None]] = Counter()
         """What had been counted when the period began."""
         self._began_ns: int | None = None
+        self._last_id = -1
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with an event for each crossing."""
@@ -92,7 +96,13 @@ class Lines:
             self._wh = scene.frame.wh
             self._ends = np.stack([in_pixels(line, self._wh) for line in self._options.lines.values()])
         if seen.track_id is not None and len(seen):
-            self._follow(seen.track_id, seen.class_id, anchors_of(seen.xyxy, self._options.anchor), media_ns)
+            points = anchors_of(seen.xyxy, self._options.anchor)
+            first = points if seen.began is None else anchors_of(seen.began, self._options.anchor)
+            there = np.isfinite(points).all(axis=1)
+            if there.all():
+                self._follow(seen.track_id, seen.class_id, first, points, media_ns)
+            else:
+                self._follow(seen.track_id[there], seen.class_id[there], first[there], points[there], media_ns)
         events = (*self._tell(media_ns), *self._period_over(media_ns))
         tracks = self._tracks
         tracks.forget(
@@ -101,14 +111,22 @@ class Lines:
         return replace(scene, events=scene.events + events) if events else scene
 
     def _follow(
-        self, track_id: NDArray[np.int32], class_id: NDArray[np.int32], points: NDArray[np.float32], media_ns: int
+        self,
+        track_id: NDArray[np.int32],
+        class_id: NDArray[np.int32],
+        first: NDArray[np.float32],
+        points: NDArray[np.float32],
+        media_ns: int,
     ) -> None:
+        """Let tracks go to `points`; the way of one that was never seen begins at `first`."""
+        if not len(track_id):
+            return
         tracks = self._tracks
-        there = np.isfinite(points).all(axis=1)
-        if not there.all():
-            track_id, class_id, points = track_id[there], class_id[there], points[there]
         rows, fresh = tracks.see(track_id, media_ns)
-        before = np.where(fresh[:, None], points, tracks["place"][rows])
+        # Numbers rise: a lower one that is not known was forgotten, and came long before.
+        begun = np.where((track_id > self._last_id)[:, None], first, points)
+        self._last_id = max(self._last_id, int(track_id.max()))
+        before = np.where(fresh[:, None], begun, tracks["place"][rows])
         tracks["crossed"][rows] += crossings(before, points, self._ends)
         tracks["place"][rows] = points
         tracks["class_id"][rows] = class_id

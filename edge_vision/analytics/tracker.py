@@ -78,6 +78,7 @@ class Tracker:
         self._lead = np.empty(0, np.float32)
         """By how much confidence the class of a track is ahead of all others."""
         self._seen_ns = np.empty(0, np.int64)
+        self._began = np.empty((0, 4), np.float32)
         self._now_ns = 0
         self._last_id = 0
 
@@ -106,7 +107,12 @@ class Tracker:
         tracked = np.flatnonzero(track_in_row >= 0)
         tracked = tracked[self._ids[track_in_row[tracked]] > 0]
         tracks = track_in_row[tracked]
-        return replace(seen.where(tracked), track_id=self._ids[tracks], class_id=self._classes[tracks])
+        return replace(
+            seen.where(tracked),
+            track_id=self._ids[tracks],
+            class_id=self._classes[tracks],
+            began=self._began[tracks],
+        )
 
     def _let_pass(self, media_ns: int) -> None:
         """Move every track on, and end those that were lost for too long; trials end with the first frame without them.
@@ -124,6 +130,7 @@ class Tracker:
             self._looks.keep(keep)
             self._ids, self._hits, self._classes = self._ids[keep], self._hits[keep], self._classes[keep]
             self._lead, self._seen_ns = self._lead[keep], self._seen_ns[keep]
+            self._began = self._began[keep]
         self._kalman.predict(passed_ns / 1e9)
 
     def _match(self, objects: "_Objects", before_ns: int) -> Indices:
@@ -228,6 +235,7 @@ class Tracker:
         self._classes = np.concatenate([self._classes, objects.class_id[fresh]])
         self._lead = np.concatenate([self._lead, objects.confidence[fresh]])
         self._seen_ns = np.concatenate([self._seen_ns, np.full(count, media_ns, np.int64)])
+        self._began = np.concatenate([self._began, objects.boxes[:, fresh].T.astype(np.float32)])
         if objects.looks is not None:
             self._looks.update(len(self._ids) - count + np.arange(count), objects.looks[fresh])
 

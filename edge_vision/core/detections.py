@@ -17,8 +17,9 @@ class Detections:
     `track_id` int32 (n,), unique per source and run, 0 where there is none; `keypoints` float32 (n, k, 3) as x, y,
     confidence; `quad` float32 (n, 4, 2), corners in source pixels, clockwise from the object's own top left; `mask`
     object (n,) of bool arrays (rows, columns), each a grid laid over the object's box, whatever its resolution; `text`
-    str (n,), empty where nothing was read; `embedding` float32 (n, d), of unit length. `attributes` are further columns
-    by name: str (n,), empty where unknown, or float32 (n,), NaN where unknown.
+    str (n,), empty where nothing was read; `embedding` float32 (n, d), of unit length; `began` float32 (n, 4), the box
+    with which the object's track began, before the tracker was sure of it. `attributes` are further columns by name:
+    str (n,), empty where unknown, or float32 (n,), NaN where unknown.
     """
 
     xyxy: NDArray[np.float32]
@@ -30,6 +31,7 @@ class Detections:
     mask: NDArray[np.object_] | None = None
     text: NDArray[np.str_] | None = None
     embedding: NDArray[np.float32] | None = None
+    began: NDArray[np.float32] | None = None
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

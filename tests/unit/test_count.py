@@ -22,6 +22,14 @@ def test_a_number_is_told_when_it_has_stood_for_a_while() -> None:
     assert _counts(steps) == [(5, None, 3, "change"), (21, None, 2, "change")]
 
 
+def test_two_frames_with_a_pause_between_them_are_no_number_that_stands() -> None:
+    """A camera that has just begun drops frames, and the tracker is not sure yet: that is not an empty picture."""
+    one = stage("count")
+    seen: list[tuple[float, int]] = [(0.0, 0), (0.7, 0), (0.8, 3), (0.9, 3), (2.0, 3), (3.0, 2), (4.0, 2), (5.0, 2)]
+    told_at = [seconds for seconds, many in seen if one(scene(_some(many, 1)[0], seconds)).events]
+    assert told_at == [2.0, 5.0]
+
+
 def test_it_is_told_again_after_the_period() -> None:
     """Also when nothing changed."""
     found = _counts(_some(1, 31), stable_s=0, period_s=1.0)

@@ -1,5 +1,6 @@
 """Checks what counts as going across a line."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,35 @@ def test_a_place_that_is_no_number_is_no_crossing() -> None:
     steps: list[list[Track]] = [*_walk(30), [(1, float("nan"), float("nan"))], *_walk(50)]
     events = told(stage("lines", lines=GATE), steps)
     assert [event.direction for _, event in events if isinstance(event, LineCrossed)] == ["in"]
+
+
+def _begins(steps: list[tuple[int, float, float]]) -> list[tuple[int, str]]:
+    """One track a frame: its number, where its track began, and where it is."""
+    one = stage("lines", lines=GATE)
+    found: list[tuple[int, str]] = []
+    for number, (track, began, height) in enumerate(steps):
+        now, then = scene([(track, 50, height)], number * 0.1), scene([(track, 50, began)], 0.0)
+        events = one(replace(now, detections=replace(now.detections, began=then.detections.xyxy))).events
+        found += [(number, event.direction) for event in events if isinstance(event, LineCrossed)]
+    return found
+
+
+def test_the_way_of_a_track_begins_where_it_was_seen_first() -> None:
+    """A car that is across by the time the tracker is sure of it; one that is not; one that has always been below."""
+    assert _begins([(1, 20, 60), (1, 20, 70)]) == [(0, "in")]
+    assert _begins([(1, 20, 30), (1, 20, 35), (1, 20, 45)]) == [(2, "in")]
+    assert _begins([(1, 60, 70), (1, 60, 65)]) == []
+
+
+def test_a_track_that_was_forgotten_does_not_cross_twice() -> None:
+    """Its first way was looked at long ago, as the higher number that came since shows."""
+    one: Any = stage("lines", lines=GATE)
+    first, later = scene([(1, 50, 60)], 0.0), scene([(2, 50, 70)], 100.0)
+    began = scene([(1, 50, 20)], 0.0).detections.xyxy
+    assert len(one(replace(first, detections=replace(first.detections, began=began))).events) == 1
+    one(later)
+    again = scene([(1, 50, 60)], 101.0)
+    assert one(replace(again, detections=replace(again.detections, began=began))).events == ()
 
 
 def test_old_tracks_are_forgotten() -> None:

@@ -117,6 +117,15 @@ def test_columns_come_along() -> None:
     assert found.attributes["color"].tolist() == ["red"]
 
 
+def test_a_track_says_where_it_began() -> None:
+    """The box of the first frame of its trial, as long as it lives."""
+    tracker = _tracker()
+    found = [tracker.update(_boxes((50 + 3 * number, 50, 0.9, 0)), number * STEP_NS) for number in range(6)]
+    for one in found[2:]:
+        assert one.began is not None
+        assert one.began.tolist() == [[40, 40, 60, 60]]
+
+
 def test_low_above_high_is_refused() -> None:
     """It would leave nothing to match second."""
     with pytest.raises(ValidationError, match=r"low 0\.6 is more than high 0\.5"):
