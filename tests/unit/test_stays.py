@@ -3,11 +3,21 @@
 from collections import Counter
 from typing import Any, TypeAlias
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tracks import Track, scene, stage
 
-from edge_vision.core.events import Crowd, DwellExceeded, Event, PresenceChanged, Proximity, ZoneEntered, ZoneLeft
+from edge_vision.core.events import (
+    Crowd,
+    DwellExceeded,
+    Event,
+    Heatmap,
+    PresenceChanged,
+    Proximity,
+    ZoneEntered,
+    ZoneLeft,
+)
 
 ZONES = {"left": [[0.0, 0.0], [0.6, 0.0], [0.6, 1.0], [0.0, 1.0]], "right": [[0.4, 0], [1, 0], [1, 1], [0.4, 1]]}
 """They overlap in the middle."""
@@ -111,3 +121,25 @@ def test_a_crowd_gathers_and_scatters(story: Story, limit: int) -> None:
         assert event.crowded is (event.total > limit)
         crowded[event.zone] = event.crowded
     assert not any(crowded.values())
+
+
+@settings(deadline=None, max_examples=50)
+@given(story=STORIES, calibrated=st.booleans())
+def test_what_is_measured_is_never_less_than_nothing(story: Story, calibrated: bool) -> None:
+    """Speeds, distances and seconds of a heatmap: a number from 0 up, or not known."""
+    floor: dict[str, Any] = {"calibration": FLAT} if calibrated else {}
+    measuring = [stage("speed", window_s=0.1, **floor), stage("distance", **floor), stage("smooth")]
+    grid, now = stage("heatmap", period_s=1, half_life_s=10), 100.0
+    for passed, places in story:
+        now += passed
+        here = scene([(track, place, 40.0) for track, place in places.items()], now)
+        (event,) = grid(here).events or [None]
+        assert event is None or (isinstance(event, Heatmap) and min(event.seconds) >= 0)
+        for one in measuring:
+            here = one(here)
+        columns = here.detections.attributes
+        assert set(columns) == {"speed_mps", "distance_m"}
+        for column in columns.values():
+            assert len(column) == len(places)
+            assert not (column < 0).any()
+            assert not np.isinf(column).any()
