@@ -18,6 +18,8 @@ from edge_vision.core.stages import Fact
 
 _CALM: Final = 0.9
 """Whoever was told to be too fast is told again when he was slower than this share of the limit in between."""
+_RIM: Final = 0.01
+"""What ends so near to the rim of the picture, as a share of its size, may be cut off by it."""
 _FORGET_NS: Final = 10_000_000_000
 """A track that was not seen for so long is not measured across the gap."""
 
@@ -74,7 +76,8 @@ class Speed:
         speeds = np.full(len(seen), np.nan, np.float32)
         places = self._ground.feet(seen, scene.frame.wh)[:, 1]
         scales = self._ground.scales(seen, scene.frame.wh)
-        on_floor = np.flatnonzero(self._wanted[seen.class_id] & np.isfinite(places).all(axis=1) & np.isfinite(scales))
+        known = np.isfinite(places).all(axis=1) & np.isfinite(scales) & _stands_in(seen.xyxy, scene.frame.wh)
+        on_floor = np.flatnonzero(known & self._wanted[seen.class_id])
         events: tuple[SpeedExceeded, ...] = ()
         if len(on_floor):
             rows = self._take_in(seen.track_id[on_floor], places[on_floor], scales[on_floor], media_ns)
@@ -129,3 +132,9 @@ class Speed:
                 limit_mps=limit,
             )
         told[rows] = fast | (told[rows] & ~(speeds < _CALM * limit))
+
+
+def _stands_in(xyxy: NDArray[np.float32], wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which boxes show where they stand: one cut off by a side or the lower rim seems to move as it comes into view."""
+    left, right, bottom = xyxy[:, 0] / wh[0], xyxy[:, 2] / wh[0], xyxy[:, 3] / wh[1]
+    return np.asarray((left > _RIM) & (right < 1.0 - _RIM) & (bottom < 1.0 - _RIM))

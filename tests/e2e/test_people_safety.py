@@ -96,7 +96,7 @@ def test_an_uncalibrated_floor_is_an_error_at_its_line(yolox: Path, write_site: 
 def test_a_pipeline_of_ones_own_measures_a_walk(data: Path, yolox: Path, write_site: Callable[..., Path]) -> None:
     """The other stages of places and times, from a file beside the site: the worker walks, stands, and leaves a trace.
 
-    He is his own ruler. The camera looks down steeply, and he walks away from it: 0.4 to 0.6 m/s is what is left of his
+    He is his own ruler. The camera looks down steeply, and he walks away from it: 0.35 to 0.65 m/s is what is left of his
     pace. By eye he stands from frame 52 on.
     """
     clip = data / "video/worker-zone_h264.mp4"
@@ -117,7 +117,9 @@ def test_a_pipeline_of_ones_own_measures_a_walk(data: Path, yolox: Path, write_s
         for found in one["objects"]
         if "speed_mps" in found.get("attributes", {})
     }
-    assert all(0.4 < speeds[index] < 0.65 for index in range(20, 48))
+    assert min(speeds) > 20  # until then he is cut off by the lower rim
+    assert all(0.35 < speeds[index] < 0.65 for index in range(30, 48))
+    assert _of(messages, "speed_exceeded") == []
     assert speeds[70] < 0.2
     maps = [one["event"] for one in _of(messages, "heatmap")]
     assert [one["since_s"] for one in maps] == [2.04, 4.08]
