@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edge_vision.analytics.context import StageContext
-from edge_vision.analytics.ground import Ground, GroundOptions
+from edge_vision.analytics.ground import RIM, Ground, GroundOptions
 from edge_vision.analytics.rows import TrackRows
 from edge_vision.core.events import SpeedExceeded
 from edge_vision.core.options import Number, Seconds
@@ -18,8 +18,6 @@ from edge_vision.core.stages import Fact
 
 _CALM: Final = 0.9
 """Whoever was told to be too fast is told again when he was slower than this share of the limit in between."""
-_RIM: Final = 0.01
-"""What ends so near to the rim of the picture, as a share of its size, may be cut off by it."""
 _FORGET_NS: Final = 10_000_000_000
 """A track that was not seen for so long is not measured across the gap."""
 
@@ -137,4 +135,4 @@ class Speed:
 def _stands_in(xyxy: NDArray[np.float32], wh: tuple[int, int]) -> NDArray[np.bool_]:
     """Which boxes show where they stand: one cut off by a side or the lower rim seems to move as it comes into view."""
     left, right, bottom = xyxy[:, 0] / wh[0], xyxy[:, 2] / wh[0], xyxy[:, 3] / wh[1]
-    return np.asarray((left > _RIM) & (right < 1.0 - _RIM) & (bottom < 1.0 - _RIM))
+    return np.asarray((left > RIM) & (right < 1.0 - RIM) & (bottom < 1.0 - RIM))

@@ -96,8 +96,8 @@ def test_an_uncalibrated_floor_is_an_error_at_its_line(yolox: Path, write_site: 
 def test_a_pipeline_of_ones_own_measures_a_walk(data: Path, yolox: Path, write_site: Callable[..., Path]) -> None:
     """The other stages of places and times, from a file beside the site: the worker walks, stands, and leaves a trace.
 
-    He is his own ruler. The camera looks down steeply, and he walks away from it: 0.35 to 0.65 m/s is what is left of his
-    pace. By eye he stands from frame 52 on.
+    He is his own ruler. The camera looks down steeply, and he walks away from it: 0.35 to 0.65 m/s is what is left of
+    his pace. By eye he stands from frame 52 on.
     """
     clip = data / "video/worker-zone_h264.mp4"
     site = write_site(
