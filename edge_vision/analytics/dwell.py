@@ -11,7 +11,7 @@ from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.places import Anchor, NamedZones
 from edge_vision.analytics.stays import Stays
 from edge_vision.core.events import DwellExceeded
-from edge_vision.core.options import Number, Seconds
+from edge_vision.core.options import Number
 from edge_vision.core.scene import Scene
 from edge_vision.core.stages import Fact, StageOptions
 
@@ -23,7 +23,9 @@ class DwellOptions(StageOptions):
     zones: NamedZones = Field(default_factory=dict, description="By name three or more points [x, y] in 0..1.")
     classes: tuple[str, ...] | None = Field(None, min_length=1, description="Labels to watch; all if not given.")
     anchor: Anchor = Field("bottom", description="The point of the box that has to be inside.")
-    limit_s: Seconds | None = Field(None, description="Longest stay, in media time; nothing is told if not given.")
+    limit_s: Number | None = Field(
+        None, gt=0, le=604_800, description="Longest stay, in media time; nothing is told if not given."
+    )
     patience_s: Number = Field(
         1.0, ge=0, le=3600, description="A stay is over when the track is outside or not seen for so long."
     )

@@ -12,6 +12,8 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.options import Number
 from edge_vision.core.stages import StageOptions
 
+RIM: Final = 0.01
+"""What ends so near to the rim of the picture, as a share of its size, may be cut off by it."""
 _TALL: Final = 2.4
 """A person who stands is so many times as tall as wide, or more: what is cut off is taken to be so tall."""
 
@@ -62,7 +64,7 @@ class Ground:
         if self._floor is not None:
             return np.ones(len(seen))
         width, height = (seen.xyxy[:, 2:] - seen.xyxy[:, :2]).astype(np.float64).T
-        cut = (seen.xyxy[:, 1] <= 1.0) | (seen.xyxy[:, 3] >= wh[1] - 1.0)
+        cut = (seen.xyxy[:, 1] <= RIM * wh[1]) | (seen.xyxy[:, 3] >= (1.0 - RIM) * wh[1])
         height = np.where(cut, np.maximum(height, _TALL * width), height)
         return np.asarray(self._heights_m[seen.class_id] / np.maximum(height, 1.0))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edge_vision.analytics.context import StageContext
-from edge_vision.analytics.ground import Ground, GroundOptions
+from edge_vision.analytics.ground import RIM, Ground, GroundOptions
 from edge_vision.analytics.rows import TrackRows
 from edge_vision.core.events import SpeedExceeded
 from edge_vision.core.options import Number, Seconds
@@ -74,7 +74,8 @@ class Speed:
         speeds = np.full(len(seen), np.nan, np.float32)
         places = self._ground.feet(seen, scene.frame.wh)[:, 1]
         scales = self._ground.scales(seen, scene.frame.wh)
-        on_floor = np.flatnonzero(self._wanted[seen.class_id] & np.isfinite(places).all(axis=1) & np.isfinite(scales))
+        known = np.isfinite(places).all(axis=1) & np.isfinite(scales) & _stands_in(seen.xyxy, scene.frame.wh)
+        on_floor = np.flatnonzero(known & self._wanted[seen.class_id])
         events: tuple[SpeedExceeded, ...] = ()
         if len(on_floor):
             rows = self._take_in(seen.track_id[on_floor], places[on_floor], scales[on_floor], media_ns)
@@ -129,3 +130,9 @@ class Speed:
                 limit_mps=limit,
             )
         told[rows] = fast | (told[rows] & ~(speeds < _CALM * limit))
+
+
+def _stands_in(xyxy: NDArray[np.float32], wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which boxes show where they stand: one cut off by a side or the lower rim seems to move as it comes into view."""
+    left, right, bottom = xyxy[:, 0] / wh[0], xyxy[:, 2] / wh[0], xyxy[:, 3] / wh[1]
+    return np.asarray((left > RIM) & (right < 1.0 - RIM) & (bottom < 1.0 - RIM))

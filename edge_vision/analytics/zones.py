@@ -10,7 +10,7 @@ from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.places import Anchor, NamedZones
 from edge_vision.analytics.stays import Stays
 from edge_vision.core.events import Event, PresenceChanged, ZoneEntered, ZoneLeft
-from edge_vision.core.options import Number, Seconds
+from edge_vision.core.options import Number
 from edge_vision.core.scene import Scene
 from edge_vision.core.stages import Fact, StageOptions
 
@@ -26,8 +26,11 @@ class ZonesOptions(StageOptions):
     patience_s: Number = Field(
         1.0, ge=0, le=3600, description="A track that is outside or not seen for so long has left, in media time."
     )
-    presence_s: Seconds | None = Field(
-        None, description="Tell when a zone has been occupied, or empty, for so long; not told if not given."
+    presence_s: Number | None = Field(
+        None,
+        gt=0,
+        le=604_800,
+        description="Tell when a zone has been occupied, or empty, for so long; not told if not given.",
     )
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from commands import run
 
 WHOLE = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
@@ -90,3 +91,37 @@ def test_an_uncalibrated_floor_is_an_error_at_its_line(yolox: Path, write_site: 
     assert done.code == 78
     assert "with.calibration: points and meters do not go around in the same order" in done.errors
     assert "are the 1st and the 2nd of one of them swapped?" in done.errors
+
+
+def test_a_pipeline_of_ones_own_measures_a_walk(data: Path, yolox: Path, write_site: Callable[..., Path]) -> None:
+    """The other stages of places and times, from a file beside the site: the worker walks, stands, and leaves a trace.
+
+    He is his own ruler. The camera looks down steeply, and he walks away from it: 0.35 to 0.65 m/s is what is left of
+    his pace. By eye he stands from frame 52 on.
+    """
+    clip = data / "video/worker-zone_h264.mp4"
+    site = write_site(
+        cameras=[{"id": "cam", "source": {"kind": "file", "path": str(clip)}, "pipeline": "walk"}],
+        publish=[{"kind": "jsonl", "path": "out.jsonl"}],
+    )
+    kinds = [{"kind": "detect", "model": str(yolox), "confidence": 0.1}, {"kind": "filter", "classes": ["person"]},
+             {"kind": "tracker"}, {"kind": "speed", "limit_mps": 0.8}, {"kind": "distance"}, {"kind": "smooth"},
+             {"kind": "heatmap", "columns": 8, "rows": 4, "period_s": 2}]  # fmt: skip
+    (site.parent / "walk.yaml").write_text(yaml.safe_dump({"version": 1, "stages": kinds}))
+    done = run("run", site)
+    assert done.code == 0, done.errors
+    messages = [json.loads(line) for line in (site.parent / "out.jsonl").read_text().splitlines()]
+    speeds = {
+        one["frame"]["index"]: found["attributes"]["speed_mps"]
+        for one in _of(messages, "detections")
+        for found in one["objects"]
+        if "speed_mps" in found.get("attributes", {})
+    }
+    assert min(speeds) > 20  # until then he is cut off by the lower rim
+    assert all(0.35 < speeds[index] < 0.65 for index in range(30, 48))
+    assert _of(messages, "speed_exceeded") == []
+    assert speeds[70] < 0.2
+    maps = [one["event"] for one in _of(messages, "heatmap")]
+    assert [one["since_s"] for one in maps] == [2.04, 4.08]
+    assert sum(maps[1]["seconds"]) == pytest.approx(len(_of(messages, "detections")) * 0.06, abs=0.7)
+    assert maps[1]["seconds"].index(max(maps[1]["seconds"])) == 8 * 3 + 2  # where he stands: x = 0.25, y = 0.79

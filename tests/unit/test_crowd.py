@@ -61,6 +61,7 @@ def test_only_the_classes_named_are_a_crowd() -> None:
     """Three cars are none."""
     assert _crowds(_some(3, class_id=1), classes=["person"], min_s=0) == []
     assert _crowds(_some(3, class_id=1), classes=["car"], min_s=0) == [(0, True, 3)]
+    assert _crowds(_some(3, class_id=1), classes=["person"], min_s=0, zones=LEFT) == []
 
 
 def test_density_is_people_per_square_meter_of_floor() -> None:

@@ -69,7 +69,7 @@ def test_the_event_says_who_where_and_how_long() -> None:
 
 def test_those_inside_carry_the_time() -> None:
     """Of the longest stay where zones overlap; NaN outside and for classes that are not watched."""
-    zones = {**RIGHT, "far": [[0.7, 0.0], [1.0, 0.0], [1.0, 1.0], [0.7, 1.0]]}
+    zones = {"far": [[0.7, 0.0], [1.0, 0.0], [1.0, 1.0], [0.7, 1.0]], **RIGHT}
     one = stage("dwell", zones=zones, classes=["person"])
     one(scene([(1, 60, 40), (2, 30, 40), (3, 60, 40, 1)], 0.0))
     after = one(scene([(3, 60, 40, 1), (2, 60, 40), (1, 80, 40), (4, 30, 40)], 1.5)).detections.attributes["dwell_s"]

@@ -62,6 +62,7 @@ ROWS = [(0, 0.9, 10.0, 10.0), (1, 0.5, 20.0, 10.0), (2, 0.25, 1.0, 1.0), (0, 0.1
         ({"min_height_px": 10, "max_height_px": 10}, [0, 1]),
         ({"zones_keep": LEFT}, [0, 2]),
         ({"zones_drop": LEFT}, [1, 3]),
+        ({"zones_drop": {**LEFT, "rest": [[0.2, 0], [1, 0], [1, 1], [0.2, 1]]}}, []),
         ({"zones_keep": LEFT, "anchor": "right"}, [2]),
         ({"zones_keep": {**LEFT, "rest": [[0.2, 0], [1, 0], [1, 1], [0.2, 1]]}}, [0, 1, 2, 3]),
         ({"zones_keep": LEFT, "zones_drop": {"corner": [[0, 0], [0.1, 0], [0.1, 0.15], [0, 0.15]]}}, [0]),
@@ -155,6 +156,14 @@ def test_it_equals_a_test_object_by_object(
     scene = _scene([(label, score, float(width), float(height)) for label, score, width, height in rows])
     found = Filter(options, StageContext(LABELS))(scene).detections
     assert list(zip(found.class_id.tolist(), found.confidence.tolist(), strict=True)) == expected
+
+
+def test_a_box_without_height_is_infinitely_wide() -> None:
+    """And one without width is as narrow as can be."""
+    scene = _scene([(0, 0.9, 1.0, 0.0), (0, 0.9, 0.0, 1.0)])
+    for limit, kept in (({"max_aspect": 100}, [0.0]), ({"min_aspect": 100}, [1.0])):
+        found = Filter(_options(**limit), StageContext(LABELS))(scene).detections.xyxy
+        assert (found[:, 2] - found[:, 0]).tolist() == kept
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,18 @@ def test_more_points_average_out_and_say_how_well() -> None:
     assert 1e-5 < floor.residuals_m.max() < 0.005
 
 
+def test_the_origin_may_be_far_away() -> None:
+    """Coordinates of a plan of the site, kilometers from its corner: the same floor, moved, to 0.1 mm."""
+    rng = np.random.default_rng(6)
+    known = rng.uniform([-3, 3], [3, 12], (8, 2))
+    measured, points = known + rng.normal(0, 0.02, known.shape), seen(camera(35), known)
+    here, there = (
+        Floor(CalibrationOptions.model_validate({"points": points.tolist(), "meters": (measured + off).tolist()}))
+        for off in (0.0, 9000.0)
+    )
+    assert there.places(points, (1, 1)) - 9000.0 == pytest.approx(here.places(points, (1, 1)), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     "given, message",
     [

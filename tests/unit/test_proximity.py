@@ -118,6 +118,7 @@ def _walk(*places: float) -> list[list[Track]]:
         # near for half a second
         (_walk(60, *[75] * 4, *[60] * 20), {"min_s": 0.5}, []),
         (_walk(60, *[75] * 10), {"min_s": 0.5}, [(6, True)]),
+        (_walk(*[68.5] * 10, *[75] * 10), {"min_s": 0.5}, [(15, True)]),
         # away and back: two approaches
         (_walk(75, *[50] * 12, 75, *[50] * 12), {}, [(0, True), (11, False), (13, True), (24, False)]),
     ],

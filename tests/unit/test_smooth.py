@@ -68,7 +68,7 @@ def test_beta_trades_lag_for_steadiness() -> None:
 
 
 def test_it_is_the_filter_of_the_paper() -> None:
-    """Step by step: equations 1 to 6 with a beta of 0 and a cut-off of 2 Hz at 25 Hz; 0.3345 is 1 / (1 + tau / T)."""
+    """By hand: with a beta of 0 and a cut-off of 2 Hz at 25 Hz, 1 / (1 + tau / T) = 0.3345 of a step is taken over."""
     one = stage("smooth", beta=0, min_cutoff_hz=2.0)
     found = _centers(np.array([[100.0, 100.0], [110.0, 100.0], [110.0, 100.0]]), one)[:, 0]
     share = 1 / (1 + (1 / (2 * np.pi * 2.0)) / (1 / FPS))

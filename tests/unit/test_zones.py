@@ -238,3 +238,10 @@ def test_many_polygons_at_once_equal_each_alone() -> None:
     alone = [inside(places, in_pixels(polygon, (100, 80))) for polygon in zones.values()]
     assert found.tolist() == np.stack(alone, axis=1).tolist()
     assert (found[:, -2:].sum(axis=1) == 1).all()
+
+
+def test_zones_grow_with_the_picture() -> None:
+    """The same zones over one size after another: a camera may be switched."""
+    areas = Areas({"right": ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))}, "bottom")
+    box = np.array([[50.0, 10, 70, 40]], np.float32)
+    assert [bool(areas.within(box, wh)[0, 0]) for wh in ((100, 80), (200, 160), (100, 80))] == [True, False, True]
