@@ -57,8 +57,11 @@ class InspectOptions(StageOptions, RuleOptions):
 
     @property
     def needs(self) -> frozenset[Fact]:
-        """Boxes of known classes, parts that are followed, and text where it is asked for."""
-        facts: set[Fact] = {"box", "class"}
+        """Boxes of known classes where the rules ask for them, parts that are followed, and text."""
+        facts: set[Fact] = set()
+        limits = (self.max_area_px, self.max_area_mm2, self.max_coverage)
+        if self.parts or self.defects or self.forbidden or self.counts or any(limit is not None for limit in limits):
+            facts |= {"box", "class"}
         if self.parts is not None:
             facts.add("track_id")
         if "text" in self.texts:

@@ -22,6 +22,8 @@ _GIVERS: Final[dict[Fact, str]] = {
     "track_id": "a tracker",
 }
 """Who gives what."""
+_LABELS: Final = ("classes", "parts", "defects", "forbidden", "counts")
+"""The options that name labels: lists of them, or mappings from them."""
 
 
 def check_order(stages: Sequence[StageDraft], bundles: Mapping[Path, Bundle]) -> Iterator[Problem]:
@@ -76,8 +78,10 @@ def _lacking(stage: StageDraft, missing: Fact, detector: StageDraft | None, bund
 
 
 def _unknown_classes(stage: StageDraft, labels: tuple[str, ...] | None) -> Iterator[Problem]:
-    classes, spot = stage.raw.get("classes"), stage.origin("classes")
-    for number, name in enumerate(classes if isinstance(classes, list) else ()):
-        if labels is not None and isinstance(name, str) and name not in labels:
-            text = f"the model has no label {name!r}{did_you_mean(name, labels)}"
-            yield Spot(spot.document, (*spot.place, number)).problem(text)
+    for option in _LABELS:
+        written, spot = stage.raw.get(option), stage.origin(option)
+        steps = enumerate(written) if isinstance(written, list) else ((name, name) for name in written or ())
+        for step, name in steps if isinstance(written, list | dict) else ():
+            if labels is not None and isinstance(name, str) and name not in labels:
+                text = f"the model has no label {name!r}{did_you_mean(name, labels)}"
+                yield Spot(spot.document, (*spot.place, step)).problem(text, at_key=isinstance(written, dict))

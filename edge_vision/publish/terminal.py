@@ -1,7 +1,7 @@
 """A live view in the terminal, drawn from the same messages that everybody else receives."""
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
@@ -18,6 +18,8 @@ from edge_vision.runtime.tally import Window
 _REDRAW_NS: Final = 200_000_000
 _LINE_NS: Final = 1_000_000_000
 _MOST_OBJECTS: Final = 6
+_MOST_BAD: Final = 4
+_SPOKEN: Final = {"ok": "OK", "ng": "NG", "not_inspected": "not inspected"}
 _CLEAR_TO_END: Final = "\x1b[J"
 _UP: Final = "\x1b[{}A"
 
@@ -30,6 +32,18 @@ class _SourceView:
         self.times_s = Window(128)
         self.latency_ms = Window(512)
         self.last: dict[str, Any] = {}
+        self.verdicts: dict[str, int] = {}
+        self.bad: deque[str] = deque(maxlen=_MOST_BAD)
+
+    def judge(self, event: dict[str, Any]) -> str:
+        """Take in a verdict; a line about the part when it is not OK, else nothing."""
+        self.verdicts = event["counts"]
+        if event["verdict"] == "OK":
+            return ""
+        part = event["part"]["track_id"]
+        name = "picture" if part is None else f"{event['part']['class']} {part}"
+        self.bad.append(f"{name} is {event['verdict']}: {'; '.join(event['reasons'])}")
+        return self.bad[-1]
 
     def add(self, body: dict[str, Any], arrived_ns: int) -> None:
         """Take in one detections message."""
@@ -39,7 +53,9 @@ class _SourceView:
         self.last = body
 
     def lines(self, name: str) -> list[str]:
-        """Two lines of at most 110 characters or so."""
+        """Two lines of at most 110 characters or so, and more where parts are judged."""
+        if not self.last:
+            return []
         model = self.last["model"] or {}
         counts = Counter(seen["class"] for seen in self.last["objects"])
         shown = "  ".join(
@@ -55,7 +71,13 @@ class _SourceView:
         return [
             f"{name}: {self.times_s.rate():.1f} fps   {speed}   frame {frame}   {engine}",
             f"  sees {totals}   {shown}{rest}",
+            *([f"  judged: {spoken(self.verdicts)}"] if self.verdicts else []),
         ]
+
+
+def spoken(verdicts: dict[str, int]) -> str:
+    """How many parts were OK, NG and not inspected."""
+    return ", ".join(f"{count} {_SPOKEN.get(name, name)}" for name, count in verdicts.items())
 
 
 class TerminalSink:
@@ -76,17 +98,26 @@ class TerminalSink:
         now_ns = self._clock.monotonic_ns()
         for message in messages:
             if message.kind == "detections":
-                view = self._sources.setdefault(message.source, _SourceView())
-                view.add(self._decode(message.body), now_ns)
+                self._view(message.source).add(self._decode(message.body), now_ns)
+            elif message.kind == "verdict":
+                told = self._view(message.source).judge(self._decode(message.body)["event"])
+                if told and not self._in_place:
+                    self._write(f"{message.source}: {told}\n")
         if self._sources and now_ns - self._drawn_ns >= (_REDRAW_NS if self._in_place else _LINE_NS):
             self._drawn_ns = now_ns
             self.draw()
 
+    def _view(self, source: str) -> _SourceView:
+        return self._sources.setdefault(source, _SourceView())
+
     def draw(self) -> None:
-        """Show what is known now."""
-        lines = [line for name, view in sorted(self._sources.items()) for line in view.lines(name)]
-        if not self._in_place:
-            lines = [f"{lines[place]}  |{lines[place + 1]}" for place in range(0, len(lines), 2)]
+        """Show what is known now: in place with the latest bad parts, else a line per source."""
+        lines: list[str] = []
+        for name, view in sorted(self._sources.items()):
+            shown = view.lines(name)
+            lines += (
+                [*shown, *(f"  {bad}" for bad in view.bad)] if self._in_place else ["  |".join(shown)] * bool(shown)
+            )
         back = _UP.format(self._height) + "\r" + _CLEAR_TO_END if self._height else ""
         self._write(back + "".join(f"{line}\n" for line in lines))
         self._height = len(lines) if self._in_place else 0
@@ -95,7 +126,11 @@ class TerminalSink:
         """Draw once more, and a line about the whole run."""
         self.draw()
         frames = sum(view.frames for view in self._sources.values())
-        self._write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen\n")
+        verdicts: Counter[str] = Counter()
+        for view in self._sources.values():
+            verdicts.update(view.verdicts)
+        judged = f", parts judged: {spoken(verdicts)}" if verdicts else ""
+        self._write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen{judged}\n")
 
     def _write(self, text: str) -> None:
         try:
