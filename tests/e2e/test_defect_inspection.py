@@ -18,7 +18,8 @@ MODEL: Final = str(ROOT / "configs/demo/defects")
 WH, FPS, FRAMES = (640, 360), 8.0, 420
 FIRST_SEED: Final = 6_000_000
 """Training seeds lie below 5,000,000, those of the examination in model.yaml from there to below 6,000,000."""
-LINES: Final = 5
+LINES: Final = 4
+MIN_VIEWS: Final = 3
 ACROSS: Final = 0.82
 LEAST_ACCURACY: Final = 0.98
 
@@ -88,6 +89,9 @@ def test_parts_on_unseen_lines_are_counted_and_judged(write_site: Callable[..., 
             index, event = one["frame"]["index"], one["event"]
             part = _part_at(line, index, boxes[one["source"], index, event["part"]["track_id"]])
             told[part] += 1
+            if index < MIN_VIEWS - 1:  # in the picture from the start, and across before it was seen often enough
+                assert event["verdict"] == "NOT_INSPECTED"
+                continue
             defect = passed.get(part, -1)
             confusion["ok" if defect < 0 else DEFECTS[defect], event["verdict"]] += 1
             assert bool(event["reasons"]) == (event["verdict"] != "OK")
@@ -97,7 +101,7 @@ def test_parts_on_unseen_lines_are_counted_and_judged(write_site: Callable[..., 
     right = sum(n for (kind, said), n in confusion.items() if said == ("OK" if kind == "ok" else "NG"))
     total = sum(confusion.values())
     print(f"{total} parts: {dict(confusion)}")
-    assert total > 200
+    assert total > 180
     assert right / total >= LEAST_ACCURACY, confusion
     for kind in DEFECTS:
         found, missed = confusion[kind, "NG"], confusion[kind, "OK"]
@@ -119,7 +123,7 @@ def test_verdicts_are_messages_and_attributes(write_site: Callable[..., Path]) -
         assert list(event) == ["verdict", "reasons", "part", "views", "counts"]
         assert event["part"]["class"] == "part"
         assert sum(event["counts"].values()) == number
-        assert event["views"] >= 3
+        assert (event["views"] >= MIN_VIEWS) == (event["verdict"] != "NOT_INSPECTED")
     seen = [thing for one in messages if one["kind"] == "detections" for thing in one["objects"]]
     assert {thing["attributes"]["verdict"] for thing in seen if thing["class"] == "part"} <= {
         "OK",
