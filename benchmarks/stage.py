@@ -7,11 +7,16 @@ import itertools
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 from pydantic import TypeAdapter
 
+from edge_vision.analytics.context import StageContext
+from edge_vision.analytics.measures import edges, matcher, profile, sharpness
+from edge_vision.analytics.options import AnalyticsOptions
+from edge_vision.analytics.table import build_stage
 from edge_vision.capture.conveyor import Conveyor
 from edge_vision.core.detections import Detections
 from edge_vision.core.frame import Frame
@@ -21,12 +26,26 @@ from edge_vision.postprocess.format import Thresholds
 from edge_vision.postprocess.options import OutputOptions
 from edge_vision.postprocess.table import build_postprocessor
 from edge_vision.postprocess.yolox import Yolox, YoloxOutput
+from edge_vision.preprocess.enhance import Enhance, EnhanceOptions
 from edge_vision.preprocess.letterbox import LetterboxPreprocessor
 from edge_vision.preprocess.options import InputOptions
 from edge_vision.preprocess.window import Window
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.clock import SystemClock
+
+OPERATIONS: tuple[dict[str, Any], ...] = (
+    {"kind": "clahe"},
+    {"kind": "equalize"},
+    {"kind": "gaussian"},
+    {"kind": "median"},
+    {"kind": "bilateral"},
+    {"kind": "sharpen"},
+    {"kind": "morphology", "method": "top_hat"},
+    {"kind": "gamma", "gamma": 1.5},
+    {"kind": "white_balance"},
+    {"kind": "nl_means"},
+)
 
 
 def milliseconds(call: Callable[[], object], seconds: float = 0.5) -> float:
@@ -79,6 +98,44 @@ def by_numpy(image: np.ndarray) -> object:
     padded = np.full((640, 640, 3), 114, np.uint8)
     padded[140:500] = cv2.resize(image, (640, 360))
     return np.ascontiguousarray(padded[:, :, ::-1].transpose(2, 0, 1)[None]).astype(np.float32) / 255
+
+
+def enhancing() -> None:
+    """Each operation of `enhance` at 1080p, beside copying the picture once."""
+    image = np.empty((1080, 1920, 3), np.uint8)
+    Conveyor((1920, 1080), 25).draw(0, image)
+    scene = Scene(Frame("bench", 0, SystemClock().now(), 0, 0, image))
+    copy = milliseconds(image.copy)
+    for operation in OPERATIONS:
+        stage = Enhance(EnhanceOptions.model_validate({"kind": "enhance", "operations": [operation]}))
+        words = " ".join(str(value) for value in operation.values())
+        report(f"enhance 1080p: {words}", milliseconds(partial(stage, scene)), copy, "copy")
+
+
+def judging() -> None:
+    """The stage `inspect` with as many parts, each with a defect; and measuring one part of 100x100."""
+    labels = ("part", "scratch", "hole", "stain")
+    rules = {"kind": "inspect", "parts": ["part"], "max_coverage": 0.01, "line": [[0.9, 0], [0.9, 1]]}
+    for count in (1, 20, 200):
+        place = np.stack(np.divmod(np.arange(count), 16), axis=1)[:, ::-1].astype(np.float32) * (110, 75) + 20
+        parts = np.concatenate([place, place + np.array([100, 70])], axis=1)
+        flaws = np.concatenate([place + 20, place + 30], axis=1)
+        seen = Detections(
+            np.concatenate([parts, flaws]).astype(np.float32),
+            np.full(2 * count, 0.9, np.float32),
+            np.repeat([0, 1], count).astype(np.int32),
+            track_id=np.arange(2 * count, dtype=np.int32),
+            attributes={"area_px": np.repeat([4000.0, 60.0], count).astype(np.float32)},
+        )
+        frame = Frame("bench", 0, SystemClock().now(), 0, 0, np.zeros((1080, 1920, 3), np.uint8))
+        scene = Scene(frame, seen, labels=labels)
+        stage = build_stage(TypeAdapter(AnalyticsOptions).validate_python(rules), StageContext(labels))
+        report(f"inspect {count} parts with a defect each", milliseconds(partial(stage, scene)))
+    part = np.random.default_rng(0).integers(0, 255, (100, 100)).astype(np.uint8)
+    report("measure 100x100: sharpness", milliseconds(lambda: sharpness(part)))
+    report("measure 100x100: caliper", milliseconds(lambda: edges(profile(part, (5, 50), (95, 50), 5), 1.0, 30)))
+    search = matcher(part[30:60, 30:60])
+    report("measure 100x100: template 30x30", milliseconds(lambda: search(part)))
 
 
 def postprocessing() -> None:
@@ -163,6 +220,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     preprocessing()
     clips()
+    enhancing()
+    judging()
     postprocessing()
     decoding()
     publishing()

@@ -19,7 +19,7 @@ CLIP = Path(__file__).parents[1] / "configs" / "demo" / "conveyor.mp4"
 WH = (640, 360)
 FPS = 25
 FRAMES = 20 * FPS
-SEED = 7  # 30 parts of all three kinds, 5 of them defective
+SEED = 7  # 32 parts of all three kinds, 6 of them with a scratch, a hole or a stain
 
 
 def frames() -> Iterator[Scene]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class InspectOptions(StageOptions, RuleOptions):
     """Judges each part, or the whole picture, by rules over what was seen and measured, and tells why."""
 
     kind: Literal["inspect"]
+    names_labels: ClassVar[tuple[str, ...]] = ("parts", "defects", "forbidden", "counts")
     line: Line | None = Field(
         None, description="Two points in 0..1: a part is told when it crosses it; when it has left, if not given."
     )
@@ -57,8 +58,11 @@ class InspectOptions(StageOptions, RuleOptions):
 
     @property
     def needs(self) -> frozenset[Fact]:
-        """Boxes of known classes, parts that are followed, and text where it is asked for."""
-        facts: set[Fact] = {"box", "class"}
+        """Boxes of known classes where the rules ask for them, parts that are followed, and text."""
+        facts: set[Fact] = set()
+        limits = (self.max_area_px, self.max_area_mm2, self.max_coverage)
+        if self.parts or self.defects or self.forbidden or self.counts or any(limit is not None for limit in limits):
+            facts |= {"box", "class"}
         if self.parts is not None:
             facts.add("track_id")
         if "text" in self.texts:

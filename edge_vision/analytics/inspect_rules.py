@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from edge_vision.analytics.measures import brightness, sharpness
 from edge_vision.core.detections import Detections
@@ -69,6 +69,10 @@ class TextRule(Options):
         return f"not {self.equals!r}" if self.pattern is None else f"which {self.pattern!r} does not match"
 
 
+def _is_side(name: str, unit: str) -> bool:
+    return name.endswith(f"_{unit}") and name.removesuffix(f"_{unit}") in SIDES
+
+
 class RuleOptions(Options):
     """What is good and what is not; every stage or station that judges has these."""
 
@@ -81,6 +85,7 @@ class RuleOptions(Options):
         None, description="Labels of the defects; if not given, all that are neither parts nor counted."
     )
     forbidden: tuple[Name, ...] = Field((), description="Labels that are bad whatever their size.")
+    mm_per_px: Number | None = Field(None, gt=0, le=1000, description="Millimeters per pixel where the parts lie.")
     min_area_px: Number = Field(0.0, ge=0, description="Defects smaller than this do not count, in square pixels.")
     max_area_px: Number | None = Field(None, ge=0, description="Greatest area of a part's defects, in square pixels.")
     max_area_mm2: Number | None = Field(
@@ -108,16 +113,16 @@ class RuleOptions(Options):
     )
     min_brightness: Number | None = Field(None, ge=0, le=255, description="Views darker than this do not count.")
     max_brightness: Number | None = Field(None, ge=0, le=255, description="Views brighter than this do not count.")
-    mm_per_px: Number | None = Field(None, gt=0, le=1000, description="Millimeters per pixel where the parts lie.")
 
-    @model_validator(mode="after")
-    def _millimeters_are_known(self) -> "RuleOptions":
-        wants = [name for name in self.measures if name.removesuffix("_mm") in SIDES and name.endswith("_mm")]
-        wants += ["max_area_mm2"] if self.max_area_mm2 is not None else []
-        if wants and self.mm_per_px is None:
+    @field_validator("max_area_mm2", "measures")
+    @classmethod
+    def _millimeters_are_known(cls, value: Any, info: ValidationInfo) -> Any:
+        names = value if isinstance(value, dict) else {str(info.field_name): value} if value is not None else {}
+        wants = [name for name in names if name == "max_area_mm2" or _is_side(name, "mm")]
+        if wants and info.data.get("mm_per_px") is None:
             msg = f"{wants[0]} needs mm_per_px: how many millimeters a pixel shows"
             raise ValueError(msg)
-        return self
+        return value
 
     @model_validator(mode="after")
     def _labels_have_one_part(self) -> "RuleOptions":

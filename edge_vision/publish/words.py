@@ -80,7 +80,7 @@ def _details(event: Mapping[str, Any]) -> Iterator[str]:
     yield from _numbers(event.get("by_class"))
     result = next((name for name in _RESULTS if name in event), None)
     for name, value in event.items():
-        if name not in _SAID and name != result and value is not None:
+        if name not in _SAID and name != result and value not in (None, [], ()):
             yield f"{name} {_value(value)}"
 
 

@@ -30,7 +30,7 @@ from edge_vision.publish.table import SINKS, SinkOpening, name_of, open_sink
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.testing.contracts import check_sink
-from edge_vision.testing.fakes import make_frame
+from edge_vision.testing.fakes import make_frame, make_message
 
 OPTIONS: TypeAdapter[SinkOptions] = TypeAdapter(SinkOptions)
 TESTED = {"jsonl", "zeromq", "mqtt", "terminal"}
@@ -316,3 +316,25 @@ def test_a_broker_over_its_quota_has_not_taken_the_message(opening: SinkOpening,
     assert sink._unacknowledged == {7: messages[0]}
     with pytest.raises(SinkError, match="takes no more messages for now"):
         sink._turn(0.0)
+
+
+def test_terminal_tells_of_parts(opening: SinkOpening, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each part, with the reasons, and the sums at the end."""
+    envelope = {"schema": "edge-vision/1", "kind": "verdict", "source": "cam", "frame": {"timestamp": ""}}
+    counts = {"ok": 0, "ng": 0, "not_inspected": 0}
+    events = []
+    for track_id, verdict in enumerate(("OK", "NG", "OK"), 1):
+        counts = {**counts, verdict.lower(): counts[verdict.lower()] + 1}
+        event: dict[str, Any] = {
+            "verdict": verdict,
+            "reasons": [] if verdict == "OK" else ["hole 1, none may be there", "too wide"],
+        }
+        event |= {"part": {"track_id": track_id, "class": "bolt"}, "views": 9, "counts": counts}
+        events.append(make_message(track_id, kind="verdict", body=json.dumps({**envelope, "event": event}).encode()))
+    with open_sink(_options(kind="terminal"), opening) as sink:
+        check_sink(sink, events)
+    shown = capsys.readouterr().out
+    said = "bolt 2 verdict NG (1 ok, 1 ng, 0 not_inspected, reasons [hole 1, none may be there, too wide], views 9)\n"
+    assert shown.count(said) == 2
+    assert shown.count("bolt 1 verdict OK (1 ok, 0 ng, 0 not_inspected, views 9)\n") == 2
+    assert "parts judged: 2 OK, 1 NG, 0 not inspected\n" in shown

@@ -226,6 +226,7 @@ def test_demo_runs_with_nothing_but_the_package(edge_vision: Start, tmp_path: Pa
     assert "fps" in output
     assert "latency p50" in output
     assert "demo: " in output.splitlines()[-1]
+    assert "parts judged: " in output.splitlines()[-1]
     frames = int(output.splitlines()[-1].split()[1])
     assert frames >= 60
 

@@ -19,6 +19,7 @@ def test_the_demo_runs_from_an_installed_wheel(tmp_path: Path) -> None:
     assert (site / "edge_vision/shipped/pipelines/object_detection.yaml").is_file()
     assert (site / "edge_vision/shipped/systemd/edge-vision@.service").is_file()
     assert (site / "edge_vision/shipped/configs/demo/parts/golden/golden.yaml").is_file()
+    assert (site / "edge_vision/shipped/configs/demo/defects/golden/golden.yaml").is_file()
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "edge_vision", "demo", "--max-seconds", "2"]
     done = subprocess.run(

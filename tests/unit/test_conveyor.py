@@ -2,11 +2,14 @@
 
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edge_vision.capture.conveyor import LABELS, MIN_VISIBLE, Conveyor
+from edge_vision.capture.conveyor_art import draw_part
+from edge_vision.capture.conveyor_defects import DEFECTS, STAIN
 
 SIZES = [(640, 360), (64, 64), (161, 97), (97, 203), (333, 222)]
 
@@ -78,9 +81,9 @@ def test_truth_is_well_formed_at_every_size(wh: tuple[int, int]) -> None:
         truth = conveyor.truth(index)
         count = len(truth.part_id)
         seen += count
-        columns = (truth.xyxy, truth.class_id, truth.part_id, truth.defective)
-        assert [column.dtype.name for column in columns] == ["float32", "int32", "int32", "bool"]
-        assert [column.shape for column in columns] == [(count, 4), (count,), (count,), (count,)]
+        columns = (truth.xyxy, truth.class_id, truth.part_id, truth.defect_id, truth.defective)
+        assert [column.dtype.name for column in columns] == ["float32", "int32", "int32", "int32", "bool"]
+        assert [column.shape for column in columns] == [(count, 4), (count,), (count,), (count,), (count,)]
         assert np.all(np.diff(truth.part_id) > 0)
         assert np.all(truth.xyxy >= 0)
         assert np.all(truth.xyxy <= (*wh, *wh))
@@ -185,3 +188,46 @@ def test_all_classes_occur_equally_often() -> None:
     counts = np.bincount(list(found.values()), minlength=len(LABELS)) / len(found)
     assert np.all(counts > 0.25)
     assert np.all(counts < 0.42)
+
+
+def test_surfaces_are_where_the_parts_are() -> None:
+    """Box by box what belongs to a part reaches to all four sides, and outside the boxes only cut-off parts show."""
+    wh = (640, 360)
+    line = Conveyor(wh, 25.0, 12, defect_rate=0.5)
+    seen = 0
+    for index in (150, 333, 520, 710):
+        surfaces, truth = line.surfaces(index), line.truth(index)
+        assert surfaces.shape == (360, 640)
+        assert surfaces.dtype == np.uint8
+        for (x0, y0, x1, y1), defect in zip(truth.xyxy.astype(int).tolist(), truth.defect_id.tolist(), strict=True):
+            piece = surfaces[y0:y1, x0:x1]
+            assert all(side.any() for side in (piece[0], piece[-1], piece[:, 0], piece[:, -1]))
+            whole = x0 > 0 and x1 < wh[0]
+            kinds = set(np.unique(piece).tolist()) - {0, 1}
+            assert kinds == ({2 + defect} if defect >= 0 else set()) or not whole
+            surfaces[y0:y1, x0:x1] = 0
+            seen += whole
+        middle = surfaces[:, 120:-120]
+        assert not middle.any()
+    assert seen > 12
+
+
+@pytest.mark.parametrize("defect", range(len(DEFECTS)))
+@pytest.mark.parametrize("class_id", range(len(LABELS)))
+def test_every_defect_can_be_seen_on_every_part(defect: int, class_id: int) -> None:
+    """Of forty drawn, each covers at least a hundredth of its part, and never half of it."""
+    rng = np.random.default_rng((defect, class_id))
+    for _ in range(40):
+        sprite = draw_part(rng, class_id, 45.0, 1.0, defect)
+        share = sprite.flaw.sum() / (sprite.solid | sprite.flaw).sum()
+        assert 0.009 < share < 0.5
+        assert not draw_part(rng, class_id, 45.0, 1.0, None).flaw.any()
+
+
+def test_a_defect_changes_nothing_but_its_part() -> None:
+    """Good or bad, a part has the same shape, turn and tint: outside the defect the sprites agree."""
+    for seed in range(6):
+        good, stained = (draw_part(np.random.default_rng(seed), seed % 3, 45.0, 1.0, kind) for kind in (None, STAIN))
+        assert np.array_equal(good.solid, stained.solid)
+        near = cv2.dilate(stained.flaw.astype(np.uint8), np.ones((7, 7))) > 0
+        assert np.array_equal(good.add[~near], stained.add[~near])

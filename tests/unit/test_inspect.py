@@ -338,3 +338,19 @@ def test_rules_that_cannot_be_are_refused(options: dict[str, Any], message: str)
     """Before anything runs, with what is wrong."""
     with pytest.raises(ValidationError, match=message):
         OPTIONS.validate_python({"kind": "inspect", **options})
+
+
+@pytest.mark.parametrize(
+    "options, needs",
+    [
+        ({}, set()),
+        ({"measures": {"gap_mm": {"max": 3}}}, set()),
+        ({"forbidden": ["hole"]}, {"box", "class"}),
+        ({"max_coverage": 0.0}, {"box", "class"}),
+        ({"parts": ["part"]}, {"box", "class", "track_id"}),
+        ({"texts": {"text": {"equals": "A"}}}, {"text"}),
+    ],
+)
+def test_a_stage_needs_what_its_rules_ask_for(options: dict[str, Any], needs: set[str]) -> None:
+    """A picture that is only measured needs no detector."""
+    assert OPTIONS.validate_python({"kind": "inspect", **options}).needs == needs

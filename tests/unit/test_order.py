@@ -62,6 +62,15 @@ DETECT = {"kind": "detect", "model": str(PARTS)}
         ),
         ([DETECT, {"kind": "cascade", "optional": True, "region": "quad"}], None),
         (
+            [DETECT, {"kind": "tracker"}, {"kind": "inspect", "parts": ["bolt"], "counts": {"washers": {"min": 1}}}],
+            "5:15: stages[2].counts.washers: the model has no label 'washers'; did you mean washer?",
+        ),
+        (
+            [{"kind": "enhance"}, DETECT, {"kind": "inspect", "parts": ["bolt"]}],
+            f"5:5: stages[2]: stage inspect {NO_TRACKER}",
+        ),
+        ([{"kind": "enhance"}, {"kind": "inspect", "measures": {"gap": {"min": 1}}}], None),
+        (
             [DETECT, {"kind": "filter", "classes": ["bolts"]}],
             "4:16: stages[1].classes[0]: the model has no label 'bolts'; did you mean bolt?",
         ),
