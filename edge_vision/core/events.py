@@ -68,15 +68,19 @@ class Count(Event, frozen=True, kw_only=True):
 
 
 class Reading(Event, frozen=True, kw_only=True):
-    """Something was read: a code, a plate, a line of text; `votes` frames said the same. `quad` is where, in pixels."""
+    """A text was read: of a track once its readings decide, and again if another one wins; else when it is new.
+
+    `confidence` is that of the text over all readings, `votes` how many of them said it, `quad` the corners of what was
+    read in source pixels, `stage` the name of the cascade.
+    """
 
     kind: ClassVar[str] = "reading"
     text: str
     confidence: float
     votes: int
-    quad: list[list[float]] | None
-    class_name: str
+    quad: list[list[float]]
     track_id: int | None
+    class_name: str
     stage: str
 
 
