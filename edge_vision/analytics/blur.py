@@ -144,7 +144,7 @@ class Blur:
         cv2, cells = self._cv2, self._options.cells
         height, width = part.shape[:2]
         if self._options.method == "fill":
-            part[shape > 0] = np.rint(part.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
+            cv2.copyTo(np.full_like(part, np.rint(cv2.mean(part)[:3])), shape, part)
             return
         # As many cells across the shorter side; never smaller than a few pixels, or a small face would stay as it is.
         cell = max(min(height, width) / cells, 4.0)

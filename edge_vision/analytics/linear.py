@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from edge_vision.core.code128 import FNC1, STARTS, STOP, SYMBOLS, check_symbol
 from edge_vision.core.plugin import require
 
 _Array = NDArray[np.float64]
@@ -29,25 +30,8 @@ _FIRST_DIGIT: Final = {
     )
 }
 """The first digit of an EAN-13 is told by the sets of the six after it."""
-SYMBOLS: Final = np.array(
-    list(
-        "212222222122222221121223121322131222122213122312132212221213221312231212112232122132122231"
-        "113222123122123221223211221132221231213212223112312131311222321122321221312212322112322211"
-        "212123212321232121111323131123131321112313132113132311211313231113231311112133112331132131"
-        "113123113321133121313121211331231131213113213311213131311123311321331121312113312311332111"
-        "314111221411431111111224111422121124121421141122141221112214112412122114122411142112142211"
-        "241211221114413111241112134111111242121142121241114212124112124211411212421112421211212141"
-        "214121412121111143111341131141114113114311411113411311113141114131311141411131211412211214"
-        "211232233111"
-    ),
-    float,
-).reshape(-1, 6)
-"""Widths of the symbols of Code 128 by value; 103 to 105 begin a code, 106 (and a bar of 2 behind it) ends it."""
-_STARTS: Final = (103, 104, 105)
-_STOP: Final = 106
-_FNC1: Final = 102
 _GS: Final = "\x1d"
-
+"""What GS1 separates fields by."""
 _OFF: Final = 1.9
 """How many modules the bars and gaps of a digit or symbol may be off in sum. Another digit is at least 2 away."""
 _QUIET: Final = 5.0
@@ -233,23 +217,23 @@ def _code128(widths: _Array, quiet: tuple[float, float]) -> Iterator[_Found]:
     windows, places = _windows(widths, 6)
     if len(windows) < 4:  # noqa: PLR2004 - start, a symbol, check and stop
         return
-    begins = _nearest(windows, SYMBOLS[_STARTS[0] : _STOP], 11)[1] < _OFF
+    begins = _nearest(windows, SYMBOLS[STARTS[0] : STOP], 11)[1] < _OFF
     if not begins.any():
         return
     values, off = _nearest(windows, SYMBOLS, 11)
     sums = windows.sum(axis=1)
     fits = off < _OFF
-    for row in np.flatnonzero(begins & fits & np.isin(values, _STARTS)):
+    for row in np.flatnonzero(begins & fits & np.isin(values, STARTS)):
         symbols = [int(values[row])]
         place = int(row)
         for place in range(int(row) + 3, len(windows), 3):
             if not fits[place] or not 0.75 < sums[place] / sums[place - 3] < 1.33:  # noqa: PLR2004 - of one size
                 break
             symbols.append(int(values[place]))
-            if symbols[-1] == _STOP:
+            if symbols[-1] == STOP:
                 break
         first, last = int(places[row]), int(places[place]) + 7
-        if symbols[-1] != _STOP or last > len(widths) or len(symbols) < 4:  # noqa: PLR2004 - start, check and stop
+        if symbols[-1] != STOP or last > len(widths) or len(symbols) < 4:  # noqa: PLR2004 - start, check and stop
             continue
         if not _has_margins(widths, quiet, first, last, sums[row] / 11):
             continue
@@ -265,13 +249,13 @@ def code128_text(symbols: list[int]) -> str | None:
     the upper half of ISO 8859-1.
     """
     start, *data, check, _ = symbols
-    if (start + sum(place * value for place, value in enumerate(data, 1))) % 103 != check:
+    if check_symbol([start, *data]) != check:
         return None
     state, text = _State("ABC"[start - 103]), []
     for place, value in enumerate(data):
-        if value >= _STARTS[0]:
+        if value >= STARTS[0]:
             return None
-        if value == _FNC1:
+        if value == FNC1:
             text += [] if place == 0 else [_GS]
         else:
             text.append(state.take(value))

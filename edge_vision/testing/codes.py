@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vision.core.code128 import STOP, SYMBOLS, check_symbol
 from edge_vision.core.plugin import require
 
 Gray = NDArray[np.uint8]
@@ -37,10 +38,8 @@ def draw_ean(text: str, module: int = 3, height: int = 120) -> Gray:
 
 def draw_code128(symbols: list[int], module: int = 2, height: int = 80) -> Gray:
     """Code 128 with these symbols, from start to the last one before the check symbol."""
-    from edge_vision.analytics.linear import SYMBOLS
-
-    check = (symbols[0] + sum(place * value for place, value in enumerate(symbols[1:], 1))) % 103
-    widths = [int(width) for value in [*symbols, check, 106] for width in SYMBOLS[value]] + [2]
+    whole = [*symbols, check_symbol(symbols), STOP]
+    widths = [int(width) for value in whole for width in SYMBOLS[value]] + [2]
     return _bars("".join("10"[place % 2] * width for place, width in enumerate(widths)), module, height)
 
 

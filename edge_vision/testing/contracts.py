@@ -20,6 +20,7 @@ from edge_vision.core.protocols import Availability, Backend, Engine, Postproces
 from edge_vision.core.scene import Scene
 from edge_vision.core.tensor import Tensors
 
+_OF_A_FRAME = ("source_id", "index", "timestamp", "captured_ns", "media_ns")
 _COLUMNS = ("xyxy", "confidence", "class_id", "track_id", "keypoints", "quad")
 
 
@@ -168,20 +169,22 @@ def _check_findings(found: Detections) -> None:
         assert column.dtype == np.float32 or column.dtype.kind == "U", f"attribute {name} is {column.dtype}"
 
 
-def check_stage(make: Callable[[], Stage], scene: Scene, *, changes_picture: bool = False) -> Scene:
+def check_stage(make: Callable[[], Stage], scene: Scene, *, repaints: bool = False) -> Scene:
     """Run two fresh stages on `scene`: the same answer, the same frame, and the scene given stays as it is.
 
-    With `changes_picture` it may hand on another picture, read-only and as large, with the same times.
+    A stage that `repaints` hands on the frame with another picture of the same size, and nothing else of it changed.
     """
     before = _columns(scene.detections)
     events, picture = scene.events, scene.frame.image.copy()
     after = make()(scene)
     again = make()(scene)
     assert isinstance(after, Scene)
-    if changes_picture:
+    if repaints:
         _check_frame(after.frame)
-        assert _told(after.frame) == _told(scene.frame), "another picture keeps source, index, times and size"
-        assert np.array_equal(after.frame.image, again.frame.image), "two fresh stages differ: the picture"
+        assert np.array_equal(after.frame.image, again.frame.image), "two fresh stages paint differently"
+        assert after.frame.image.shape == picture.shape, "the new picture has another size"
+        for name in _OF_A_FRAME:
+            assert getattr(after.frame, name) == getattr(scene.frame, name), f"another {name} than the frame given"
     else:
         assert after.frame is scene.frame, "a stage must hand on the frame it was given"
     assert after.models[: len(scene.models)] == scene.models, "a stage must hand on the models"
@@ -191,10 +194,6 @@ def check_stage(make: Callable[[], Stage], scene: Scene, *, changes_picture: boo
     _assert_same_columns(before, _columns(scene.detections), "the detections given were changed")
     _assert_same_columns(_columns(after.detections), _columns(again.detections), "two fresh stages differ")
     return after
-
-
-def _told(frame: Frame) -> tuple[Any, ...]:
-    return frame.source_id, frame.index, frame.timestamp, frame.captured_ns, frame.media_ns, frame.wh
 
 
 def _columns(detections: Detections) -> dict[str, NDArray[Any] | None]:

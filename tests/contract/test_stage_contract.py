@@ -70,7 +70,7 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
 }
 CONTEXT = StageContext(LABELS, SayingNetwork(lambda image: (f"w{image.shape[1]}", 0.9)), frozenset({"text"}))
 """With a network that reads a text in everything it is shown."""
-CHANGE_PICTURES = {"blur"}
+REPAINTS = {"blur"}
 """They hand on another picture; all others the frame that they were given."""
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
 
@@ -99,6 +99,6 @@ def test_every_stage_is_tested_here() -> None:
 def test_a_stage_keeps_the_contract(kind: str, given: dict[str, Any], count: int) -> None:
     """It hands on the frame, changes nothing it was given, and two fresh ones agree."""
     options = OPTIONS.validate_python({"kind": kind, **given})
-    changes = kind in CHANGE_PICTURES
-    after = check_stage(lambda: build_stage(options, CONTEXT), _scene(count), changes_picture=changes)
+    repaints = kind in REPAINTS
+    after = check_stage(lambda: build_stage(options, CONTEXT), _scene(count), repaints=repaints)
     assert len(after.detections) <= count

@@ -1,6 +1,7 @@
 """Faces are unrecognizable in what `face_privacy` hands on: two detectors find them no more; the rest is unchanged."""
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,15 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from bundles import write_ultraface, write_yunet
 from commands import run
 from numpy.typing import NDArray
 
-from edge_vision.app.check import check_pipeline
+from edge_vision.app.check import check_site
 from edge_vision.app.engines import load_engines
 from edge_vision.app.pipeline import Road, open_road
-from edge_vision.capture.options import FileOptions
-from edge_vision.config.site import Camera, Site
 from edge_vision.core.detections import Detections
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.testing.fakes import make_frame
@@ -36,11 +36,16 @@ def detectors(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @contextmanager
-def _road(pipeline: str, model: Path, *settings: str) -> Iterator[Road]:
-    stages, bundles = check_pipeline(pipeline, model, settings)
-    camera = Camera("test", FileOptions(kind="file", path=Path("test")), "test", stages, 0)
-    engines = load_engines(Site(Path("test"), "test", (camera,), ()), bundles)
-    with open_road(camera, engines, SystemClock()) as road:
+def _road(pipeline: str, model: Path, **settings: Any) -> Iterator[Road]:
+    """The road of a site's only camera, without its source."""
+    camera = {"id": "test", "source": {"kind": "synthetic"}, "pipeline": pipeline}
+    content = {"version": 1, "site": "test", "cameras": [{**camera, "with": {"model": str(model), **settings}}]}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "site.yaml"
+        file.write_text(yaml.safe_dump(content))
+        checked = check_site(file)
+    engines = load_engines(checked.site, checked.bundles)
+    with open_road(checked.site.cameras[0], engines, SystemClock()) as road:
         yield road
 
 
@@ -73,7 +78,7 @@ def _grown(regions: Detections, wh: tuple[int, int], by: float) -> NDArray[np.bo
 def test_covered_faces_are_found_no_more(chosen: str, method: str, data: Path, detectors: dict[str, Path]) -> None:
     """Neither by the detector that found them nor by the other; pixels outside and the frame itself are unchanged."""
     faces = 0
-    with _road("face_privacy", detectors[chosen], f"method={method}") as cover:
+    with _road("face_privacy", detectors[chosen], method=method) as cover:
         for number, file in enumerate(_pictures(data)):
             picture = cv2.imread(str(file))
             assert picture is not None
@@ -118,7 +123,7 @@ def test_frames_in_which_the_detector_misses_a_face_are_covered_too(data: Path, 
     clip.set(cv2.CAP_PROP_POS_FRAMES, 270)
     boxes: dict[int, NDArray[np.float32]] = {}
     changed: list[NDArray[np.bool_]] = []
-    with _road("face_privacy", detectors["ultraface"], "method=fill") as cover:
+    with _road("face_privacy", detectors["ultraface"], method="fill") as cover:
         for number in range(160):
             _, picture = clip.read()
             frame = make_frame(np.asarray(picture, np.uint8), index=number, media_ns=number * 100_000_000)

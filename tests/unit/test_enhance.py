@@ -79,7 +79,7 @@ def test_an_operation_hands_on_the_frame_with_another_picture(
     """Same index, times, source and size; the old picture stays as it was, the new one cannot be written to."""
     given = {"kind": kind, **GIVEN[kind], **({"file": str(lens)} if kind == "undistort" else {})}
     options = EnhanceOptions.model_validate({"kind": "enhance", "operations": [given]})
-    after = check_stage(lambda: Enhance(options), _scene(picture), changes_picture=True)
+    after = check_stage(lambda: Enhance(options), _scene(picture), repaints=True)
     assert not np.array_equal(after.frame.image, picture)
 
 

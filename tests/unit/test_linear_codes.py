@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_vision.analytics.linear import SYMBOLS, code128_text, gs1_digits_fit, read_rows
+from edge_vision.analytics.linear import code128_text, gs1_digits_fit, read_rows
+from edge_vision.core.code128 import SYMBOLS
 from edge_vision.testing.codes import check_digit, code128_b, draw_code128, draw_ean
 
 
