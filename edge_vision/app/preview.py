@@ -10,6 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vision.analytics.filter import FilterOptions
+from edge_vision.analytics.table import STAGES
 from edge_vision.app.engines import load_engines
 from edge_vision.app.pipeline import Road, open_road
 from edge_vision.app.seen import Seen
@@ -22,7 +24,7 @@ from edge_vision.core.errors import ConfigError, SourceError
 from edge_vision.core.frame import Frame, read_only
 from edge_vision.core.plugin import require
 from edge_vision.core.scene import Scene
-from edge_vision.core.stages import StageOptions
+from edge_vision.core.stages import ModelStageOptions
 from edge_vision.models.bundle import Bundle
 from edge_vision.publish.annotate import Annotator
 from edge_vision.publish.drawing.places import Places
@@ -32,7 +34,7 @@ from edge_vision.runtime.clock import SystemClock
 _DEFAULT_FPS: Final = 25.0
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 _LOOKS: Final = 12
-"""A picture is shown so often to a pipeline that follows objects: a tracker and a vote take a few frames."""
+"""A picture is shown so often to a pipeline that remembers: a tracker and a vote take a few frames."""
 _LOOK_NS: Final = 100_000_000
 
 _Open = Callable[[], AbstractContextManager[Road]]
@@ -71,7 +73,7 @@ def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Seen:
     seen, places = Seen(), places_of(preview.stages)
     with _open_events(preview.events, clock) as tell:
         if preview.input.is_dir() or is_picture(preview.input):
-            look = _Looking(opened, places, _LOOKS if _follows(preview.stages) else 1, clock, seen, tell)
+            look = _Looking(opened, places, _LOOKS if _remembers(preview.stages) else 1, clock, seen, tell)
             look.at_all(preview.input, preview.output, progress)
         else:
             _play(preview, opened, places, clock, seen, tell, progress)
@@ -90,9 +92,9 @@ def places_of(stages: tuple[Any, ...]) -> Places:
     return Places(lines, zones)
 
 
-def _follows(stages: tuple[Any, ...]) -> bool:
-    """Whether a stage gives objects a number."""
-    return any("track_id" in one.gives(frozenset()) for one in stages if isinstance(one, StageOptions))
+def _remembers(stages: tuple[Any, ...]) -> bool:
+    """Whether a stage may say more when it has seen the same again: trackers, votes and what comes to rest do."""
+    return any(one.kind in STAGES and not isinstance(one, ModelStageOptions | FilterOptions) for one in stages)
 
 
 @dataclass(frozen=True, slots=True)
