@@ -27,10 +27,11 @@ from edge_vision.core.scene import Scene
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.models.bundle import Bundle
 from edge_vision.publish.annotate import Annotator
-from edge_vision.publish.drawing.places import Places
+from edge_vision.publish.drawing.places import Places, Points
 from edge_vision.publish.wire import Wire, new_boot
 from edge_vision.runtime.clock import SystemClock
 
+_ENDS: Final = 2
 _DEFAULT_FPS: Final = 25.0
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 _LOOKS: Final = 12
@@ -81,15 +82,31 @@ def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Seen:
 
 
 def places_of(stages: tuple[Any, ...]) -> Places:
-    """The lines and zones that the stages of a pipeline name, for drawing; the same one twice is one."""
-    lines: dict[str, Any] = {}
-    zones: dict[str, Any] = {}
+    """What the stages of a pipeline say of places, for drawing: named lines and polygons, one `line`, one `zone`.
+
+    The same place in two stages is one; two places of one name are told apart by their options.
+    """
+    lines: dict[str, Points] = {}
+    zones: dict[str, Points] = {}
+    counted: set[str] = set()
     for options in stages:
-        for name, found in (("lines", lines), ("zones", zones)):
-            named = getattr(options, name, None)
-            if isinstance(named, Mapping):
-                found.update(named)
-    return Places(lines, zones)
+        for option in type(options).model_fields:
+            value = getattr(options, option)
+            named = {option: value} if option in {"line", "zone"} else value
+            for name, points in named.items() if isinstance(named, Mapping) else ():
+                if not _are_points(points):
+                    continue
+                found = lines if len(points) == _ENDS else zones
+                key = name if found.get(name, points) == points else f"{option} {name}"
+                found[key] = points
+                counted |= {key} if option == "lines" else set()
+    return Places(lines, zones, frozenset(counted))
+
+
+def _are_points(value: Any) -> bool:
+    """Whether a value is two or more pairs of numbers."""
+    pairs = isinstance(value, tuple) and len(value) >= _ENDS
+    return pairs and all(isinstance(one, tuple) and len(one) == _ENDS and not isinstance(one[0], str) for one in value)
 
 
 def _remembers(stages: tuple[Any, ...]) -> bool:

@@ -188,7 +188,7 @@ def test_a_trail_shows_where_a_track_came_from() -> None:
 
 def test_a_line_has_an_arrow_to_its_right_and_its_counts(labels: list[str]) -> None:
     """From left to right across the picture, "in" is down."""
-    annotate = Annotator(Places(lines={"gate": ((0.0, 0.5), (1.0, 0.5))}))
+    annotate = Annotator(Places(lines={"gate": ((0.0, 0.5), (1.0, 0.5))}, counted=frozenset({"gate"})))
     image = annotate(_scene())
     assert _is(image, 100, 240, LINE)
     assert _is(image, 320, 265, LINE)
