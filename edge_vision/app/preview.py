@@ -1,5 +1,6 @@
 """Takes pictures or a clip down the road and draws what was seen: a look before a site is written."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from edge_vision.publish.annotate import Annotator
 from edge_vision.publish.drawing.places import Places, Points
 from edge_vision.publish.wire import Wire, new_boot
 from edge_vision.runtime.clock import SystemClock
+
+_log = logging.getLogger(__name__)
 
 _ENDS: Final = 2
 _DEFAULT_FPS: Final = 25.0
@@ -141,8 +144,16 @@ class _Looking:
             msg = f"{target}: {error.strerror}"
             raise ConfigError(msg) from error
         for number, file in enumerate(files, 1):
-            self._draw(_decoded(file), target / file.name)
+            try:
+                image = _decoded(file)
+            except SourceError as error:
+                _log.warning("%s, and is left out", error)
+                continue
+            self._draw(image, target / file.name)
             progress(number, len(files))
+        if not self.seen.frames:
+            msg = f"{source}: no picture in it can be decoded"
+            raise SourceError(msg)
 
     def _draw(self, image: NDArray[np.uint8], target: Path) -> None:
         """Look at a picture as a camera that stands still would, and draw what is known in the end."""
@@ -164,7 +175,10 @@ class _Looking:
 
 def _decoded(file: Path) -> NDArray[np.uint8]:
     cv2: Any = require("cv2", "cpu")
-    image: NDArray[np.uint8] | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    try:
+        image: NDArray[np.uint8] | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:  # larger than OpenCV's limit of pixels
+        image = None
     if image is None:
         what = "is not a picture that can be decoded" if file.is_file() else "no such file"
         msg = f"{file}: {what}"

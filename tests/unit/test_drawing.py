@@ -240,6 +240,15 @@ def test_labels_do_not_cover_each_other() -> None:
     assert all(spot[0] >= 0 and spot[1] >= 0 and spot[2] <= 640 and spot[3] <= 480 for spot in spots)
 
 
+def test_a_long_label_is_cut_to_the_picture(labels: list[str]) -> None:
+    """What does not fit is not drawn beyond the edge; a little of it is better than none."""
+    one = canvas.Canvas(np.zeros((480, 640, 3), np.uint8))
+    one.tag("x" * 500, (600, 100, 640, 200), (0, 200, 0))
+    one.corner(["y" * 500], (0, 200, 0), bottom=True)
+    assert all(text.endswith("...") and len(text) > 30 for text in labels)
+    assert all(spot[0] >= 0 and spot[2] <= 640 and spot[3] <= 480 for spot in one._taken)
+
+
 def test_a_label_keeps_clear_of_other_objects() -> None:
     """Above its box lies another one: it goes inside its own."""
     one = canvas.Canvas(np.zeros((480, 640, 3), np.uint8))
