@@ -89,6 +89,10 @@ def test_an_object_without_a_track_has_no_number(labels: list[str]) -> None:
     image = _drawn(_scene([[100, 200, 300, 400]], track_id=np.zeros(1, np.int32)))
     assert _is(image, 200, 400, color_of(0))
     assert labels == ["person 0.90"]
+    annotate = Annotator()
+    for x in (100, 300, 500):
+        image = annotate(_scene([[x - 20, 220, x + 20, 260]], ms=x, track_id=np.zeros(1, np.int32)))
+    assert (image[230:250, 150:400] == GRAY).all()
 
 
 def test_a_judged_part_is_green_or_red() -> None:
@@ -218,6 +222,8 @@ def test_events_stay_for_a_second_of_media_time(labels: list[str]) -> None:
         annotate(_scene(ms=ms, events=(CROSSED,) if ms == 0 else ()))
     assert len(labels) == 2
     annotate(_scene(ms=2000, events=(CROSSED,) * 9))
+    assert len(labels) == 7
+    annotate(_scene(ms=1500))  # the clock of the recording began anew
     assert len(labels) == 7
 
 
