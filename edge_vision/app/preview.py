@@ -1,5 +1,6 @@
 """Takes pictures or a clip down the road and draws what was seen: a look before a site is written."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vision.analytics.filter import FilterOptions
+from edge_vision.analytics.table import STAGES
 from edge_vision.app.engines import load_engines
 from edge_vision.app.pipeline import Road, open_road
 from edge_vision.app.seen import Seen
@@ -22,17 +25,20 @@ from edge_vision.core.errors import ConfigError, SourceError
 from edge_vision.core.frame import Frame, read_only
 from edge_vision.core.plugin import require
 from edge_vision.core.scene import Scene
-from edge_vision.core.stages import StageOptions
+from edge_vision.core.stages import ModelStageOptions
 from edge_vision.models.bundle import Bundle
 from edge_vision.publish.annotate import Annotator
-from edge_vision.publish.drawing.places import Places
+from edge_vision.publish.drawing.places import Places, Points
 from edge_vision.publish.wire import Wire, new_boot
 from edge_vision.runtime.clock import SystemClock
 
+_log = logging.getLogger(__name__)
+
+_ENDS: Final = 2
 _DEFAULT_FPS: Final = 25.0
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 _LOOKS: Final = 12
-"""A picture is shown so often to a pipeline that follows objects: a tracker and a vote take a few frames."""
+"""A picture is shown so often to a pipeline that remembers: a tracker and a vote take a few frames."""
 _LOOK_NS: Final = 100_000_000
 
 _Open = Callable[[], AbstractContextManager[Road]]
@@ -71,7 +77,7 @@ def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Seen:
     seen, places = Seen(), places_of(preview.stages)
     with _open_events(preview.events, clock) as tell:
         if preview.input.is_dir() or is_picture(preview.input):
-            look = _Looking(opened, places, _LOOKS if _follows(preview.stages) else 1, clock, seen, tell)
+            look = _Looking(opened, places, _LOOKS if _remembers(preview.stages) else 1, clock, seen, tell)
             look.at_all(preview.input, preview.output, progress)
         else:
             _play(preview, opened, places, clock, seen, tell, progress)
@@ -79,20 +85,36 @@ def run_preview(preview: Preview, progress: Callable[[int, int], None]) -> Seen:
 
 
 def places_of(stages: tuple[Any, ...]) -> Places:
-    """The lines and zones that the stages of a pipeline name, for drawing; the same one twice is one."""
-    lines: dict[str, Any] = {}
-    zones: dict[str, Any] = {}
+    """What the stages of a pipeline say of places, for drawing: named lines and polygons, one `line`, one `zone`.
+
+    The same place in two stages is one; two places of one name are told apart by their options.
+    """
+    lines: dict[str, Points] = {}
+    zones: dict[str, Points] = {}
+    counted: set[str] = set()
     for options in stages:
-        for name, found in (("lines", lines), ("zones", zones)):
-            named = getattr(options, name, None)
-            if isinstance(named, Mapping):
-                found.update(named)
-    return Places(lines, zones)
+        for option in type(options).model_fields:
+            value = getattr(options, option)
+            named = {option: value} if option in {"line", "zone"} else value
+            for name, points in named.items() if isinstance(named, Mapping) else ():
+                if not _are_points(points):
+                    continue
+                found = lines if len(points) == _ENDS else zones
+                key = name if found.get(name, points) == points else f"{option} {name}"
+                found[key] = points
+                counted |= {key} if option == "lines" else set()
+    return Places(lines, zones, frozenset(counted))
 
 
-def _follows(stages: tuple[Any, ...]) -> bool:
-    """Whether a stage gives objects a number."""
-    return any("track_id" in one.gives(frozenset()) for one in stages if isinstance(one, StageOptions))
+def _are_points(value: Any) -> bool:
+    """Whether a value is two or more pairs of numbers."""
+    pairs = isinstance(value, tuple) and len(value) >= _ENDS
+    return pairs and all(isinstance(one, tuple) and len(one) == _ENDS and not isinstance(one[0], str) for one in value)
+
+
+def _remembers(stages: tuple[Any, ...]) -> bool:
+    """Whether a stage may say more when it has seen the same again: trackers, votes and what comes to rest do."""
+    return any(one.kind in STAGES and not isinstance(one, ModelStageOptions | FilterOptions) for one in stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +144,16 @@ class _Looking:
             msg = f"{target}: {error.strerror}"
             raise ConfigError(msg) from error
         for number, file in enumerate(files, 1):
-            self._draw(_decoded(file), target / file.name)
+            try:
+                image = _decoded(file)
+            except SourceError as error:
+                _log.warning("%s, and is left out", error)
+                continue
+            self._draw(image, target / file.name)
             progress(number, len(files))
+        if not self.seen.frames:
+            msg = f"{source}: no picture in it can be decoded"
+            raise SourceError(msg)
 
     def _draw(self, image: NDArray[np.uint8], target: Path) -> None:
         """Look at a picture as a camera that stands still would, and draw what is known in the end."""
@@ -145,7 +175,10 @@ class _Looking:
 
 def _decoded(file: Path) -> NDArray[np.uint8]:
     cv2: Any = require("cv2", "cpu")
-    image: NDArray[np.uint8] | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    try:
+        image: NDArray[np.uint8] | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:  # larger than OpenCV's limit of pixels
+        image = None
     if image is None:
         what = "is not a picture that can be decoded" if file.is_file() else "no such file"
         msg = f"{file}: {what}"

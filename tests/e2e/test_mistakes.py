@@ -67,6 +67,8 @@ TABLE = (
     Row("two detectors",
         _stages("{kind: detect}", "{kind: detect, name: twice}", expose="expose: {model: [detect.model, twice.model]}"),
         "", ("pipeline:3:5: stages[1]: a second detect stage would throw away what detect found: use a cascade",)),
+    Row("a detector behind what finds by itself", _stages("{kind: motion}", "{kind: detect}"), "",
+        ("pipeline:3:5: stages[1]: stage detect would throw away what motion found: put it first",), ("motion",)),
     Row("no stages", "stages: []\n", "none", ("pipeline:1:9: stages: has 0 items, must have at least 1",)),
     Row("no pipeline at all", "description: nothing\n", "none", ("pipeline:1:1: stages: this key is required",)),
     # A model where it does not belong.

@@ -79,9 +79,11 @@ def test_every_picture_of_a_folder_is_drawn(data: Path, tmp_path: Path) -> None:
     for name in names:
         cv2.imwrite(str(source / name), picture)
     (source / "notes.txt").write_text("no picture")
+    (source / "c.jpg").write_text("no picture either")
     done = run("try", source, "--model", faces, "-o", target)
     assert done.code == 0, done.errors
     assert "2 frames" in done.output
+    assert "c.jpg: is not a picture that can be decoded, and is left out" in done.errors
     assert sorted(file.name for file in target.iterdir()) == names
     assert all(cv2.imread(str(file)) is not None for file in target.iterdir())
 
@@ -118,6 +120,7 @@ def test_try_says_what_is_missing(tmp_path: Path) -> None:
     [
         (["in", "-o", "taken.png"], 2, "taken.png: is a file; pictures of a folder go to a folder"),
         (["empty", "-o", "out"], 70, "empty: holds no pictures"),
+        (["broken", "-o", "out"], 70, "broken: no picture in it can be decoded"),
         (["in/a.png", "-o", "out.mp4"], 2, "a picture goes to a picture"),
         (["in/a.png", "-o", "out.png", "--events", "in/a.png"], 2, "write events to another file"),
         (["in/a.png", "-o", "out.png", "--events", "nowhere/a.jsonl"], 78, "nowhere/a.jsonl: No such file"),
@@ -131,6 +134,8 @@ def test_try_refuses_what_cannot_be(arguments: list[str], code: int, words: str,
     """A sentence, the right exit code, and the input as it was."""
     (tmp_path / "in").mkdir()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.png").write_bytes(b"no picture")
     cv2.imwrite(str(tmp_path / "in/a.png"), np.zeros((48, 64, 3), np.uint8))
     (tmp_path / "taken.png").write_bytes(b"mine")
     before = (tmp_path / "in/a.png").read_bytes()

@@ -89,6 +89,10 @@ def test_an_object_without_a_track_has_no_number(labels: list[str]) -> None:
     image = _drawn(_scene([[100, 200, 300, 400]], track_id=np.zeros(1, np.int32)))
     assert _is(image, 200, 400, color_of(0))
     assert labels == ["person 0.90"]
+    annotate = Annotator()
+    for x in (100, 300, 500):
+        image = annotate(_scene([[x - 20, 220, x + 20, 260]], ms=x, track_id=np.zeros(1, np.int32)))
+    assert (image[230:250, 150:400] == GRAY).all()
 
 
 def test_a_judged_part_is_green_or_red() -> None:
@@ -188,7 +192,7 @@ def test_a_trail_shows_where_a_track_came_from() -> None:
 
 def test_a_line_has_an_arrow_to_its_right_and_its_counts(labels: list[str]) -> None:
     """From left to right across the picture, "in" is down."""
-    annotate = Annotator(Places(lines={"gate": ((0.0, 0.5), (1.0, 0.5))}))
+    annotate = Annotator(Places(lines={"gate": ((0.0, 0.5), (1.0, 0.5))}, counted=frozenset({"gate"})))
     image = annotate(_scene())
     assert _is(image, 100, 240, LINE)
     assert _is(image, 320, 265, LINE)
@@ -219,6 +223,8 @@ def test_events_stay_for_a_second_of_media_time(labels: list[str]) -> None:
     assert len(labels) == 2
     annotate(_scene(ms=2000, events=(CROSSED,) * 9))
     assert len(labels) == 7
+    annotate(_scene(ms=1500))  # the clock of the recording began anew
+    assert len(labels) == 7
 
 
 def test_measures_stand_in_the_corner(labels: list[str]) -> None:
@@ -238,6 +244,15 @@ def test_labels_do_not_cover_each_other() -> None:
     assert len(spots) == 10
     assert not any(canvas._overlap(a, b) for number, a in enumerate(spots) for b in spots[:number])
     assert all(spot[0] >= 0 and spot[1] >= 0 and spot[2] <= 640 and spot[3] <= 480 for spot in spots)
+
+
+def test_a_long_label_is_cut_to_the_picture(labels: list[str]) -> None:
+    """What does not fit is not drawn beyond the edge; a little of it is better than none."""
+    one = canvas.Canvas(np.zeros((480, 640, 3), np.uint8))
+    one.tag("x" * 500, (600, 100, 640, 200), (0, 200, 0))
+    one.corner(["y" * 500], (0, 200, 0), bottom=True)
+    assert all(text.endswith("...") and len(text) > 30 for text in labels)
+    assert all(spot[0] >= 0 and spot[2] <= 640 and spot[3] <= 480 for spot in one._taken)
 
 
 def test_a_label_keeps_clear_of_other_objects() -> None:

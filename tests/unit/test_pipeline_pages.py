@@ -12,6 +12,7 @@ from conftest import ROOT
 
 from edge_vision.app.check import check_site
 from edge_vision.config.options import PipelineFile
+from edge_vision.config.pipeline import read_pipeline
 from edge_vision.core.document import read_document
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.events import KINDS
@@ -93,6 +94,17 @@ def test_a_pipeline_says_what_it_does(name: str) -> None:
     assert parsed is not None
     assert re.fullmatch(r"[A-Z].*\.", parsed.description)
     assert document.data["version"] == 1
+
+
+def test_the_pipeline_in_the_index_is_right(tmp_path: Path) -> None:
+    """But for the model, which a site gives."""
+    own = [block for block in re.findall(r"```yaml\n(.*?)```", INDEX, re.DOTALL) if "site:" not in block]
+    assert own
+    for block in own:
+        (tmp_path / "mine.yaml").write_text(block)
+        drafts, problems = read_pipeline(tmp_path / "mine.yaml", {})
+        assert [problem.text for problem in problems] == ["this key is required"]
+        assert [draft.raw["kind"] for draft in drafts if draft.options is None] == ["detect"]
 
 
 def test_the_index_names_events_that_there_are() -> None:

@@ -143,6 +143,38 @@ def test_a_wrong_model_file_is_explained(more: dict[str, Any], expected: list[st
         assert found == expected
 
 
+@pytest.mark.parametrize(
+    "target, expected",
+    [
+        (7, ["expose.a: must be text or a list, not 7"]),
+        (None, ["expose.a: must be text or a list, not nothing"]),
+        ([], ["expose.a: has 0 items, must have at least 1"]),
+        (["b.c", 7], ["expose.a[1]: must be text, not 7"]),
+        ([7, ["x"]], ["expose.a[0]: must be text, not 7", "expose.a[1]: must be text, not a list"]),
+        ({"b": "c"}, ["expose.a: must be text or a list, not a mapping"]),
+    ],
+)
+def test_a_choice_of_types_is_explained_once(target: Any, expected: list[str], problems: Problems) -> None:
+    """Of what may be text or a list: what is wrong with the one that was meant, without the names pydantic has."""
+    assert problems(PipelineFile, {"stages": [{"kind": "filter"}], "expose": {"a": target}}) == expected
+
+
+@pytest.mark.parametrize(
+    "lines, expected",
+    [
+        ({"gate": [[0, 0]]}, "lines.gate: has 1 items, must have at least 2"),
+        ({"gate": [[0, 0], [1]]}, "lines.gate[1]: has 1 items, must have at least 2"),
+        ({"Gate": [[0, 0], [1, 1]]}, "lines.Gate: 'Gate' does not match ^[a-z0-9][a-z0-9_-]{0,31}$"),
+    ],
+)
+def test_a_stage_named_like_its_option_is_explained(lines: Any, expected: str, tmp_path: Path) -> None:
+    """The stage `lines` has an option `lines`: one is not taken for the other."""
+    file = tmp_path / "p.yaml"
+    file.write_text(yaml.safe_dump({"version": 1, "stages": [{"kind": "lines", "lines": lines}]}))
+    _, problems = read_pipeline(file, {})
+    assert [f"{problem.path}: {problem.text}" for problem in problems] == [f"stages[0].{expected}"]
+
+
 def test_every_problem_is_found_at_once(problems: Problems) -> None:
     """One wrong value hides no other, and a wrong item does not make its list too short."""
     content = {"version": 1, "site": "S!", "cameras": [{"id": 1, "source": {"kind": "rtsp"}, "pipeline": "p", "x": 1}]}

@@ -24,10 +24,11 @@ Points: TypeAlias = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a pipeline looks: its lines, from a to b, and its zones, by name."""
+    """Where a pipeline looks: its lines, from a to b, and its zones, by name; `counted` are lines that count."""
 
     lines: Mapping[str, Points] = field(default_factory=dict)
     zones: Mapping[str, Points] = field(default_factory=dict)
+    counted: frozenset[str] = frozenset()
 
 
 class PlacesView:
@@ -35,7 +36,7 @@ class PlacesView:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._counts: dict[str, Mapping[str, int]] = {name: {"in": 0, "out": 0} for name in places.lines}
+        self._counts: dict[str, Mapping[str, int]] = {name: {"in": 0, "out": 0} for name in places.counted}
         self._inside: dict[str, int] = {}
 
     def hear(self, events: Iterable[Event]) -> None:
@@ -69,8 +70,8 @@ class PlacesView:
         """Names and numbers."""
         for name, ends in self._places.lines.items():
             start = _in_pixels(ends, canvas)[0]
-            numbers = ", ".join(f"{number} {direction}" for direction, number in self._counts[name].items())
-            canvas.tag(f"{name}: {numbers}", (*start, *start), LINE)
+            numbers = ", ".join(f"{number} {direction}" for direction, number in self._counts.get(name, {}).items())
+            canvas.tag(f"{name}: {numbers}" if numbers else name, (*start, *start), LINE)
         for name, polygon in self._places.zones.items():
             corners = _in_pixels(polygon, canvas)
             text = f"{name}: {self._inside[name]}" if name in self._inside else name
