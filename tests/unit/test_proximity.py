@@ -66,6 +66,8 @@ def test_meters_are_those_of_the_floor() -> None:
         ([(1, 20, 40, 1), (2, 50, 40, 1)], [np.nan, np.nan]),
         # cut off by the lower rim, taken for 2.4 times as tall as wide: 19.2 px are 1.7 m, the other's 8 px are
         ([(1, 20, 76), (2, 50, 76)], [26 * 1.7 / 19.2] * 2),
+        # by the upper rim
+        ([(1, 20, 4), (2, 50, 4)], [26 * 1.7 / 19.2] * 2),
     ],
 )
 def test_without_calibration_a_person_is_the_ruler(tracks: list[Track], expected: list[float]) -> None:
