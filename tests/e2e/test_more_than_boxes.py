@@ -324,7 +324,6 @@ def test_classes_are_verified_against_what_another_framework_sees(data: Path, pi
 
 def test_a_runtime_that_reads_something_else_is_refused(data: Path, tmp_path: Path) -> None:
     """LPRNet whose classes moved by one, as with a dictionary of another release: as sure as before, other plates."""
-    pytest.importorskip("edge_vision.postprocess.ctc")
     bundle = write_bundle(
         tmp_path / "lprnet",
         data / "models/lprnet",
