@@ -55,7 +55,7 @@ def test_a_pipeline_has_a_page_with_its_picture(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_explains_every_key(name: str) -> None:
-    """Each key that the pipeline exposes stands in it, as `key` or in an example; the index tells how a model is run."""
+    """Each key that the pipeline exposes stands in it, as `key` or in an example; the index has those of a model."""
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     content = yaml.safe_load((ROOT / f"pipelines/{name}.yaml").read_text())
     options = {stage.get("name", stage["kind"]): stage["kind"] for stage in content["stages"]}
