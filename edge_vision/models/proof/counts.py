@@ -50,7 +50,7 @@ class ExpectedZone(Options):
 class CountsFile(Options):
     """What a person counted in a clip."""
 
-    version: Literal[1]
+    version: Literal[1] = Field(description="Version of this format.")
     lines: dict[str, ExpectedLine] = Field(default_factory=dict, description="By name of the line.")
     zones: dict[str, ExpectedZone] = Field(default_factory=dict, description="By name of the zone.")
     picture: Timeline | None = Field(None, description="How many there are in the picture, from when on.")
