@@ -78,9 +78,10 @@ def draw(messages: list[dict[str, Any]]) -> NDArray[np.uint8]:
         color = COLORS[event["direction"]]
         cv2.polylines(image, [way], isClosed=False, color=color, thickness=3, lineType=cv2.LINE_AA)
         cv2.arrowedLine(image, way[-8].tolist(), way[-1].tolist(), color, 3, cv2.LINE_AA, tipLength=0.3)
-        x, y_text = way[0].tolist()
-        y_text += 20 if event["direction"] == "out" else -10
-        write(image, f"{number}: {event['class']} {event['track_id']}, {event['direction']}", (x - 50, y_text), color)
+        x, below = way[-1].tolist()
+        write(
+            image, f"{number}: {event['class']} {event['track_id']}, {event['direction']}", (x + 22, below + 14), color
+        )
     seconds = messages[-1]["frame"]["media_ms"] / 1000
     line = WH[1] + 46
     cv2.line(image, (20, line), (WH[0] - 20, line), PALE, 1)
