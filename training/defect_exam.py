@@ -31,9 +31,11 @@ from edge_vision.preprocess.options import InputOptions
 from edge_vision.testing.fakes import make_frame
 
 INPUT = InputOptions(size=INPUT_WH, color="bgr", anchor="top_left", mean=(96.0,) * 3, std=(64.0,) * 3)
-OUTPUT = SegmentationOutput(format="segmentation", activation="sigmoid", overlapping=True, min_cells=3)
+OUTPUT = SegmentationOutput(
+    format="segmentation", activation="sigmoid", overlapping=True, pixel_threshold=0.4, min_cells=8
+)
 THRESHOLDS = Thresholds(confidence=0.5)
-RULES = RuleOptions(parts=("part",), max_coverage=0.005)
+RULES = RuleOptions(parts=("part",), max_coverage=0.006)
 EDGE_PX = 2
 """Parts nearer than this to the edge of the picture may be cut off and are not judged."""
 _SAME_PART = 0.5

@@ -113,7 +113,7 @@ def piece(
     border = (PAD, PAD, PAD)
     cut = cv2.warpAffine(image, affine, (side, side), flags=cv2.INTER_LINEAR, borderValue=border)
     truth = cv2.warpAffine(surfaces, affine, (side, side), flags=cv2.INTER_NEAREST)
-    return spoil(np.asarray(cut, np.uint8), rng, strength=0.7), cells(np.asarray(truth, np.uint8))
+    return spoil(np.asarray(cut, np.uint8), rng, strength=0.5), cells(np.asarray(truth, np.uint8))
 
 
 def cells(surfaces: NDArray[np.uint8]) -> NDArray[np.uint8]:

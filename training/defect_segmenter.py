@@ -30,34 +30,40 @@ OPSET = 17
 LINES, FRAMES_PER_LINE = 120, 4
 LEAST_ACCURACY = 0.98
 MOST_SHOWN = 24
-SEED = 2
 BATCH = 16
 SIDE = 160
 PEAK_RATE = 4e-3
+RESUMED = 0.4
+"""A further round begins with this share of it, so as not to forget what was learned."""
 WEIGHTS = (2.0, 6.0, 6.0, 4.0)
 """How much the cells of each class count: part, scratch, hole, stain; defects are few."""
 
 
-def train(minutes: float, lines: int, threads: int) -> None:
-    """Train for so many minutes and export the averaged weights."""
+def train(arguments: argparse.Namespace) -> None:
+    """Train for so many minutes, from weights of an earlier round if given, and export the averaged weights."""
     import torch
     from defect_network import DefectNet, loss
     from torch.optim.swa_utils import AveragedModel
 
-    torch.manual_seed(SEED)
-    torch.set_num_threads(threads)
+    seed, minutes = arguments.seed, arguments.minutes
+    torch.manual_seed(seed)
+    torch.set_num_threads(arguments.threads)
     start = time.monotonic()
-    scenes = training_scenes(lines, 5, SEED)
+    scenes = training_scenes(arguments.lines, 5, seed)
     print(f"{len(scenes)} training scenes in {time.monotonic() - start:.0f} s", flush=True)
-    network = DefectNet(len(SURFACES)).to(memory_format=torch.channels_last)
+    network, peak = DefectNet(len(SURFACES)), PEAK_RATE
+    if arguments.resume:
+        network.load_state_dict(torch.load(arguments.resume))
+        peak *= RESUMED
+    network = network.to(memory_format=torch.channels_last)
     print(f"{sum(weight.numel() for weight in network.parameters())} weights", flush=True)
     average = AveragedModel(network, avg_fn=blend, use_buffers=True)
-    optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=0.01)
-    rng = np.random.default_rng(SEED)
+    optimizer = torch.optim.AdamW(network.parameters(), peak, weight_decay=0.01)
+    rng = np.random.default_rng(seed)
     weights = torch.tensor(WEIGHTS)
     start, step, shown = time.monotonic(), 0, 0.0
     while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
-        rate = PEAK_RATE * min(1.0, (step + 1) / 60) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        rate = peak * min(1.0, (step + 1) / 60) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
         for group in optimizer.param_groups:
             group["lr"] = rate
         pieces = [piece(scenes[pick], SIDE, rng) for pick in rng.integers(0, len(scenes), BATCH)]
@@ -76,6 +82,8 @@ def train(minutes: float, lines: int, threads: int) -> None:
         if step % 50 == 0:
             print(f"step {step:5d}  {100 * done:5.1f} %  loss {shown / 50:.4f}", flush=True)
             shown = 0.0
+    if arguments.weights:
+        torch.save(average.module.state_dict(), arguments.weights)
     BUNDLE.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         average.module.to(memory_format=torch.contiguous_format).eval(),
@@ -118,7 +126,12 @@ input:
   std: [64, 64, 64]
   layout: nchw
   dtype: float32
-output: {{format: segmentation, activation: sigmoid, overlapping: true, min_cells: {OUTPUT.min_cells}}}
+output:
+  format: segmentation
+  activation: sigmoid
+  overlapping: true
+  pixel_threshold: {OUTPUT.pixel_threshold}
+  min_cells: {OUTPUT.min_cells}
 labels: [{", ".join(SURFACES)}]
 thresholds: {{confidence: {THRESHOLDS.confidence}}}
 source:
@@ -185,9 +198,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="how long to train (default: %(default)s)")
     parser.add_argument("--lines", type=int, default=480, help="lines to learn from (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=2, help="which lines, below 100 (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, help="where to leave the weights for a further round")
+    parser.add_argument("--resume", type=Path, help="weights of an earlier round, to go on from")
     arguments = parser.parse_args()
     if not arguments.evaluate:
-        train(arguments.minutes, arguments.lines, arguments.threads)
+        train(arguments)
     marks = examine(MODEL, held_out_scenes(LINES, FRAMES_PER_LINE))
     print(f"held out: {marks}")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)

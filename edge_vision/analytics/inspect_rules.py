@@ -203,12 +203,13 @@ def owners(parts: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 def areas_px(seen: Detections) -> NDArray[np.float64]:
     """The area of each object (n,): as the model says, else of its mask, else of its box."""
-    if "area_px" in seen.attributes:
-        return np.asarray(seen.attributes["area_px"], np.float64)
-    boxes = (seen.xyxy[:, 2:] - seen.xyxy[:, :2]).astype(np.float64).prod(axis=1)
-    if seen.mask is None:
-        return np.asarray(boxes)
-    return np.asarray(boxes * np.array([grid.mean() if grid.size else 0.0 for grid in seen.mask]).reshape(len(seen)))
+    areas = (seen.xyxy[:, 2:] - seen.xyxy[:, :2]).astype(np.float64).prod(axis=1)
+    told = seen.attributes.get("area_px")
+    if told is not None and told.dtype.kind == "f":
+        return np.where(np.isnan(told), areas, told)
+    if seen.mask is not None:
+        areas = areas * np.array([grid.mean() if grid.size else 0.0 for grid in seen.mask]).reshape(len(seen))
+    return np.asarray(areas)
 
 
 def rules_of(options: RuleOptions, labels: Sequence[str]) -> tuple[Rule, ...]:
