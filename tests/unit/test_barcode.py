@@ -125,6 +125,15 @@ def test_more_effort_reads_more() -> None:
     assert read == {"low": 0, "medium": 1, "high": 1}
 
 
+def test_much_effort_finds_a_poor_code_beside_a_good_one() -> None:
+    """The good one is read at once; the inverted one beside it is not even located on that rung."""
+    gray = _sheet((draw_qr("GOOD"), 20, 20), (255 - draw_qr("POOR"), 220, 20), wh=(420, 220))
+    read = {
+        effort: {code.text for code in CodeReader(("qr",), effort, "4X4_50")(gray)} for effort in ("medium", "high")
+    }
+    assert read == {"medium": {"GOOD"}, "high": {"GOOD", "POOR"}}
+
+
 def test_spread_over_frames_every_way_has_its_turn() -> None:
     """Each frame is looked at in one other way; the code is read in the frame whose turn it is."""
     gray = 255 - _sheet((draw_qr("PART 17"), 100, 100), wh=(320, 320))
