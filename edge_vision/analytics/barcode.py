@@ -28,7 +28,7 @@ class BarcodeOptions(StageOptions):
     )
     aruco: ArucoDictionary = Field("4X4_50", description="Dictionary of the markers, where `kinds` has aruco.")
     effort: Effort = Field(
-        "medium", description="How often a picture is looked at otherwise when nothing was read: cost against rate."
+        "medium", description="How often a picture is looked at otherwise when nothing was read; high: in any case."
     )
     spread: bool = Field(
         default=False,

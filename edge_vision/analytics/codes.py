@@ -136,7 +136,7 @@ class CodeReader:
         return codes
 
     def _read_qr(self, gray: Gray, turn: int | None) -> list[Code]:
-        """Up the ladder, until everything that was located has been read."""
+        """Up the ladder, until everything that was located has been read; with much effort to its end."""
         found: list[Code] = []
         first, *others = _RUNGS[self._effort]
         if turn is not None and others:
@@ -151,7 +151,7 @@ class CodeReader:
             for payload, quad in zip(payloads, quads, strict=False):
                 if payload:
                     added(found, Code("qr", qr_text(payload), quad))
-            if found and all(payloads):
+            if found and all(payloads) and self._effort != "high":  # a code beside it may not have been located yet
                 break
         return found
 

@@ -141,7 +141,6 @@ class Motion:
         count, numbers, stats, _ = cv2.connectedComponentsWithStats(near)
         sizes = np.bincount(numbers[moving > 0], minlength=count)
         large = np.flatnonzero(sizes >= max(1.0, self._options.min_area * moving.size))
-        large = large[large > 0]  # 0 is what does not move
         left, top = stats[large, cv2.CC_STAT_LEFT] + reach, stats[large, cv2.CC_STAT_TOP] + reach
         right = stats[large, cv2.CC_STAT_LEFT] + stats[large, cv2.CC_STAT_WIDTH] - reach
         bottom = stats[large, cv2.CC_STAT_TOP] + stats[large, cv2.CC_STAT_HEIGHT] - reach

@@ -12,7 +12,9 @@ import cv2
 import pytest
 import yaml
 from commands import run
-from conftest import ROOT
+from conftest import ROOT, Start
+from listeners import mqtt_listener
+from servers import Broker
 
 from edge_vision.testing.codes import code128_b, draw_code128, draw_ean, draw_qr
 
@@ -164,6 +166,27 @@ def test_what_moves_is_tracked_and_counted_without_a_model(
     refused = run("check", tmp_path / "site.yaml")
     assert refused.code == 78
     assert "no label 'car'" in refused.errors
+
+
+def test_the_status_of_a_site_without_models(
+    write_site: Callable[..., Path], broker: Broker, edge_vision: Start
+) -> None:
+    """Online, its camera analyzed, and an empty list of models; events come on topics of their own."""
+    source = {"kind": "synthetic", "size": [320, 240], "fps": 20, "frames": 60, "realtime": True}
+    camera = {"id": "line", "source": source, "pipeline": "motion_only", "with": {"method": "difference"}}
+    sink = {"kind": "mqtt", "host": "127.0.0.1", "port": broker.port}
+    with mqtt_listener(broker.port) as heard:
+        process = edge_vision("run", write_site(cameras=[camera], publish=[sink]))
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        heard.wait_for("edge-vision/v1/test/line/detections", 55)
+    statuses = heard.on("edge-vision/v1/test/status")
+    assert "online" in [one["state"] for one in statuses]
+    assert statuses[-1]["state"] == "offline"
+    assert statuses[-1]["models"] == []
+    assert statuses[-1]["cameras"][0]["frames"]["analyzed"] >= 55
+    (begun, *_) = heard.on("edge-vision/v1/test/line/motion_changed")
+    assert begun["event"]["moving"] is True
 
 
 @pytest.mark.parametrize(

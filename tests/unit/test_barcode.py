@@ -111,7 +111,11 @@ def test_turned_codes_are_read_and_their_first_corner_turns_with_them(angle: int
 def test_the_ladder_reads_what_is_not_as_it_should_be(change: Any) -> None:
     """QR codes that are inverted, of 1.8 pixels a module, pale, out of focus."""
     gray = np.asarray(change(_sheet((draw_qr("PART 17"), 100, 100), wh=(320, 320))), np.uint8)
-    assert [code.text for code in CodeReader(("qr",), "high", "4X4_50")(gray)] == ["PART 17"]
+    (code,) = CodeReader(("qr",), "high", "4X4_50")(gray)
+    assert code.text == "PART 17"
+    side = gray.shape[0] / 320  # 21 modules of 4 pixels, behind margins of 6 modules
+    np.testing.assert_allclose(code.quad[0], [124 * side, 124 * side], atol=3)
+    np.testing.assert_allclose(code.quad[2], [208 * side, 208 * side], atol=3)
 
 
 def test_more_effort_reads_more() -> None:
@@ -119,6 +123,15 @@ def test_more_effort_reads_more() -> None:
     gray = 255 - _sheet((draw_qr("PART 17"), 100, 100), wh=(320, 320))
     read = {effort: len(CodeReader(("qr",), effort, "4X4_50")(gray)) for effort in ("low", "medium", "high")}
     assert read == {"low": 0, "medium": 1, "high": 1}
+
+
+def test_much_effort_finds_a_poor_code_beside_a_good_one() -> None:
+    """The good one is read at once; the inverted one beside it is not even located on that rung."""
+    gray = _sheet((draw_qr("GOOD"), 20, 20), (255 - draw_qr("POOR"), 220, 20), wh=(420, 220))
+    read = {
+        effort: {code.text for code in CodeReader(("qr",), effort, "4X4_50")(gray)} for effort in ("medium", "high")
+    }
+    assert read == {"medium": {"GOOD"}, "high": {"GOOD", "POOR"}}
 
 
 def test_spread_over_frames_every_way_has_its_turn() -> None:
@@ -182,6 +195,9 @@ def test_a_zone_leaves_out_what_lies_beside_it() -> None:
     half = [[0, 0], [0.38, 0], [0.38, 1], [0, 1]]
     after = _stage(kinds=["qr", "ean13", "code128", "aruco"], zone=half)(_scene(SHEET))
     assert _objects(after) == {("qr", "PART 17"), ("code128", "BOX-9")}
+    above_the_diagonal = [[0, 0], [1, 0], [0.02, 1]]
+    after = _stage(kinds=["qr", "aruco"], zone=above_the_diagonal)(_scene(SHEET))
+    assert _objects(after) == {("qr", "PART 17")}
 
 
 PARCELS = Detections(
@@ -202,6 +218,7 @@ def test_objects_are_looked_at_one_by_one() -> None:
     assert seen.class_id.tolist() == [0, 0, 1, 3, 4]
     assert seen.text is not None
     assert seen.text.tolist() == ["", "", "", EAN, "7"]
+    np.testing.assert_allclose(seen.xyxy[4], [500, 320, 579, 399], atol=2)
     assert seen.track_id is not None
     assert seen.track_id.tolist() == [5, 6, 7, 0, 0]
     readings = [event for event in after.events if isinstance(event, Reading)]

@@ -161,6 +161,23 @@ def test_a_media_clock_that_jumps_back_begins_anew() -> None:
     stage(_scene(FACE, seconds=100.0))
     assert not _changed(stage(_scene(seconds=0.0))).any()
     assert _covers(stage(_scene(FACE, seconds=0.1)), FACE)
+    assert not _changed(stage(_scene(seconds=100.2))).any()
+
+
+def test_another_size_of_picture_begins_anew() -> None:
+    """What was covered lay in another picture."""
+    stage = _stage()
+    stage(_scene(FACE, seconds=0.0))
+    other = Scene(make_frame(np.zeros((90, 90, 3), np.uint8), media_ns=10**8), labels=LABELS)
+    assert stage(other).frame is other.frame
+
+
+def test_what_is_not_seen_is_covered_wider_with_time() -> None:
+    """Half its size per second on each side: 40 pixels of width grow by 10 in half a second, on either side."""
+    stage = _stage(margin=0, shape="box")
+    stage(_scene(FACE, seconds=0.0))
+    columns = np.flatnonzero(_changed(stage(_scene(seconds=0.5))).any(axis=0))
+    assert (columns.min(), columns.max()) == (50, 109)
 
 
 def test_a_place_can_always_be_covered() -> None:

@@ -1,8 +1,13 @@
 """Detections of two stages are one list; what only one of them knows is unknown on the other's rows."""
 
+import json
+
 import numpy as np
 
 from edge_vision.core.detections import Detections, masks
+from edge_vision.core.scene import Scene
+from edge_vision.publish.wire import Wire
+from edge_vision.testing.fakes import FakeClock, make_frame
 
 ONE = Detections(
     np.array([[0, 0, 10, 20]], np.float32),
@@ -68,3 +73,14 @@ def test_nothing_joined_is_what_there_was() -> None:
     assert ONE.joined(Detections.empty()) is ONE
     assert Detections.empty().joined(OTHER) is OTHER
     assert len(Detections.empty().joined(Detections.empty())) == 0
+
+
+def test_what_is_unknown_is_not_published() -> None:
+    """No track 0, no empty text, no attribute that is NaN."""
+    scene = Scene(make_frame(), ONE.joined(OTHER), labels=("a", "b", "c", "d"))
+    message = json.loads(Wire("site", "boot", FakeClock()).detections(scene).body)
+    assert [("track_id" in one, "text" in one, one["attributes"]) for one in message["objects"]] == [
+        (True, False, {"color": "blue", "speed": 3.5}),
+        (False, True, {"color": "dark green", "size": 1.0}),
+        (False, False, {"size": 2.0}),
+    ]

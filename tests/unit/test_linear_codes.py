@@ -125,6 +125,20 @@ def test_nothing_is_read_out_of_noise_and_text() -> None:
         assert _read(rng.integers(0, 255, (120, 400), dtype=np.uint8)) == []
 
 
+@pytest.mark.parametrize("text", ["O18{", "KR:)", "W<:+", "(2{k"])
+def test_four_characters_of_code128_are_no_ean8(text: str) -> None:
+    """They have as many bars, and these fit the digits of one, and the check digit, when read backwards."""
+    assert _read(draw_code128(code128_b(text), module=3)) == [("code128", text)]
+
+
+def test_a_code_needs_quiet_beside_it() -> None:
+    """A part of something longer is no code: bars two modules before the first guard."""
+    picture = draw_ean("4006381333931")
+    assert len(_read(picture)) == 1
+    picture[:, 24:27] = 0
+    assert _read(picture) == []
+
+
 def test_a_line_alone_is_not_believed() -> None:
     """A code of one row is none: a single line may say anything."""
     picture = np.full((60, draw_ean("4006381333931").shape[1]), 255, np.uint8)
