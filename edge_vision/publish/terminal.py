@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
@@ -21,6 +21,7 @@ _LINE_NS: Final = 1_000_000_000
 _MOST_OBJECTS: Final = 6
 _MOST_EVENTS: Final = 5
 _MOST_LETTERS: Final = 110
+_SPOKEN: Final = {"ok": "OK", "ng": "NG", "not_inspected": "not inspected"}
 _CLEAR_TO_END: Final = "\x1b[J"
 _UP: Final = "\x1b[{}A"
 
@@ -33,6 +34,16 @@ class _SourceView:
         self.times_s = Window(128)
         self.latency_ms = Window(512)
         self.last: dict[str, Any] = {}
+        self.verdicts: dict[str, int] = {}
+
+    def judge(self, event: dict[str, Any]) -> str:
+        """Take in a verdict; a line about the part when it is not OK, else nothing."""
+        self.verdicts = event["counts"]
+        if event["verdict"] == "OK":
+            return ""
+        part = event["part"]["track_id"]
+        name = "picture" if part is None else f"{event['part']['class']} {part}"
+        return f"{name} is {event['verdict']}: {'; '.join(event['reasons'])}"
 
     def add(self, body: dict[str, Any], arrived_ns: int) -> None:
         """Take in one detections message."""
@@ -42,7 +53,10 @@ class _SourceView:
         self.last = body
 
     def lines(self, name: str) -> list[str]:
-        """Two lines of at most 110 characters or so."""
+        """Two lines of at most 110 characters or so, and one more where parts are judged."""
+        judged = [f"  judged: {spoken(self.verdicts)}"] if self.verdicts else []
+        if not self.last:
+            return judged
         model = self.last["model"] or {}
         counts = Counter(seen["class"] for seen in self.last["objects"])
         shown = "  ".join(
@@ -58,7 +72,13 @@ class _SourceView:
         return [
             f"{name}: {self.times_s.rate():.1f} fps   {speed}   frame {frame}   {engine}",
             f"  sees {totals}   {shown}{rest}",
+            *judged,
         ]
+
+
+def spoken(verdicts: Mapping[str, int]) -> str:
+    """How many parts were OK, NG and not inspected."""
+    return ", ".join(f"{count} {_SPOKEN.get(name, name)}" for name, count in verdicts.items())
 
 
 class TerminalSink:
@@ -81,28 +101,37 @@ class TerminalSink:
         now_ns = self._clock.monotonic_ns()
         for message in messages:
             if message.kind == "detections":
-                view = self._sources.setdefault(message.source, _SourceView())
-                view.add(self._decode(message.body), now_ns)
+                self._view(message.source).add(self._decode(message.body), now_ns)
             elif message.kind != "status":
-                self._tell(message_in_words(self._decode(message.body)) or message.kind)
+                self._tell(self._words(message))
         known = bool(self._sources or self._events)
         if known and now_ns - self._drawn_ns >= (_REDRAW_NS if self._in_place else _LINE_NS):
             self._drawn_ns = now_ns
             self.draw()
 
+    def _view(self, source: str) -> _SourceView:
+        return self._sources.setdefault(source, _SourceView())
+
+    def _words(self, message: Message) -> str:
+        """A line about an event; of parts that are OK there are only the sums."""
+        body = self._decode(message.body)
+        if message.kind != "verdict":
+            return message_in_words(body) or message.kind
+        told = self._view(message.source).judge(body["event"])
+        return told and f"{message.source}: {told}"
+
     def _tell(self, event: str) -> None:
         """Keep an event for the next drawing, or print it at once."""
         self._told += 1
-        if self._in_place:
+        if event and self._in_place:
             self._events.append(event[:_MOST_LETTERS])
-        else:
+        elif event:
             self._write(f"{event}\n")
 
     def draw(self) -> None:
         """Show what is known now."""
-        lines = [line for name, view in sorted(self._sources.items()) for line in view.lines(name)]
-        if not self._in_place:
-            lines = [f"{lines[place]}  |{lines[place + 1]}" for place in range(0, len(lines), 2)]
+        shown = [view.lines(name) for name, view in sorted(self._sources.items())]
+        lines = [line for source in shown for line in (source if self._in_place else ["  |".join(source)]) if line]
         lines += self._events
         back = _UP.format(self._height) + "\r" + _CLEAR_TO_END if self._height else ""
         self._write(back + "".join(f"{line}\n" for line in lines))
@@ -113,7 +142,11 @@ class TerminalSink:
         self.draw()
         frames = sum(view.frames for view in self._sources.values())
         events = f", {self._told} events" if self._told else ""
-        self._write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen{events}\n")
+        verdicts: Counter[str] = Counter()
+        for view in self._sources.values():
+            verdicts.update(view.verdicts)
+        judged = f", parts judged: {spoken(verdicts)}" if verdicts else ""
+        self._write(f"{self._site}: {frames} frames of {len(self._sources)} sources seen{events}{judged}\n")
 
     def _write(self, text: str) -> None:
         try:
