@@ -14,6 +14,8 @@ from edge_vision.core.schema_errors import did_you_mean, explain, shown, validat
 from edge_vision.core.shipped import shipped
 
 SYSTEM_FOLDER: Final = Path("/etc/edge-vision/pipelines")
+_FIXED: Final = frozenset({"kind", "name"})
+"""What a stage is known by: a site cannot set it."""
 _STAGE: Final[TypeAdapter[Any]] = TypeAdapter(StageOptions)
 _OPTIONS: Final[dict[Any, set[str]]] = {
     kind: set(member.model_fields)
@@ -27,7 +29,6 @@ _PATHS: Final[dict[Any, frozenset[str]]] = {
     for kind in get_args(member.model_fields["kind"].annotation)
 }
 """The options of each kind of stage that are paths."""
-_FIXED: Final = frozenset({"kind", "name"})
 _GROUPS: Final = ("remote", "operations", "measures")
 """Options that hold paths of their own, such as that of a certificate, a lens or a template."""
 
@@ -141,7 +142,7 @@ def _targets(
                 problems.append(document.problem(place, f"{target!r} is not STAGE.OPTION{hint}"))
                 continue
             kind = names[stage_name].raw.get("kind")
-            # An unknown kind has its own problem; the kind and name of a stage are what expose itself goes by.
+            # An unknown kind has its own problem.
             known = _OPTIONS[kind] - _FIXED if isinstance(kind, str) and kind in _OPTIONS else {option}
             if option not in known:
                 text = f"stage {stage_name} has no option {option!r}{did_you_mean(option, known)}"

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
@@ -36,6 +36,15 @@ class _SourceView:
         self.last: dict[str, Any] = {}
         self.verdicts: dict[str, int] = {}
 
+    def judge(self, event: dict[str, Any]) -> str:
+        """Take in a verdict; a line about the part when it is not OK, else nothing."""
+        self.verdicts = event["counts"]
+        if event["verdict"] == "OK":
+            return ""
+        part = event["part"]["track_id"]
+        name = "picture" if part is None else f"{event['part']['class']} {part}"
+        return f"{name} is {event['verdict']}: {'; '.join(event['reasons'])}"
+
     def add(self, body: dict[str, Any], arrived_ns: int) -> None:
         """Take in one detections message."""
         self.frames += 1
@@ -44,9 +53,10 @@ class _SourceView:
         self.last = body
 
     def lines(self, name: str) -> list[str]:
-        """Two lines of at most 110 characters or so, and more where parts are judged."""
+        """Two lines of at most 110 characters or so, and one more where parts are judged."""
+        judged = [f"  judged: {spoken(self.verdicts)}"] if self.verdicts else []
         if not self.last:
-            return []
+            return judged
         model = self.last["model"] or {}
         counts = Counter(seen["class"] for seen in self.last["objects"])
         shown = "  ".join(
@@ -62,11 +72,11 @@ class _SourceView:
         return [
             f"{name}: {self.times_s.rate():.1f} fps   {speed}   frame {frame}   {engine}",
             f"  sees {totals}   {shown}{rest}",
-            *([f"  judged: {spoken(self.verdicts)}"] if self.verdicts else []),
+            *judged,
         ]
 
 
-def spoken(verdicts: dict[str, int]) -> str:
+def spoken(verdicts: Mapping[str, int]) -> str:
     """How many parts were OK, NG and not inspected."""
     return ", ".join(f"{count} {_SPOKEN.get(name, name)}" for name, count in verdicts.items())
 
@@ -93,10 +103,7 @@ class TerminalSink:
             if message.kind == "detections":
                 self._view(message.source).add(self._decode(message.body), now_ns)
             elif message.kind != "status":
-                body = self._decode(message.body)
-                if message.kind == "verdict":
-                    self._view(message.source).verdicts = body["event"]["counts"]
-                self._tell(message_in_words(body) or message.kind)
+                self._tell(self._words(message))
         known = bool(self._sources or self._events)
         if known and now_ns - self._drawn_ns >= (_REDRAW_NS if self._in_place else _LINE_NS):
             self._drawn_ns = now_ns
@@ -105,20 +112,26 @@ class TerminalSink:
     def _view(self, source: str) -> _SourceView:
         return self._sources.setdefault(source, _SourceView())
 
+    def _words(self, message: Message) -> str:
+        """A line about an event; of parts that are OK there are only the sums."""
+        body = self._decode(message.body)
+        if message.kind != "verdict":
+            return message_in_words(body) or message.kind
+        told = self._view(message.source).judge(body["event"])
+        return told and f"{message.source}: {told}"
+
     def _tell(self, event: str) -> None:
         """Keep an event for the next drawing, or print it at once."""
         self._told += 1
-        if self._in_place:
+        if event and self._in_place:
             self._events.append(event[:_MOST_LETTERS])
-        else:
+        elif event:
             self._write(f"{event}\n")
 
     def draw(self) -> None:
-        """Show what is known now: in place with the latest events, else a line per source."""
-        lines: list[str] = []
-        for name, view in sorted(self._sources.items()):
-            shown = view.lines(name)
-            lines += shown if self._in_place else ["  |".join(shown)] * bool(shown)
+        """Show what is known now."""
+        shown = [view.lines(name) for name, view in sorted(self._sources.items())]
+        lines = [line for source in shown for line in (source if self._in_place else ["  |".join(source)]) if line]
         lines += self._events
         back = _UP.format(self._height) + "\r" + _CLEAR_TO_END if self._height else ""
         self._write(back + "".join(f"{line}\n" for line in lines))

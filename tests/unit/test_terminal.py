@@ -12,7 +12,7 @@ from edge_vision.core.scene import Scene
 from edge_vision.publish.terminal import TerminalSink
 from edge_vision.publish.wire import Wire
 from edge_vision.publish.words import message_in_words
-from edge_vision.testing.fakes import FakeClock, make_frame
+from edge_vision.testing.fakes import FakeClock, make_frame, make_message
 
 
 class _Screen(io.StringIO):
@@ -65,6 +65,27 @@ def test_events_alone_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     sink = TerminalSink(screen, "test", clock)
     sink.send(_messages(wire, clock, 1)[1:])
     assert screen.getvalue() == "12:00:00 cam  bay: car 1 entered (occupancy 1)\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_parts_are_counted_and_bad_ones_told(*, terminal: bool) -> None:
+    """A line for each part that is not OK, with the reasons, and the sums; of good ones only the sums."""
+    clock = FakeClock()
+    screen = _Screen(terminal=terminal)
+    sink = TerminalSink(screen, "test", clock)
+    counts = {"ok": 0, "ng": 0, "not_inspected": 0}
+    for number, verdict in enumerate(("OK", "NG", "OK"), 1):
+        counts = {**counts, verdict.lower(): counts[verdict.lower()] + 1}
+        event = {"verdict": verdict, "reasons": ["hole 1", "too wide"] if verdict == "NG" else [], "counts": counts}
+        event["part"] = {"track_id": number, "class": "bolt"}
+        sink.send([make_message(number, kind="verdict", body=json.dumps({"event": event}).encode())])
+        clock.advance(2.0)
+    sink.finish()
+    shown = screen.getvalue()
+    assert shown.rpartition("\x1b[J")[2].count("cam: bolt 2 is NG: hole 1; too wide\n") == 1
+    assert "bolt 1" not in shown
+    assert "  judged: 2 OK, 1 NG, 0 not inspected\n" in shown
+    assert shown.endswith("test: 0 frames of 1 sources seen, 3 events, parts judged: 2 OK, 1 NG, 0 not inspected\n")
 
 
 @pytest.mark.parametrize(

@@ -88,18 +88,19 @@ class Canvas:
         self._clear = [self._box(box) for box in boxes]
 
     def tag(self, text: str, box: Sequence[float], color: Color) -> None:
-        """A filled label at a box, where it covers no other: above it, else inside, else below, else further down."""
+        """A filled label at a box, where it covers no other: above it, else inside, else below, else farther off."""
         text = self._cut(text)
         wide, tall, rise = self._measured(text)
         own = self._box(box)
         left, top, _, bottom = own
         left = int(np.clip(left, 0, max(0, self._width - wide)))
-        wanted = (top - tall, top, bottom - tall, bottom, *(top + tall * step for step in range(1, _MOST_STACKED)))
-        tops = [one for one in wanted if 0 <= one <= self._height - tall] or [0]
-        spots = [(left, one, left + wide, one + tall) for one in tops]
-        free = [one for one in spots if not any(_overlap(one, other) for other in self._taken)]
-        best = (one for one in free if not any(_overlap(one, other) and other != own for other in self._clear))
-        self._label(text, next(best, next(iter(free), spots[0])), rise, color)
+        near = (top - tall, top, bottom - tall, bottom)
+        far = (top + tall * step for step in (*range(1, _MOST_STACKED), *range(-2, -_MOST_STACKED, -1)))
+        free = [spot for spot in self._spots(near, left, wide, tall) if not _overlaps(spot, self._taken)]
+        best = [spot for spot in free if not _overlaps(spot, [one for one in self._clear if one != own])]
+        rest = [spot for spot in self._spots(far, left, wide, tall) if not _overlaps(spot, self._taken)]
+        anywhere = [*self._spots(near, left, wide, tall), (left, 0, left + wide, tall)]
+        self._label(text, [*best, *free, *rest, *anywhere][0], rise, color)
 
     def corner(self, lines: Iterable[str], color: Color, *, bottom: bool = False) -> None:
         """Lines of text one below the other, in the top left corner or in the bottom left one."""
@@ -113,6 +114,10 @@ class Canvas:
     def _box(self, box: Sequence[float]) -> Box:
         left, top, right, bottom = (round(edge * self._times) for edge in box)
         return left, top, right, bottom
+
+    def _spots(self, tops: Iterable[int], left: int, wide: int, tall: int) -> list[Box]:
+        """Places for a label that lie in the picture."""
+        return [(left, top, left + wide, top + tall) for top in tops if 0 <= top <= self._height - tall]
 
     def _at(self, points: NDArray[Any]) -> NDArray[np.int32]:
         reach = 16 * max(self._width, self._height)  # beyond it OpenCV's own arithmetic runs over
@@ -145,6 +150,10 @@ class Canvas:
         font, ink = cv2.FONT_HERSHEY_SIMPLEX, ink_on(color)
         cv2.putText(self.image, drawable(text), start, font, self._size, ink, self._weight, cv2.LINE_AA)
         self._taken.append(spot)
+
+
+def _overlaps(spot: Box, others: Iterable[Box]) -> bool:
+    return any(_overlap(spot, other) for other in others)
 
 
 def _overlap(one: Box, other: Box) -> bool:
