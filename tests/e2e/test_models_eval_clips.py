@@ -11,7 +11,6 @@ from bundles import write_bundle, write_vehicles
 from commands import models, run
 
 from edge_vision.cli.command import run_command
-from edge_vision.postprocess.table import FORMATS
 
 ACROSS = "lines={gate: [[0.0, 0.5], [1.0, 0.5]]}"
 CARS = ("--with", "precision=int8", "--with", "classes=[vehicle]", "--with", "confidence=0.3", "--with", ACROSS)
@@ -108,7 +107,6 @@ def test_cars_are_counted_as_a_person_counted_them(data: Path, vehicles: Path, t
     assert facts["different"] == sum(not row["equal"] for row in facts["rows"]) >= 2
 
 
-@pytest.mark.skipif("ctc" not in FORMATS, reason="no output format reads text")
 def test_plates_are_read_as_often_as_is_known(data: Path, tmp_path: Path) -> None:
     """LPRNet on a hundred crops: 91 exactly, as the reference reads them; the others are named."""
     bundle = write_bundle(
