@@ -32,7 +32,7 @@ from edge_vision.testing.fakes import make_frame
 
 INPUT = InputOptions(size=INPUT_WH, color="bgr", anchor="top_left", mean=(96.0,) * 3, std=(64.0,) * 3)
 OUTPUT = SegmentationOutput(
-    format="segmentation", activation="sigmoid", overlapping=True, pixel_threshold=0.4, min_cells=8
+    format="segmentation", activation="sigmoid", overlapping=True, pixel_threshold=0.3, min_cells=4
 )
 THRESHOLDS = Thresholds(confidence=0.5)
 RULES = RuleOptions(parts=("part",), max_coverage=0.006)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+import yaml
 from commands import run
 from conftest import ROOT
 
@@ -21,6 +22,7 @@ FIRST_SEED: Final = 6_000_000
 LINES: Final = 4
 MIN_VIEWS: Final = 3
 ACROSS: Final = 0.82
+CLIP_SEED: Final = 7
 LEAST_ACCURACY: Final = 0.98
 
 
@@ -40,11 +42,11 @@ def _site(write_site: Callable[..., Path], **settings: Any) -> Path:
     return write_site(cameras=cameras, publish=[{"kind": "jsonl", "path": "out.jsonl"}])
 
 
-def _passed(line: Conveyor) -> dict[int, int]:
+def _passed(line: Conveyor, frames: int = FRAMES) -> dict[int, int]:
     """The parts whose middle went across the line, and what is wrong with each, -1 for nothing."""
     before: dict[int, float] = {}
     passed: dict[int, int] = {}
-    for index in range(FRAMES):
+    for index in range(frames):
         truth = line.truth(index)
         middles = (truth.xyxy[:, 0] + truth.xyxy[:, 2]) / 2
         for part, middle, defect in zip(
@@ -106,6 +108,23 @@ def test_parts_on_unseen_lines_are_counted_and_judged(write_site: Callable[..., 
     for kind in DEFECTS:
         found, missed = confusion[kind, "NG"], confusion[kind, "OK"]
         assert found / (found + missed) >= 0.8, confusion
+
+
+def test_the_demo_counts_and_judges_every_part_of_its_clip(write_site: Callable[..., Path]) -> None:
+    """With the settings of configs/demo.yaml, but every frame: as many good and bad parts as were drawn."""
+    camera = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())["cameras"][0]
+    camera["source"] = {"kind": "file", "path": str(ROOT / "configs" / camera["source"]["path"])}
+    camera["with"] = {**camera["with"], "model": MODEL, "backends": ["onnxruntime"]}
+    site = write_site(cameras=[camera], publish=[{"kind": "jsonl", "path": "out.jsonl"}, {"kind": "terminal"}])
+    done = run("run", site)
+    assert done.code == 0, done.errors
+    messages = [json.loads(line) for line in (site.parent / "out.jsonl").read_text().splitlines()]
+    verdicts = [one["event"] for one in messages if one["kind"] == "verdict"]
+    drawn = Counter("NG" if defect >= 0 else "OK" for defect in _passed(Conveyor(WH, 25.0, CLIP_SEED), 500).values())
+    assert Counter(one["verdict"] for one in verdicts) == drawn
+    assert drawn["NG"] >= 4
+    assert done.output.count(" is NG: defects cover ") == drawn["NG"]
+    assert f"parts judged: {drawn['OK']} OK, {drawn['NG']} NG, 0 not inspected" in done.output
 
 
 def test_verdicts_are_messages_and_attributes(write_site: Callable[..., Path]) -> None:
