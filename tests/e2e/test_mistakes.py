@@ -19,6 +19,7 @@ MODEL = f"model: {json.dumps(PARTS)}"
 START = len(f"    with: {{{MODEL}, ") + 1
 """The column of the first setting behind the model."""
 OF_MODEL = len("    with: {model: ") + 1 - START
+TRACKED = "appearance, high, low, max_lost_s, min_hits, min_iou"
 
 
 class Row(NamedTuple):
@@ -95,8 +96,7 @@ TABLE = (
         "", ("pipeline:3:34: expose.a: stage detect has no option 'iuo'; did you mean iou?",)),
     Row("a kind exposed",
         _stages("{kind: detect}", "{kind: tracker}", expose="expose: {model: detect.model, k: tracker.kind}\n"), "",
-        ("pipeline:4:34: expose.k: stage tracker has no option 'kind'; known: appearance, high, low, max_lost_s, min_hits, min_iou",
-         )),
+        (f"pipeline:4:34: expose.k: stage tracker has no option 'kind'; known: {TRACKED}",)),
     Row("a stage that is none", _stages("{kind: detect}", expose="expose: {model: [detect.model, detekt.iou]}\n"), "",
         ("pipeline:3:32: expose.model[1]: 'detekt.iou' is not STAGE.OPTION; did you mean detect?",)),
     Row("exposed to nobody", _stages("{kind: detect}", expose="expose: {model: detect.model, a: [], b: 7}\n"), "",
