@@ -31,7 +31,7 @@ SAID: Final = {"OK": (90, 190, 60), "NG": (60, 60, 230), "NOT_INSPECTED": (150, 
 def watch() -> tuple[NDArray[np.uint8], Scene]:
     """The last frame of a rendered line, and what the pipeline knows then."""
     settings = ["max_coverage=0.006", "backends=[onnxruntime]"]
-    stages, bundles = check_pipeline("defect_inspection", ROOT / "configs/demo/defects", settings)
+    stages, bundles = check_pipeline("defect_inspection", [("model", str(ROOT / "configs/demo/defects"))], settings)
     camera = Camera("line", SyntheticOptions(kind="synthetic"), "defect_inspection", stages, 0)
     clock, line = SystemClock(), Conveyor(WH, FPS, SEED, defect_rate=0.5)
     with open_road(camera, load_engines(Site(Path("docs"), "docs", (camera,), ()), bundles), clock) as road:

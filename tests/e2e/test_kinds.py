@@ -70,16 +70,16 @@ def test_status_alone(write_site: Callable[..., Path], broker: Broker, edge_visi
 def test_tail_says_events_in_words(edge_vision: Start, write_site: Callable[..., Path], free_port: int) -> None:
     """`tail --words`: a line per event and status, and no detections."""
     address = f"tcp://127.0.0.1:{free_port}"
-    tail = edge_vision("tail", address, "--words", "--count", "6", "--timeout", "40")
+    tail = edge_vision("tail", address, "--words", "--count", "9", "--timeout", "40")
     publish = [{"kind": "zeromq", "bind": address}]
     process = edge_vision("run", write_site(cameras=[_camera()], publish=publish))
     output, errors = tail.communicate(timeout=60)
     assert tail.returncode == 0, errors
     lines = output.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 9
     words = [line.split(" ", 1)[1] for line in lines]
     assert any(" in (1 in, 0 out)" in line for line in words), lines
-    assert all(line.startswith(("line  gate: ", "test is ")) for line in words), lines
+    assert all(line.startswith(("line  gate: ", "line  count ", "test is ")) for line in words), lines
     process.communicate(timeout=60)
 
 

@@ -43,7 +43,7 @@ def test_every_message_of_a_run_is_valid(
         statuses: list[dict[str, Any]] = heard.on("edge-vision/v1/test/status")
     messages = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     kinds = Counter(one["kind"] for one in messages)
-    assert set(kinds) == {"detections", "line_crossed", "zone_entered", "zone_left", "presence_changed"}
+    assert set(kinds) == {"detections", "line_crossed", "zone_entered", "zone_left", "presence_changed", "count"}
     assert kinds["detections"] == 550
     validator = jsonschema.Draft202012Validator(schema)
     for one in [*messages, *statuses]:

@@ -35,6 +35,7 @@ def test_a_clip_is_drawn_with_what_happened_in_it(visit: Path, yolox: Path, tmp_
     """One person visits a room: `try` tells the events that a site publishes, and writes them as messages."""
     drawn, told = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     given = ["--pipeline", "object_counting", "--with", f"model={yolox}", "--with", "classes=[person]", "--with", WHOLE]
+    given += ["--with", "count_stable_s=600"]  # no event but those of the zone
     done = run("try", visit, *given, "-o", drawn, "--events", told)
     assert done.code == 0, done.errors
     assert done.output.endswith("\nevents: 1 zone_entered, 1 zone_left\n")
