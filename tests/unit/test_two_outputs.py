@@ -122,7 +122,7 @@ def _assert_equal(found: Detections, objects: list[Object], threshold: float) ->
 
     def shows(box: list[float]) -> bool:
         left, top, right, bottom = np.clip(LETTERBOX.to_source(np.array(box)), 0, limits).tolist()
-        return left < right and top < bottom
+        return bool(left < right and top < bottom)
 
     seen = sorted((one for one in objects if one[0] >= threshold and shows(one[2])), key=lambda one: -one[0])
     assert len(found) == len(seen)
