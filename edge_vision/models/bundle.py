@@ -55,6 +55,11 @@ class Bundle:
         return frozenset.intersection(*(end.output.gives for end in self.ends))
 
     @property
+    def draws_boxes(self) -> bool:
+        """Whether its objects are things that people draw boxes around: not regions of a map, nor whole pictures."""
+        return "box" in self.gives and not any(end.output.uncut for end in self.ends)
+
+    @property
     def frames(self) -> int:
         """How many frames its clips have, where it looks at clips; else 1."""
         return max(end.input.frames or 1 for end in self.ends)

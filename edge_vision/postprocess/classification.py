@@ -76,8 +76,9 @@ def activated(
 ) -> NDArray[np.float32]:
     """Scores made of what a network gave, of the same shape; softmax runs along `axis`."""
     if activation == "softmax":
-        powers: NDArray[Any] = np.exp(values - values.max(axis=axis, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=axis, keepdims=True), np.float32)
+        with np.errstate(invalid="ignore"):  # infinity less infinity: a score that is none
+            powers: NDArray[Any] = np.exp(values - values.max(axis=axis, keepdims=True))
+            return np.asarray(powers / powers.sum(axis=axis, keepdims=True), np.float32)
     if activation == "sigmoid":
         with np.errstate(over="ignore"):  # 1 / (1 + infinity) is the 0 that is meant
             return np.asarray(1.0 / (1.0 + np.exp(-values)), np.float32)

@@ -91,6 +91,12 @@ class Ctc:
         characters = self._around
         if raw.ndim == 3 and raw.shape[axis] == len(self._inside):  # noqa: PLR2004 - picture, step, class
             characters = self._inside
+            if self._options.blank >= len(characters):
+                msg = (
+                    f"format ctc: blank is class {self._options.blank}, and the model gives {len(characters)} classes, "
+                    "the blank among them: its number is less"
+                )
+                raise ModelError(msg)
         sizes = (1, None, len(characters)) if axis == 2 else (1, len(characters), None)  # noqa: PLR2004
         check_shape("ctc", raw, sizes, f"{len(self._inside)} characters and the blank, or it among them")
         steps = np.asarray(raw[0] if axis == 2 else raw[0].T, np.float32)  # noqa: PLR2004

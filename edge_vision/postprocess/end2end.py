@@ -72,7 +72,7 @@ class End2end:
         options = self._options
         boxes, score, number = self._one(tensors) if options.boxes is None else self._several(tensors, options.boxes)
         with np.errstate(invalid="ignore"):  # what is no number is no class
-            class_id = number - options.first_class
+            class_id = np.rint(number) - options.first_class  # f16 or a division may leave 2.998
             seen = (score >= np.float32(self._thresholds.confidence)) & (class_id >= 0) & (class_id < self._classes)
         corners = _corners(boxes[seen].astype(np.float32), options.box)
         if options.unit == "input":

@@ -132,5 +132,6 @@ def _begins(model_wh: tuple[int, int], stride: int, begin: str) -> NDArray[np.fl
 def _expected(distances: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
     """(n, 4): the mean of each distribution (n, 4 * bins), in bins."""
     logits = distances.reshape(-1, 4, bins)
-    powers = np.exp(logits - logits.max(axis=2, keepdims=True))
-    return np.asarray(powers @ np.arange(bins, dtype=np.float32) / powers.sum(axis=2))
+    with np.errstate(invalid="ignore"):  # infinity less infinity: no distance, which is dealt with in finish()
+        powers = np.exp(logits - logits.max(axis=2, keepdims=True))
+        return np.asarray(powers @ np.arange(bins, dtype=np.float32) / powers.sum(axis=2))

@@ -26,26 +26,36 @@ def finish(
 ) -> Detections:
     """The common end of all box formats: suppress doubles, map to the source, clip to the picture.
 
-    A box that is not finite (an overflow in half precision, say) is no object, and must not disturb the others.
+    A box that is not finite (an overflow in half precision, say), or shows nothing of the picture, is no object, and
+    must not disturb the others. A score above 1, as rounding gives it, is 1.
     `xyxy` is (n, 4) in input pixels, already above the confidence threshold; `points` (n, k, 2) are keypoints there,
     which get the confidence of their object, (n, k, 3) those with one of their own; they may lie outside the picture.
     The result is sorted by confidence.
     """
-    finite = np.isfinite(xyxy).all(axis=1)
+    source = cut(letterbox.to_source(xyxy), letterbox)
+    real = has_area(source) & np.isfinite(xyxy).all(axis=1) & np.isfinite(confidence)
     if points is not None:
-        finite &= np.isfinite(points).all(axis=(1, 2))
-    if not finite.all():
-        xyxy, confidence, class_id = xyxy[finite], confidence[finite], class_id[finite]
-        points = None if points is None else points[finite]
+        real &= np.isfinite(points).all(axis=(1, 2))
+    if not real.all():
+        xyxy, source, confidence, class_id = xyxy[real], source[real], confidence[real], class_id[real]
+        points = None if points is None else points[real]
     if len(confidence) == 0:
         return Detections.empty()
     keep = suppress(xyxy, confidence, class_id, thresholds.iou, thresholds.max_detections)
-    source = letterbox.to_source(xyxy[keep])
-    width, height = letterbox.source_wh
-    np.clip(source, 0.0, np.array([width, height, width, height], np.float32), out=source)
-    score = confidence[keep].astype(np.float32)
+    source, score = source[keep], np.clip(confidence[keep].astype(np.float32), 0.0, 1.0)
     keypoints = None if points is None else _keypoints(points[keep], score, letterbox)
     return Detections(source, score, class_id[keep].astype(np.int32), keypoints=keypoints)
+
+
+def cut(source: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float32]:
+    """The part of boxes (n, 4) in source pixels that lies in the picture."""
+    width, height = letterbox.source_wh
+    return np.clip(source, 0.0, np.array([width, height, width, height], np.float32))
+
+
+def has_area(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(n,): whether anything is left of boxes (n, 4); nothing of one that is no number."""
+    return np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
 
 
 def finish_with_quads(
@@ -125,8 +135,9 @@ def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def xyxy_from_center(cxcywh: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, 4) center x, center y, width, height → left, top, right, bottom."""
-    half = cxcywh[:, 2:] * 0.5
-    return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity: what is no number is no box
+        half = cxcywh[:, 2:] * 0.5
+        return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1)
 
 
 def _keypoints(points: NDArray[np.float32], score: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float32]:

@@ -143,8 +143,8 @@ def _activated(scores: NDArray[Any], activation: str) -> NDArray[Any]:
     if activation == "none":
         return scores
     exponents = scores.astype(np.float32)
-    with np.errstate(over="ignore"):  # exp(-x) of a hopeless score: 1 / (1 + inf) is 0
+    with np.errstate(over="ignore", invalid="ignore"):  # 1 / (1 + inf) is 0; what is no number passes no threshold
         if activation == "sigmoid":
             return np.asarray(1.0 / (1.0 + np.exp(-exponents)))
         powers = np.exp(exponents - exponents.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))

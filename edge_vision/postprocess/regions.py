@@ -46,9 +46,11 @@ class Grid:
 
 
 def _covered(count: int, cell: float, start: int, length: int) -> slice:
-    """The cells along one side whose centers lie on the picture; at least one."""
-    first = min(round(start / cell), count - 1)
-    return slice(first, max(min(round((start + length) / cell), count), first + 1))
+    """The cells along one side whose centers lie on the picture; else the one that has the picture's middle."""
+    first, end = round(start / cell), min(round((start + length) / cell), count)
+    if first >= end:  # the picture is thinner than a cell
+        first = min(int((start + length / 2) / cell), count - 1)
+    return slice(first, max(end, first + 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -125,7 +125,9 @@ class Segmentation:
         for class_id in range(1, len(scores)):  # whole planes: argmax along the first axis takes ten times as long
             np.copyto(number, self._dtype.type(class_id), where=scores[class_id] > best)
             np.maximum(best, scores[class_id], out=best)
-        if not np.isfinite(scores.sum()):
+        with np.errstate(invalid="ignore", over="ignore"):  # one sum tells of all
+            finite = np.isfinite(scores.sum())
+        if not finite:
             number[~np.isfinite(scores).all(axis=0)] = self._classes
         if self._options.activation == "softmax":
             with np.errstate(invalid="ignore"):  # infinity less infinity: no number, as was noted above

@@ -40,7 +40,7 @@ class Ssd:
         rows = raw[0, 0].astype(np.float32)
         ends = np.flatnonzero(rows[:, 0] < 0)
         rows = rows[: ends[0]] if len(ends) else rows
-        class_id = rows[:, 1].astype(np.int32) - self._options.first_class
+        class_id = np.rint(rows[:, 1]) - np.float32(self._options.first_class)  # what is no number is no class
         seen = (rows[:, 2] >= self._thresholds.confidence) & (class_id >= 0) & (class_id < self._classes)
         boxes = rows[seen, 3:] * self._sides
-        return finish(boxes, rows[seen, 2], class_id[seen], letterbox, self._thresholds)
+        return finish(boxes, rows[seen, 2], class_id[seen].astype(np.int32), letterbox, self._thresholds)

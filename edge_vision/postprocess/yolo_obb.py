@@ -10,7 +10,7 @@ from edge_vision.core.geometry import Letterbox
 from edge_vision.core.stages import Fact
 from edge_vision.core.tensor import Tensors
 from edge_vision.postprocess.format import SingleOutput, Thresholds
-from edge_vision.postprocess.nms import greedy
+from edge_vision.postprocess.nms import cut, greedy, has_area
 from edge_vision.postprocess.outputs import check_shape, pick
 
 _MOST_CANDIDATES = 30_000
@@ -57,8 +57,12 @@ class Yolov8Obb:
         seen = np.flatnonzero(best >= np.float32(thresholds.confidence))
         seen = seen[np.isfinite(raw[0][:, seen]).all(axis=0)]
         seen = seen[np.argsort(-best[seen], kind="stable")[:_MOST_CANDIDATES]]
-        class_id = scores[:, seen].argmax(axis=0).astype(np.int32)
         boxes = raw[0][:, seen].T[:, [0, 1, 2, 3, -1]].astype(np.float32)
+        quad = letterbox.to_source(_quads(boxes))
+        xyxy = cut(np.concatenate([quad.min(axis=1), quad.max(axis=1)], axis=1), letterbox)
+        inside = has_area(xyxy)
+        seen, boxes, quad, xyxy = seen[inside], boxes[inside], quad[inside], xyxy[inside]
+        class_id = scores[:, seen].argmax(axis=0).astype(np.int32)
         gaussians = _gaussians(boxes)
 
         def covers(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -68,11 +72,8 @@ class Yolov8Obb:
         keep = greedy(len(seen), thresholds.max_detections, covers)
         if len(keep) == 0:
             return Detections.empty()
-        quad = letterbox.to_source(_quads(boxes[keep]))
-        xyxy = np.concatenate([quad.min(axis=1), quad.max(axis=1)], axis=1)
-        width, height = letterbox.source_wh
-        np.clip(xyxy, 0.0, np.array([width, height, width, height], np.float32), out=xyxy)
-        return Detections(xyxy, best[seen[keep]].astype(np.float32), class_id[keep], quad=quad)
+        score = np.clip(best[seen[keep]].astype(np.float32), 0.0, 1.0)
+        return Detections(xyxy[keep], score, class_id[keep], quad=quad[keep])
 
 
 def _quads(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from edge_vision.core.geometry import Letterbox
 from edge_vision.core.stages import Fact
 from edge_vision.core.tensor import Tensors
 from edge_vision.postprocess.format import OutputFormat, Thresholds
-from edge_vision.postprocess.nms import finish, suppress, xyxy_from_center
+from edge_vision.postprocess.nms import cut, finish, has_area, suppress, xyxy_from_center
 from edge_vision.postprocess.outputs import check_shape, pick
 
 
@@ -58,8 +58,9 @@ class Yolov8Seg:
         seen = np.flatnonzero(best >= np.float32(self._thresholds.confidence))
         boxes = xyxy_from_center(raw[0, :4][:, seen].T.astype(np.float32))
         coefficients = raw[0, first:][:, seen].T.astype(np.float32)
-        finite = np.isfinite(boxes).all(axis=1) & np.isfinite(coefficients).all(axis=1)
-        seen, boxes, coefficients = seen[finite], boxes[finite], coefficients[finite]
+        real = np.isfinite(boxes).all(axis=1) & np.isfinite(coefficients).all(axis=1) & np.isfinite(best[seen])
+        real &= has_area(cut(letterbox.to_source(boxes), letterbox))
+        seen, boxes, coefficients = seen[real], boxes[real], coefficients[real]
         class_id = scores[:, seen].argmax(axis=0).astype(np.int32)
         confidence = best[seen].astype(np.float32)
         keep = suppress(boxes, confidence, class_id, self._thresholds.iou, self._thresholds.max_detections)
@@ -90,9 +91,10 @@ def _mask(coefficients: NDArray[np.float32], box: NDArray[np.floating], prototyp
     x, left, right = _points(float(box[0]), float(box[2]), prototypes.shape[2])
     y, top, bottom = _points(float(box[1]), float(box[3]), prototypes.shape[1])
     part = prototypes[:, top:bottom, left:right].astype(np.float32)
-    mixed = np.tensordot(coefficients, part, axes=1)
     # Between the centers of the cells the sum is interpolated; the weights along each side are a matrix.
-    return np.asarray(_weights(y - top, bottom - top) @ mixed @ _weights(x - left, right - left).T > 0.0)
+    down, across = _weights(y - top, bottom - top), _weights(x - left, right - left)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is no number is above nothing
+        return np.asarray(down @ np.tensordot(coefficients, part, axes=1) @ across.T > 0.0)
 
 
 def _points(start: float, end: float, count: int) -> tuple[NDArray[np.float64], int, int]:

@@ -3,6 +3,7 @@
 import secrets
 from collections import Counter
 from datetime import datetime
+from math import isfinite
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -145,7 +146,7 @@ class Wire:
             latency,
             served[0] if served else None,
             served[1:],
-            {name: round(value, 4) for name, value in scene.measures.items()},
+            {name: round(value, 4) for name, value in scene.measures.items() if isfinite(value)},
         )
         return self._message(name, seq, "detections", frame.source_id, self._encode(body))
 
@@ -220,7 +221,7 @@ def _objects(seen: Detections, labels: tuple[str, ...]) -> list[_Object]:
         for entry, text in zip(objects, seen.text.tolist(), strict=True):
             entry.text = text or None
     for name, column in seen.attributes.items():
-        known = column != "" if column.dtype.kind == "U" else ~np.isnan(column)
+        known = column != "" if column.dtype.kind == "U" else np.isfinite(column)  # JSON has no other numbers
         rounded = column if column.dtype.kind == "U" else np.round(column.astype(np.float64), 4)
         for row in np.flatnonzero(known).tolist():
             objects[row].attributes = {**(objects[row].attributes or {}), name: rounded[row].item()}

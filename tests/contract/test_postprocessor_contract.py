@@ -56,10 +56,14 @@ LETTERBOX = Letterbox.fit((101, 57), (64, 64))
 def _raw(name: str, dtype: str = "float32") -> dict[str, NDArray[Any]]:
     random = np.random.default_rng(4)
     raw = {output: random.uniform(0.0, 1.0, shape) for output, shape in SHAPES[name].items()}
+    if name in {"yolov5", "yolov5_corners"}:
+        raw["out"][..., :4] *= 64
+    if name in {"yolov8", "yolov8_pose", "yolov8_obb", "yolov8_seg"}:
+        raw[next(iter(raw))][:, :4] *= 64
     if name == "ssd":
         raw["out"][..., 0], raw["out"][..., 1] = 0, random.integers(0, CLASSES, 30)
     if name == "end2end":
-        raw["classes"] = np.floor(raw["classes"] * CLASSES)
+        raw["classes"], raw["boxes"] = np.floor(raw["classes"] * CLASSES), raw["boxes"] * 64
     return {output: value.astype(dtype) for output, value in raw.items()}
 
 
@@ -111,7 +115,6 @@ def test_a_network_that_sees_nothing_is_no_error(name: str) -> None:
 
 
 @pytest.mark.parametrize("name, output", [(name, output) for name in FORMATS for output in SHAPES[name]])
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_numbers_that_are_none_are_not_detections(name: str, output: str) -> None:
     """Where the network answers nan, nothing was seen there; every box that comes out is finite."""
     raw = _raw(name)
@@ -121,3 +124,60 @@ def test_numbers_that_are_none_are_not_detections(name: str, output: str) -> Non
         raw[output][..., 3] = np.nan
     found = _build(name)(raw, LETTERBOX)
     assert all(np.isfinite(column).all() for column in found.columns().values() if column.dtype.kind == "f")
+
+
+WILD = (np.nan, np.inf, -np.inf, 1e4, -1e4, 65504.0, 0.0, 1.0)
+PLACINGS = [
+    Letterbox.fit(size, (64, 64), resize)
+    for size in ((1, 1), (8000, 100), (100, 8000), (101, 57))
+    for resize in ("letterbox", "stretch", "fit_height")
+]
+LIMITS = (
+    Thresholds(confidence=0.0, iou=0.0, max_detections=10_000),
+    Thresholds(confidence=1.0, iou=1.0),
+    Thresholds(max_detections=1),
+)
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "ctc": [{"beam": 4, "score": "product"}, {"activation": "softmax"}],
+    "classification": [{"activation": "softmax"}, {"activation": "sigmoid"}],
+    "priors": [{"activation": "softmax"}, {"activation": "sigmoid"}],
+    "segmentation": [{"activation": "softmax"}, {"overlapping": True}, {"regions": False}, {"background": 0}],
+    "anomaly": [{"regions": False}],
+    "dbnet": [{"activation": "sigmoid"}],
+}
+
+
+def _wild(raw: dict[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
+    """Outputs as a broken network, or one in half precision, may have them."""
+    random = np.random.default_rng(7)
+    outputs = [{key: np.full_like(value, number) for key, value in raw.items()} for number in WILD]
+    outputs += [{**raw, key: np.full_like(value, number)} for number in WILD for key, value in raw.items()]
+    for _ in range(3):
+        mixed = {key: value.copy() for key, value in raw.items()}
+        for value in mixed.values():
+            struck = random.random(value.shape) < 0.1
+            value[struck] = random.choice(np.array([*WILD, -5.0]), int(struck.sum())).astype(value.dtype)
+        outputs.append(mixed)
+    return outputs
+
+
+@pytest.mark.parametrize(
+    "name, more", [(name, more) for name in FORMATS for more in ({}, *VARIANTS.get(name, []))], ids=str
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_whatever_a_network_gives_what_comes_out_can_be_sent(name: str, more: dict[str, Any], dtype: str) -> None:
+    """Scores in 0..1, boxes with an area inside the picture, finite numbers, no warning; whatever picture it was."""
+    options = OPTIONS.validate_python({"format": name, **SETTINGS.get(name, {}), **more})
+    for limits in LIMITS:
+        decode = build_postprocessor(options, limits, ("x",) * CLASSES, (64, 64))
+        for raw in _wild(_raw(name, dtype)):
+            for placing in PLACINGS:
+                found = decode(raw, placing)
+                columns = {**found.columns(), **found.attributes}
+                assert all(np.isfinite(column).all() for column in columns.values() if column.dtype.kind == "f")
+                assert ((found.confidence >= 0.0) & (found.confidence <= 1.0)).all()
+                assert ((found.class_id >= 0) & (found.class_id < CLASSES)).all()
+                assert (found.xyxy[:, :2] < found.xyxy[:, 2:]).all()
+                assert (found.xyxy >= 0).all()
+                assert (found.xyxy[:, 2:] <= placing.source_wh).all()
+                assert len(found) <= limits.max_detections

@@ -81,6 +81,53 @@ def test_an_imported_yolox_sees_what_the_reference_saw(
         assert one["xyxy"] == pytest.approx(reference["xyxy"], abs=1.0)
 
 
+@pytest.mark.parametrize(
+    "folder, file, names, more, task",
+    [
+        ("mobilenet_v1_025_128", "mobilenet_v1_0.25_128_quant.tflite", "imagenet_labels.txt", (), "classification"),
+        ("vww_person_96", "vww_96_float.tflite", None, (), "classification"),
+        ("lprnet", "lprnet.onnx", "chars.txt", (), "recognition"),
+        ("ppocr_mobile_v2", "en_number_mobile_v2.0_rec_infer.onnx", "en_dict.txt", ("--input-size", "320,32"),
+         "recognition"),
+        ("road_seg_adas_0001", "road-segmentation-adas-0001.onnx", None, (), "segmentation"),
+        ("reid_0288", "person-reidentification-retail-0288.onnx", None, ("--output", "embedding"), "embedding"),
+    ],
+)  # fmt: skip
+def test_models_without_boxes_are_known_too(
+    folder: str, file: str, names: str | None, more: tuple[str, ...], task: str, data: Path, tmp_path: Path
+) -> None:
+    """By their outputs; and nobody is told to label boxes."""
+    source = data / "models" / folder
+    labels = () if names is None else ("--labels", source / names)
+    code, output, errors = models("import", source / file, "-o", tmp_path / "b", *labels, *more)
+    assert code == 0, errors
+    assert yaml.safe_load((tmp_path / "b/model.yaml").read_text())["task"] == task
+    assert "--images DIR --expected answers.json" in output
+    if names == "en_dict.txt":
+        assert "output.space: True" in output
+
+
+def test_an_imported_reader_reads_plates(data: Path, tmp_path: Path) -> None:
+    """LPRNet as it is guessed, but for the shape of its input: the blank is found, and 91 of 100 crops are read."""
+    source, bundle = data / "models/lprnet", tmp_path / "b"
+    words = ("import", source / "lprnet.onnx", "-o", bundle, "--labels", source / "chars.txt")
+    code, output, errors = models(*words, "--set", "input.resize=stretch")
+    assert code == 0, errors
+    assert "output.blank: 67" in output
+    crops = data / "images/plates_crop"
+    code, output, errors = models("eval", bundle, "--texts", crops / "labels.csv", "--images", crops)
+    assert code == 0, errors
+    assert int(output.split(": ", 1)[1].split(" ", 1)[0]) >= 90, output
+
+
+def test_what_may_be_several_things_is_asked_for(data: Path, tmp_path: Path) -> None:
+    """A vector of 256 numbers is a description, or a number per class."""
+    source = data / "models/reid_0288/person-reidentification-retail-0288.onnx"
+    code, _, errors = models("import", source, "-o", tmp_path / "b")
+    assert code == 78
+    assert "[1, 256] may be classification or embedding: say which with --output" in errors
+
+
 def test_what_no_file_tells_is_listed(data: Path, tmp_path: Path) -> None:
     """On standard output and in model.yaml: each key with its value; class names, too."""
     code, output, errors = models("import", data / YOLOX, "-o", tmp_path / "b", "--set", "input.color=rgb")

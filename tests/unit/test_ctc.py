@@ -87,6 +87,15 @@ def test_the_blank_may_be_anywhere_and_among_the_labels() -> None:
     assert _read(_path(0, 2, 3), ("x", "y", "-", "z"), blank=2) == pytest.approx(("xz", 0.7))
 
 
+def test_a_blank_behind_the_classes_is_a_model_error() -> None:
+    """As many classes as labels, the blank among them, and none has its number: it would never be left out."""
+    with pytest.raises(ModelError, match="blank is class 3, and the model gives 3 classes"):
+        _read(_path(0, 1, 2, classes=3), blank=3)
+    read = _read(_path(0, 1, 3), blank=3)
+    assert read is not None
+    assert read[0] == "ab"
+
+
 def test_a_space_behind_the_labels() -> None:
     """One more class, as PaddleOCR's readers have it; around a text it means the margin."""
     assert _read(_path(1, 4, 2, classes=5), space=True) == pytest.approx(("a b", 0.7))

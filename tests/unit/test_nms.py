@@ -129,6 +129,29 @@ def test_finish_maps_to_the_source_and_clips_to_the_picture() -> None:
     assert found.class_id.tolist() == [1, 3]
 
 
+def test_a_box_that_shows_nothing_of_the_picture_is_no_object() -> None:
+    """On the rim of a letterbox, turned inside out, or without a side; it takes nobody's place, and its points go too.
+
+    Two such boxes overlap by nothing, so that a runtime would not even agree with itself at the gate.
+    """
+    letterbox = Letterbox.fit((200, 100), (100, 100))  # 25 rows of rim above
+    xyxy = np.array([[10, 0, 20, 25], [40, 40, 30, 50], [10, 30, 10, 40], [10, 35, 20, 45]], np.float32)
+    confidence, class_id = np.array([0.9, 0.8, 0.7, 0.4], np.float32), np.arange(4, dtype=np.int32)
+    points = np.arange(8, dtype=np.float32).reshape(4, 1, 2)
+    found = finish(xyxy, confidence, class_id, letterbox, Thresholds(max_detections=1), points)
+    assert (found.xyxy.tolist(), found.class_id.tolist()) == ([[20, 20, 40, 40]], [3])
+    assert found.keypoints is not None
+    assert found.keypoints[0, 0].tolist() == pytest.approx([12, -36, 0.4])
+
+
+def test_scores_are_in_0_to_1() -> None:
+    """Half precision may round to a little more than 1; a score that is none is no object."""
+    boxes = np.array([[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]], np.float32)
+    confidence = np.array([1.0009766, np.inf, 0.5], np.float32)
+    found = finish(boxes, confidence, np.zeros(3, np.int32), Letterbox.fit((50, 50), (50, 50)), Thresholds())
+    assert found.confidence.tolist() == [1.0, 0.5]
+
+
 def test_finish_keeps_the_best_of_too_many() -> None:
     """`max_detections` cuts the tail, not the head."""
     xyxy = np.array([[place * 20, 0, place * 20 + 10, 10] for place in range(9)], np.float32)

@@ -23,7 +23,8 @@ CLASSES = 3
 STRIDES = (8, 16)
 CELLS = 8 * 6 + 4 * 3
 KEEP_ALL = Thresholds(confidence=0.3, iou=1.0, max_detections=10_000)
-LETTERBOX = Letterbox.fit((200, 90), MODEL_WH)
+LETTERBOX = Letterbox.fit((200, 150), MODEL_WH)
+PADDED = Letterbox.fit((200, 90), MODEL_WH)
 OPTIONS: TypeAdapter[OutputOptions] = TypeAdapter(OutputOptions)
 
 Array = NDArray[np.float32]
@@ -97,10 +98,10 @@ def _random_yolov8(random: np.random.Generator) -> Array:
 
 
 def _random_ssd(random: np.random.Generator) -> Array:
-    raw = random.uniform(-0.1, 1.1, (1, 1, 30, 7))
+    raw = random.uniform(-0.1, 1.1, (1, 1, 60, 7))
     raw[0, 0, :, 0] = 0
-    raw[0, 0, 25:, 0] = random.choice([0, -1])
-    raw[0, 0, :, 1] = random.integers(0, CLASSES + 2, 30)
+    raw[0, 0, 50:, 0] = random.choice([0, -1])
+    raw[0, 0, :, 1] = random.integers(0, CLASSES + 2, 60)
     return raw.astype(np.float32)
 
 
@@ -114,13 +115,14 @@ FORMATS = {
 
 def _expected(rows: list[Row], threshold: float) -> list[tuple[float, int, list[float]]]:
     """What passes the threshold, best first, in source pixels and inside the picture."""
-    width, height = LETTERBOX.source_wh
+    width, height = PADDED.source_wh
     found = []
     for score, number, box in sorted((row for row in rows if row[0] >= threshold), key=lambda row: -row[0]):
-        x = [(value - LETTERBOX.pad_left) / LETTERBOX.scale[0] for value in box[::2]]
-        y = [(value - LETTERBOX.pad_top) / LETTERBOX.scale[1] for value in box[1::2]]
+        x = [(value - PADDED.pad_left) / PADDED.scale[0] for value in box[::2]]
+        y = [(value - PADDED.pad_top) / PADDED.scale[1] for value in box[1::2]]
         x, y = [min(max(value, 0.0), width) for value in x], [min(max(value, 0.0), height) for value in y]
-        found.append((float(score), number, [x[0], y[0], x[1], y[1]]))
+        if np.float32(x[0]) < np.float32(x[1]) and np.float32(y[0]) < np.float32(y[1]):  # else nothing of it is seen
+            found.append((min(float(score), 1.0), number, [x[0], y[0], x[1], y[1]]))
     return found
 
 
@@ -130,7 +132,7 @@ def test_a_decoder_equals_its_row_by_row_reference(name: str, seed: int) -> None
     """Scores, classes, boxes in source pixels clipped to the picture: the same as decoded one row at a time."""
     make, decode = FORMATS[name]
     raw = make(np.random.default_rng(seed))
-    found = _build(format=name)({"out": raw}, LETTERBOX)
+    found = _build(format=name)({"out": raw}, PADDED)
     expected = _expected(decode(raw), np.float32(0.3))
     assert len(found) == len(expected)
     np.testing.assert_allclose(found.confidence, [row[0] for row in expected], rtol=1e-6)
@@ -144,7 +146,7 @@ def test_half_precision_outputs_are_decoded(name: str) -> None:
     make, decode = FORMATS[name]
     raw = make(np.random.default_rng(5))
     half = raw.astype(np.float16)
-    found = _build(format=name)({"out": half}, LETTERBOX)
+    found = _build(format=name)({"out": half}, PADDED)
     expected = _expected(decode(half.astype(np.float32)), np.float32(0.3))
     assert found.xyxy.dtype == found.confidence.dtype == np.float32
     assert len(found) == pytest.approx(len(expected), abs=1)

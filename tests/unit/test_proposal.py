@@ -57,6 +57,19 @@ def heads(classes: int) -> Any:
     return {f"{count}x{width}": offsets(1, count, width) for width in (32, classes) for count in cells}
 
 
+def shares(*shape: int) -> Any:
+    """Probabilities along the last axis."""
+    made = np.exp(offsets(*shape))
+    return made / made.sum(axis=-1, keepdims=True)
+
+
+def steps(count: int, classes: int, blank: int) -> Any:
+    """Logits of a line in which next to nothing is written."""
+    made = offsets(1, count, classes)
+    made[0, 2:, blank] = 9
+    return made
+
+
 def one_grid(classes: int) -> Any:
     """Objectness, a box and probabilities at stride 16."""
     made = offsets(1, 5 + classes, 6, 4)
@@ -123,6 +136,15 @@ def four(side: float, numbers: Any) -> Any:
         ),
         (four(1.0, np.float32), 3, {"format": "end2end", "scores": "s", "unit": "input", "box": "yxyx"}, None),
         ({"b": offsets(1, 50, 4), "s": offsets(1, 50, 3)}, 2, {"format": "priors", "activation": "softmax"}, 2),
+        ({"o": offsets(1, 12)}, 12, {"format": "classification", "activation": "softmax"}, 12),
+        ({"o": offsets(1, 12, 1, 1)}, 11, {"format": "classification", "first_class": 1}, 11),
+        ({"o": shares(1, 12)}, None, {"format": "classification", "activation": "none"}, 12),
+        ({"o": steps(18, 40, 39)}, 40, {"format": "ctc", "layout": "ntc", "blank": 39, "activation": "softmax"}, 40),
+        ({"o": steps(18, 40, 0).transpose(0, 2, 1)}, 39, {"format": "ctc", "layout": "nct", "blank": 0}, 39),
+        ({"o": steps(18, 40, 0)}, 38, {"format": "ctc", "space": True, "blank": 0}, 38),
+        ({"o": offsets(1, 5, 24, 16)}, 5, {"format": "segmentation", "layout": "nchw", "activation": "softmax"}, 5),
+        ({"o": shares(1, 24, 16, 5)}, None, {"format": "segmentation", "layout": "nhwc", "activation": "none"}, 5),
+        ({"o": RANDOM.integers(0, 4, (1, 96, 64))}, 6, {"format": "segmentation", "layout": "map"}, 6),
     ],
 )
 def test_formats_are_told_from_outputs(
@@ -132,6 +154,21 @@ def test_formats_are_told_from_outputs(
     best = guesses(outputs, SIZE, labels)[0]
     assert {key: best.options.get(key) for key in options} == options
     assert best.classes == classes
+
+
+@pytest.mark.parametrize(
+    "output, formats",
+    [
+        (offsets(1, 12), ["classification", "embedding"]),
+        (np.abs(offsets(1, 1, 24, 16)), ["dbnet", "segmentation", "anomaly"]),
+        (offsets(1, 96, 64), ["anomaly"]),
+    ],
+)
+def test_what_may_be_several_things_is_not_guessed(output: Any, formats: list[str]) -> None:
+    """It is offered where it is asked for by name."""
+    found = guesses({"o": output}, SIZE, None)
+    assert [guess.format for guess in found] == formats
+    assert not any(guess.sure for guess in found)
 
 
 def test_labels_that_do_not_fit_rule_a_format_out() -> None:

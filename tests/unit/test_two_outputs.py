@@ -28,6 +28,7 @@ CELLS = {"ceil": 7 * 5 * 2 + 4 * 3, "floor": 6 * 4 * 2 + 3 * 2}
 CLASSES = 2
 KEEP_ALL = Thresholds(confidence=0.3, iou=1.0, max_detections=10_000)
 LETTERBOX = Letterbox.fit((200, 90), MODEL_WH)
+FILLED = Letterbox.fit((200, 144), MODEL_WH)
 OPTIONS: TypeAdapter[OutputOptions] = TypeAdapter(OutputOptions)
 
 Array = NDArray[np.float32]
@@ -117,12 +118,17 @@ VARIANTS: list[dict[str, Any]] = [
 
 def _assert_equal(found: Detections, objects: list[Object], threshold: float) -> None:
     width, height = LETTERBOX.source_wh
-    seen = sorted((one for one in objects if one[0] >= threshold), key=lambda one: -one[0])
+    limits = [width, height, width, height]
+
+    def shows(box: list[float]) -> bool:
+        left, top, right, bottom = np.clip(LETTERBOX.to_source(np.array(box)), 0, limits).tolist()
+        return bool(left < right and top < bottom)
+
+    seen = sorted((one for one in objects if one[0] >= threshold and shows(one[2])), key=lambda one: -one[0])
     assert len(found) == len(seen)
     np.testing.assert_allclose(found.confidence, [one[0] for one in seen], rtol=1e-5)
     assert found.class_id.tolist() == [one[1] for one in seen]
     boxes = LETTERBOX.to_source(np.array([one[2] for one in seen]).reshape(-1, 4))
-    limits = [width, height, width, height]
     np.testing.assert_allclose(found.xyxy, np.clip(boxes, 0, limits), rtol=1e-4, atol=5e-3)
     if found.keypoints is not None:
         points = LETTERBOX.to_source(np.array([one[3] for one in seen]).reshape(len(seen), -1, 2))
@@ -208,7 +214,7 @@ def test_doubles_are_suppressed(name: str) -> None:
     outputs["boxes"][0, 2, 0] = -50 / 7 / 6 / 0.1
     if name == "scores_boxes":
         outputs["boxes"][0, [0, 2]] = 0.1, 0.1, 0.5, 0.5
-    assert len(_build(Thresholds(iou=0.5), format=name)(outputs, LETTERBOX)) == 1
+    assert len(_build(Thresholds(iou=0.5), format=name)(outputs, FILLED)) == 1
 
 
 @pytest.mark.parametrize(
@@ -365,9 +371,9 @@ def test_an_object_with_a_number_that_is_none_takes_its_keypoints_along(column: 
     outputs = _random_outputs(options, 8)
     outputs["scores"][...] = 0.0
     outputs["scores"][0, [3, 4, 5], 1] = 0.9, 0.8, 0.7
-    whole = _build(format="priors", **options)(outputs, LETTERBOX)
+    whole = _build(format="priors", **options)(outputs, FILLED)
     outputs["boxes"][0, 4, column] = np.nan
-    found = _build(format="priors", **options)(outputs, LETTERBOX)
+    found = _build(format="priors", **options)(outputs, FILLED)
     assert (len(whole), len(found)) == (3, 2)
     assert whole.keypoints is not None
     assert found.keypoints is not None

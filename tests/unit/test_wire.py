@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
 from edge_vision.core.detections import Detections, masks
 from edge_vision.core.scene import Scene, ServedModel, Timings
+from edge_vision.publish.schema import message_schema
 from edge_vision.publish.wire import SCHEMA, Wire, new_boot, utc
 from edge_vision.testing.fakes import FakeClock, make_frame
 
@@ -153,3 +155,18 @@ def test_confidences_and_boxes_are_rounded_not_cut() -> None:
     body: dict[str, Any] = json.loads(Wire("s", "b", clock).detections(Scene(make_frame(), seen, labels=LABELS)).body)
     assert body["objects"][0]["xyxy"] == [0.13, 0.12, 1920.0, 1079.99]
     assert body["objects"][0]["confidence"] == 1.0
+
+
+def test_numbers_that_json_does_not_have_are_left_out(wire: Wire) -> None:
+    """Not sent as null, which the schema does not allow: what is not known is not there."""
+    seen = Detections(
+        np.zeros((3, 4), np.float32),
+        np.ones(3, np.float32),
+        np.zeros(3, np.int32),
+        attributes={"speed": np.array([np.nan, np.inf, 2.0], np.float32)},
+    )
+    measures = {"width": float("nan"), "ratio": float("-inf"), "area": 3.0}
+    body = json.loads(wire.detections(Scene(make_frame(), seen, labels=LABELS, measures=measures)).body)
+    assert [one.get("attributes") for one in body["objects"]] == [None, None, {"speed": 2.0}]
+    assert body["measures"] == {"area": 3.0}
+    jsonschema.validate(body, message_schema())

@@ -12,16 +12,17 @@ from edge_vision.core.errors import EXIT_DONE
 
 _TRUTHS: Final[dict[str, tuple[str, ...]]] = {
     "coco": ("bundle", "images"),
+    "classes": ("bundle",),
     "texts": ("bundle", "images"),
     "tracks": (),
     "counts": ("bundle", "clip"),
 }
 """What may be known, and what each needs beside it."""
 _ONLY: Final[dict[str, tuple[str, ...]]] = {
-    "images": ("coco", "texts"),
-    "backend": ("coco", "texts"),
-    "precision": ("coco", "texts"),
-    "confidence": ("coco", "texts"),
+    "images": ("coco", "classes", "texts"),
+    "backend": ("coco", "classes", "texts"),
+    "precision": ("coco", "classes", "texts"),
+    "confidence": ("coco", "classes", "texts"),
     "iou": ("coco",),
     "clip": ("tracks", "counts"),
     "pipeline": ("tracks", "counts"),
@@ -51,13 +52,19 @@ def add_to(subparsers: Any) -> None:
         "--coco", type=Path, metavar="annotations.json", help="objects in pictures, in COCO's format: AP"
     )
     truth.add_argument(
+        "--classes",
+        type=Path,
+        metavar="labels.csv|DIR",
+        help="columns file and class, or a folder with a folder of pictures per class: how many are sorted rightly",
+    )
+    truth.add_argument(
         "--texts", type=Path, metavar="labels.csv", help="columns file and text (or plate): exact readings, error rate"
     )
     truth.add_argument(
         "--tracks", type=Path, metavar="gt.txt", help="tracks in a clip, in the MOT Challenge's format: MOTA, IDF1"
     )
     truth.add_argument("--counts", type=Path, metavar="counts.yaml", help="what a person counted in a clip")
-    pictures = parser.add_argument_group("pictures (--coco, --texts)")
+    pictures = parser.add_argument_group("pictures (--coco, --classes, --texts)")
     pictures.add_argument("--images", type=Path, metavar="DIR", help="the pictures")
     pictures.add_argument(
         "--backend", choices=list(BACKENDS), help="the runtime (default: the first that can serve the model)"
@@ -67,7 +74,7 @@ def add_to(subparsers: Any) -> None:
         "--confidence",
         type=number(float, 0, 1),
         metavar="C",
-        help="count what scores so much (default: 0.01 with --coco, the bundle's with --texts)",
+        help="count what scores so much (default: 0.01 with --coco, 0 with --classes, the bundle's with --texts)",
     )
     pictures.add_argument(
         "--iou", type=number(float, 0, 1), metavar="X", help="overlap of doubles (default: the bundle's)"
@@ -104,6 +111,8 @@ def _evaluate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
             parser.error(f"{_FLAGS.get(name, f'--{name}')} does nothing with --{'detections' if other_kind else truth}")
     if truth == "coco":
         return _average_precision(options)
+    if truth == "classes":
+        return _classes(options)
     if truth == "texts":
         return _readings(options)
     if truth == "counts":
@@ -134,6 +143,38 @@ def _average_precision(options: argparse.Namespace) -> int:
     )
     if exam.unlabeled:
         print(f"left out: {exam.unlabeled} pictures that {options.coco} does not know")
+    return EXIT_DONE
+
+
+def _classes(options: argparse.Namespace) -> int:
+    from edge_vision.core.protocols import LoadOptions
+    from edge_vision.inference.table import BACKENDS
+    from edge_vision.models.proof.classes import set_sorting, sort_pictures
+
+    bundle = bundle_at(options.bundle)
+    exam = set_sorting(bundle, options.classes, options.images)
+    backends = [options.backend] if options.backend else list(BACKENDS)
+    load = LoadOptions(options.precision or "f32")
+    done = sort_pictures(bundle, exam, backends, load, options.confidence or 0.0, bar("pictures"))
+    count = len(done.sortings)
+    wrong = [one for one in done.sortings if one.taken[:1] != (one.label,)]
+    if options.json:
+        facts = asdict(done)
+        del facts["sortings"]
+        figures = {"images": count, "right": done.right, "near": done.near, "accuracy": round(done.right / count, 6)}
+        facts |= {**figures, "confusion": done.confusion, "wrong": [asdict(one) for one in wrong]}
+        print(json.dumps({"model": bundle.spec.name, **facts}, indent=2, ensure_ascii=False))
+        return EXIT_DONE
+    print(
+        f"{bundle.spec.name}: {done.right} of {count} sorted rightly, {done.near} have their class among the best five"
+    )
+    print(f"{done.backend} {done.device}, {done.file}, {done.precision}")
+    for one in wrong[:_MISTAKES_SHOWN]:
+        print(f"  {one.file}: taken for {one.taken[0] if one.taken else 'nothing'}, is {one.label}")
+    if len(wrong) > _MISTAKES_SHOWN:
+        print(f"  and {len(wrong) - _MISTAKES_SHOWN} more (--json has all)")
+    if done.unlabeled:
+        print(f"left out: {done.unlabeled} pictures that {options.classes} does not know")
     return EXIT_DONE
 
 

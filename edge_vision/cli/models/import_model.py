@@ -57,4 +57,5 @@ def _print(imported: "Imported", target: Path) -> None:
         for key, value in imported.assumed.items():
             print(f"  {key}: {value}")
     print(f"wrote {target}; what it sees is not proven yet:")
-    print(f"  edge-vision models golden {target} --images DIR --labels coco.json")
+    truth = "labels coco.json" if imported.bundle.draws_boxes else "expected answers.json"
+    print(f"  edge-vision models golden {target} --images DIR --{truth}")

@@ -25,7 +25,8 @@ from edge_vision.inference.trial import Tried, try_out
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.intake.axes import try_axes
 from edge_vision.models.intake.check import input_dtype, input_shape, kept, model_file, readers, recognized, sound
-from edge_vision.models.intake.proposal import Guess, Told, assumed, conventional, guesses, input_section, told_by
+from edge_vision.models.intake.proposal import Told, assumed, conventional, guesses, input_section, told_by
+from edge_vision.models.intake.whole import Guess
 from edge_vision.models.options import BundleFile
 from edge_vision.models.proof.record import REFERENCES
 from edge_vision.models.reading.graph import Graph
@@ -89,7 +90,7 @@ def import_model(wishes: Wishes) -> Imported:
         "files": [_file(file)],
         "input": section,
         "output": guess.options,
-        "labels": list(labels or _numbered(path, guess)),
+        **({} if guess.format == "embedding" else {"labels": list(labels or _numbered(path, guess))}),
         "source": _source(path, graph, facts, tuple(guessed), tried),
     }
     for key, value in settings.items():
@@ -121,11 +122,12 @@ def _guessed(
     filled = _checked_input(section)
     known = [*settings, *(f"input.{key}" for key in facts.input)]
     guessed = {key: getattr(filled, key.partition(".")[2]) for key in assumed(filled.model_dump(), known)}
-    if wishes.labels is None and facts.labels is None and "labels" not in settings:
+    if wishes.labels is None and facts.labels is None and "labels" not in settings and guess.format != "embedding":
         guessed["labels"] = f"class_0 to class_{(guess.classes or 1) - 1}"
     if "min_sizes" in guess.options and not any(key.startswith("output.") for key in settings):
         guessed["output.min_sizes"] = guess.options["min_sizes"]
-    return guessed
+    told = {f"output.{key}": value for key, value in guess.options.items() if key in {"activation", "blank", "space"}}
+    return guessed | {key: value for key, value in told.items() if value != "none" and key not in settings}
 
 
 def _settings(given: Sequence[str]) -> dict[str, Any]:
@@ -155,6 +157,14 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
     place[last] = value
 
 
+def _lines(text: str) -> list[str]:
+    """The labels of a file; in an alphabet, where no line is longer than a character, a blank is one, too."""
+    characters = [line.rstrip("\r") for line in text.removeprefix("\ufeff").removesuffix("\n").split("\n")]
+    if all(len(line) == 1 for line in characters):
+        return characters
+    return [line.strip() for line in text.removeprefix("\ufeff").rstrip().splitlines()]
+
+
 def _labels(file: Path | None) -> tuple[str, ...] | None:
     """One per line. Raises ConfigError."""
     if file is None:
@@ -163,7 +173,7 @@ def _labels(file: Path | None) -> tuple[str, ...] | None:
         msg = f"{file}: {why}"
         raise ConfigError(msg)
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").rstrip().splitlines()]
+        lines = _lines(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         msg = f"{file}: is not UTF-8 text"
         raise ConfigError(msg) from error
@@ -236,7 +246,7 @@ def _guess(
     wanted = wishes.output or settings.get("output.format")
     found = guesses(outputs, options.size, count)
     for guess in found:
-        if wanted in (None, guess.format):
+        if wanted == guess.format or (wanted is None and guess.sure):
             return guess
     if wanted is not None and count is not None:
         return Guess({"format": wanted}, count, "as asked for")
@@ -246,9 +256,16 @@ def _guess(
         msg = f"{wishes.file}: {shown} does not look like {wanted}{like}: to insist name the classes with --labels FILE"
         raise ConfigError(msg)
     with_labels = f" with {count} labels" if count else ""
+    if found:
+        like = " or ".join(dict.fromkeys(guess.format for guess in found))
+        msg = (
+            f"{wishes.file}: {shown}{with_labels} may be {like}: say which with --output, or name the classes with "
+            "--labels"
+        )
+        raise ConfigError(msg)
     msg = (
-        f"{wishes.file}: no known output format fits {shown}{with_labels}: only detectors are supported; where this is "
-        "one, name the format with --output, or correct --labels and --input-size"
+        f"{wishes.file}: no known output format fits {shown}{with_labels}: name it with --output, or correct --labels "
+        "and --input-size"
     )
     raise ConfigError(msg)
 

@@ -9,9 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from edge_vision.core.tensor import Tensors
+from edge_vision.models.intake.whole import Guess, without_boxes
 from edge_vision.models.reading.graph import Graph
 
 _STRIDES: Final = ((8, 16, 32), (8, 16, 32, 64))
+_IMAGENET: Final = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 _CONVENTIONS: Final[dict[str, dict[str, Any]]] = {
     "yolox": {"color": "bgr", "resize": "letterbox", "anchor": "top_left", "pad_value": 114, "scale": 1.0},
     "yolov5": {"color": "rgb", "resize": "letterbox", "anchor": "center", "pad_value": 114, "scale": 1 / 255},
@@ -30,7 +32,18 @@ _CONVENTIONS: Final[dict[str, dict[str, Any]]] = {
     "fastestdet": {"color": "bgr", "resize": "stretch", "interpolation": "area", "scale": 1 / 255},
     "detr": {
         "color": "rgb", "resize": "stretch", "scale": 1 / 255,
-        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        **_IMAGENET,
+    },
+    "classification": {"color": "rgb", "resize": "stretch", "scale": 1 / 255, **_IMAGENET},
+    "segmentation": {"color": "rgb", "resize": "stretch", "scale": 1 / 255, **_IMAGENET},
+    "anomaly": {"color": "rgb", "resize": "stretch", "scale": 1 / 255, **_IMAGENET},
+    "embedding": {"color": "rgb", "resize": "stretch", "scale": 1 / 255, **_IMAGENET},
+    "dbnet": {
+        "color": "bgr", "resize": "letterbox", "anchor": "top_left", "pad_value": 0, "scale": 1 / 255, **_IMAGENET,
+    },
+    "ctc": {
+        "color": "bgr", "resize": "fit_height", "pad_value": 127, "scale": 1 / 255,
+        "mean": [0.5] * 3, "std": [0.5] * 3,
     },
 }  # fmt: skip
 """How the projects these formats come from prepare a picture; a guess, and named as one."""
@@ -57,20 +70,6 @@ _IN_UNIT: Final = 2.0
 """Boxes in 0..1 reach a little beyond the picture, boxes in pixels far."""
 _DARKNET_LAYER: Final = re.compile(r"(yolo|region|detection)_\d+$")
 _GUESSED: Final = ("color", "resize", "anchor", "pad_value", "scale", "mean", "std")
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """An output format that fits the outputs, its options, how many classes it would have, and what speaks for it."""
-
-    options: dict[str, Any]
-    classes: int | None
-    why: str
-
-    @property
-    def format(self) -> str:
-        """Name of the format."""
-        return str(self.options["format"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +138,7 @@ def guesses(outputs: Tensors, size: tuple[int, int], labels: int | None) -> list
     found += _pairs(outputs, size, labels)
     found += _darknet(outputs)
     found += _nanodet(outputs, size)
+    found += without_boxes(outputs, size, labels)
     return [guess for guess in found if labels is None or guess.classes in (None, labels)]
 
 

@@ -45,8 +45,14 @@ def set_exam(
 ) -> Exam:
     """The labeled pictures of a folder, with the bundle's thresholds but for those given.
 
-    Raises ConfigError when the annotations cannot be used or know none of the pictures.
+    Raises ConfigError for a model whose objects nobody labels with boxes, and when the annotations cannot be used or
+    know none of the pictures.
     """
+    if not bundle.draws_boxes:
+        gives = " and ".join(sorted(bundle.gives))
+        other = "; --texts does" if "text" in bundle.gives else "; --classes does" if gives == "class" else ""
+        msg = f"{bundle.folder}: model {bundle.spec.name} gives {gives}: labeled boxes do not measure that{other}"
+        raise ConfigError(msg)
     truth = Labeled(annotations, bundle.spec.labels)
     pictures = find_pictures(images)
     known = tuple(picture for picture in pictures if picture.name in truth)

@@ -186,11 +186,11 @@ def _verify(
         return _like_training(bundle, recording.expected, seen)
     if recording.labels is None:
         return None
-    output = bundle.ends_of(file).output
-    if "box" not in output.gives or output.uncut:  # its objects are not things that somebody drew boxes around
+    if not bundle.draws_boxes:
+        what = f"a model of format {bundle.ends_of(file).output.format}"
         msg = (
-            f"{recording.labels}: labeled boxes show nothing of a model of format {output.format}: say with --expected "
-            "what the training framework sees"
+            f"{recording.labels}: labeled boxes show nothing of {what}: say with --expected what the training "
+            "framework sees"
         )
         raise ConfigError(msg)
     labeled = Labeled(recording.labels, bundle.spec.labels)
