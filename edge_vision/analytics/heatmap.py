@@ -60,7 +60,7 @@ class Heatmaps:
         self._since_s += passed_s
         if options.half_life_s is not None:
             self._seconds *= 0.5 ** (passed_s / options.half_life_s)
-        chosen = seen.xyxy[self._wanted[seen.class_id]]
+        chosen = seen.xyxy[self._wanted[seen.class_id] & np.isfinite(seen.xyxy).all(axis=1)]
         if len(chosen):
             cells = (anchors_of(chosen, options.anchor) / scene.frame.wh * [options.columns, options.rows]).astype(int)
             column, row = np.clip(cells, 0, [options.columns - 1, options.rows - 1]).T
