@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from edge_vision.analytics.cascade_crops import Cropper, Region, corners_of, laid, turned
 from edge_vision.analytics.cascade_votes import Readings
 from edge_vision.analytics.context import StageContext
+from edge_vision.analytics.measures import sharpness
 from edge_vision.analytics.places import Point
 from edge_vision.core.detections import Detections
 from edge_vision.core.events import Reading
@@ -185,16 +186,13 @@ class Cascade:
         chosen, left_out = rows[: options.most], max(0, len(rows) - options.most)
         crops = self._crop.cut(scene.frame.image, seen, chosen)
         if options.min_sharpness:
-            sharp = [number for number, crop in enumerate(crops) if self._sharpness(crop) >= options.min_sharpness]
+            grays = (self._cv2.cvtColor(crop, self._cv2.COLOR_BGR2GRAY) for crop in crops)
+            sharp = [number for number, gray in enumerate(grays) if sharpness(gray) >= options.min_sharpness]
             chosen, crops = chosen[sharp], [crops[number] for number in sharp]
         if not crops:
             return {}, left_out
         answers = zip(chosen.tolist(), map(self._said, self._network(crops)), strict=True)
         return {row: said for row, said in answers if said is not None}, left_out
-
-    def _sharpness(self, crop: NDArray[np.uint8]) -> float:
-        gray = self._cv2.cvtColor(crop, self._cv2.COLOR_BGR2GRAY)
-        return float(self._cv2.Laplacian(gray, self._cv2.CV_32F).var())
 
     def _said(self, answer: Detections) -> _Said | None:
         """What a model says of one part; None when that is nothing."""
@@ -214,7 +212,7 @@ class Cascade:
         """What is known of each track, after those that are due were looked at, the largest first."""
         assert seen.track_id is not None
         readings, media_ns = self._readings, scene.frame.media_ns
-        followed = np.flatnonzero(self._wanted[seen.class_id])
+        followed = np.flatnonzero(self._wanted[seen.class_id] & seen.tracked)
         areas = np.prod(seen.xyxy[followed, 2:] - seen.xyxy[followed, :2], axis=1)
         quads = (corners_of(seen.xyxy) if seen.quad is None else seen.quad)[followed]
         known = readings.see(seen.track_id[followed], seen.class_id[followed], quads, media_ns)

@@ -21,7 +21,7 @@ from edge_vision.analytics.inspect_rules import (
     view_of,
 )
 from edge_vision.analytics.lines import crossings
-from edge_vision.analytics.places import Anchor, Line, anchors_of, in_pixels
+from edge_vision.analytics.places import Anchor, Line, anchors_of
 from edge_vision.analytics.rows import TrackRows
 from edge_vision.core.events import InspectedPart, Verdict, VerdictName
 from edge_vision.core.options import Integer, Number
@@ -129,12 +129,12 @@ class Inspect:
             events = tuple(self._judge_picture(scene))
             return replace(scene, events=scene.events + events) if events else scene
         crossed = np.empty(0, np.intp)
-        if len(scene.detections) and scene.detections.track_id is not None:
-            view = view_of(scene, self._options, self._is_part)
-            rows, crossed = self._follow(view)
-            seen = scene.detections
+        seen = scene.detections
+        if len(seen):
+            parts = self._is_part[seen.class_id] & seen.tracked
+            rows, crossed = self._follow(view_of(scene, parts))
             verdicts = np.zeros(len(seen), "<U13")
-            verdicts[self._is_part[seen.class_id]] = self._so_far(rows)
+            verdicts[parts] = self._so_far(rows)
             scene = replace(scene, detections=seen.with_attribute("verdict", verdicts))
         events = tuple(self._tell(crossed, scene.frame.media_ns))
         return replace(scene, events=scene.events + events) if events else scene
@@ -163,15 +163,20 @@ class Inspect:
     def _follow(self, view: View) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Add a view to each part that is seen; the rows of the parts, and those that went across the line."""
         looked, tracks = self._look(view), self._tracks
-        assert view.parts.track_id is not None  # checked by the caller
+        if view.parts.track_id is None:
+            return np.empty(0, np.intp), np.empty(0, np.intp)
         rows, fresh = tracks.see(view.parts.track_id, view.scene.frame.media_ns)
-        places = anchors_of(view.parts.xyxy, self._options.anchor)
-        before = np.where(fresh[:, None], places, tracks["place"][rows])
+        # In 0..1 of the picture: a camera that changes its resolution does not move a part across the line.
+        places, began = (
+            np.asarray(anchors_of(xyxy, self._options.anchor) / np.array(view.scene.frame.wh), np.float32)
+            for xyxy in (view.parts.xyxy, view.parts.xyxy if view.parts.began is None else view.parts.began)
+        )
+        before = np.where(fresh[:, None], began, tracks["place"][rows])
         tracks["place"][rows], tracks["class_id"][rows] = places, view.parts.class_id
         self._remember(rows, looked)
         if self._options.line is None:
             return rows, np.empty(0, np.intp)
-        line = in_pixels(self._options.line, view.scene.frame.wh)[None]
+        line = np.array(self._options.line, np.float32)[None]
         return rows, rows[crossings(before, places, line)[:, 0] != 0]
 
     def _remember(self, rows: NDArray[np.intp], looked: _Looked) -> None:
@@ -257,7 +262,7 @@ class Inspect:
     def _judge_picture(self, scene: Scene) -> Iterator[Verdict]:
         """The verdict on the whole picture, when it is another one and has stood for a while."""
         media_ns = scene.frame.media_ns
-        view = view_of(scene, self._options, self._is_part)
+        view = view_of(scene, None)
         tracks = self._tracks
         tracks.forget(np.ones(len(tracks), bool))  # every picture is a view of its own
         rows, _ = tracks.see(np.zeros(1, np.int32), media_ns)

@@ -98,7 +98,7 @@ class Lines:
         if seen.track_id is not None and len(seen):
             points = anchors_of(seen.xyxy, self._options.anchor)
             first = points if seen.began is None else anchors_of(seen.began, self._options.anchor)
-            there = np.isfinite(points).all(axis=1)
+            there = np.isfinite(points).all(axis=1) & seen.tracked
             if there.all():
                 self._follow(seen.track_id, seen.class_id, first, points, media_ns)
             else:

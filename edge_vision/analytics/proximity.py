@@ -108,7 +108,7 @@ class Proximities:
         seen, media_ns, limit = scene.detections, scene.frame.media_ns, self._options.proximity_m
         if limit is None or seen.track_id is None:
             return scene
-        ones = np.flatnonzero(self._wanted[seen.class_id])
+        ones = np.flatnonzero(self._wanted[seen.class_id] & seen.tracked)
         nearest = np.full(len(seen), np.nan, np.float32)
         if len(ones):
             pairs, nearest[ones] = self._measure(seen, ones, scene.frame.wh)
@@ -121,7 +121,7 @@ class Proximities:
     ) -> tuple[_Pairs, NDArray[np.float32]]:
         """All pairs that are not farther apart than `clear_m`, and how far each one is from the nearest."""
         assert seen.track_id is not None  # asked by the caller
-        others = np.flatnonzero(self._others[seen.class_id])
+        others = np.flatnonzero(self._others[seen.class_id] & seen.tracked)
         feet, scales = self._ground.feet(seen, wh), self._ground.scales(seen, wh)
         apart = distances(feet[ones, 1], feet[others][:, [0, 2]]) * between(scales[ones], scales[others])
         worn = _share_inside(seen.xyxy[others], seen.xyxy[ones]) > _WORN

@@ -55,7 +55,7 @@ class Zones:
         if len(stays.areas) == 0:
             return scene
         seen = scene.detections
-        stays.follow(seen.where(self._wanted[seen.class_id]), scene.frame.wh, media_ns)
+        stays.follow(seen.where(self._wanted[seen.class_id] & seen.tracked), scene.frame.wh, media_ns)
         events = (*self._entered(media_ns), *self._left(media_ns), *self._presence_changed(media_ns))
         stays.forget(media_ns)
         return replace(scene, events=scene.events + events) if events else scene
