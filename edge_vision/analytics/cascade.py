@@ -144,6 +144,7 @@ class Cascade:
         self._crop = Cropper(options.region, options.size, options.grow, options.template, options.most)
         self._cv2: Any = require("cv2", "cpu")
         self._readings = Readings(options.reads, options.every_s, options.again_after_s)
+        self._patience_ns = round(options.patience_s * 1e9)
         self._last_ns: dict[str, int] = {}
         """Without tracks: when a text was read last."""
 
@@ -158,8 +159,10 @@ class Cascade:
         else:
             said, left_out = self._look_at_tracks(scene, seen, rows)
         events: list[Reading] = []
-        if self._reads_text:
-            events = list(self._of_tracks(media_ns) if seen.track_id is not None else self._fresh(seen, said, media_ns))
+        if self._reads_text and seen.track_id is None:
+            events = list(self._fresh(seen, said, media_ns))
+        elif self._reads_text:
+            events = list(self._of_tracks(media_ns, self._patience_ns))
         measures = scene.measures
         if left_out:
             measures = {**measures, f"{self._name}_left_out": float(left_out)}
@@ -170,6 +173,11 @@ class Cascade:
             models=(*scene.models, self._network.model),
             measures=measures,
         )
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with a reading of each track that has some and was not told, however few they are."""
+        events = tuple(self._of_tracks(scene.frame.media_ns, 0) if self._reads_text else ())
+        return replace(scene, events=scene.events + events)
 
     def _candidates(self, seen: Detections) -> NDArray[np.intp]:
         """The objects that can be looked at."""
@@ -257,8 +265,8 @@ class Cascade:
         scored = seen.with_attribute(f"{self._attribute}_confidence", scores)
         return replace(scored, text=column) if self._reads_text else scored.with_attribute(self._attribute, column)
 
-    def _of_tracks(self, media_ns: int) -> Iterator[Reading]:
-        for news in self._readings.news(media_ns, round(self._options.patience_s * 1e9)):
+    def _of_tracks(self, media_ns: int, patience_ns: int) -> Iterator[Reading]:
+        for news in self._readings.news(media_ns, patience_ns):
             yield self._event(**news)
 
     def _fresh(self, seen: Detections, said: dict[int, _Said], media_ns: int) -> Iterator[Reading]:

@@ -70,6 +70,13 @@ class Heatmaps:
         self._told_ns = media_ns
         return replace(scene, events=(*scene.events, self._event()))
 
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with the grid of the period that is not over, if it has begun."""
+        if self._before_ns is None or self._before_ns <= self._told_ns:
+            return scene
+        self._told_ns = self._before_ns
+        return replace(scene, events=(*scene.events, self._event()))
+
     def _event(self) -> Heatmap:
         return Heatmap(
             columns=self._options.columns,

@@ -136,8 +136,17 @@ class Inspect:
             verdicts = np.zeros(len(seen), "<U13")
             verdicts[parts] = self._so_far(rows)
             scene = replace(scene, detections=seen.with_attribute("verdict", verdicts))
-        events = tuple(self._tell(crossed, scene.frame.media_ns))
+        away_ns = np.abs(scene.frame.media_ns - self._tracks.seen_ns)
+        events = tuple(self._tell(crossed, away_ns > int(self._options.patience_s * 1e9)))
+        self._tracks.forget(away_ns > max(_FORGET_NS, int(self._options.patience_s * 1e9)))
         return replace(scene, events=scene.events + events) if events else scene
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with the verdicts of parts that wait for one: without a line, all that were seen and not told."""
+        if self._options.parts is None:
+            return scene
+        events = tuple(self._tell(np.empty(0, np.intp), np.ones(len(self._tracks), bool)))
+        return replace(scene, events=scene.events + events)
 
     def _look(self, view: View) -> _Looked:
         count, (width, height) = len(view.parts), view.scene.frame.wh
@@ -204,20 +213,15 @@ class Inspect:
         ng = bad > 0 if self._options.decide == "worst" else (bad > 0) & (2 * bad >= views)
         return np.where(views < self._options.min_views, "NOT_INSPECTED", np.where(ng, "NG", "OK"))
 
-    def _tell(self, crossed: NDArray[np.intp], media_ns: int) -> Iterator[Verdict]:
-        """A verdict for each part that went across the line, or has left; what is done with is forgotten."""
+    def _tell(self, crossed: NDArray[np.intp], left: NDArray[np.bool_]) -> Iterator[Verdict]:
+        """A verdict for each part that went across the line (k,), or has left (n,), once."""
         tracks = self._tracks
-        away_ns = np.abs(media_ns - tracks.seen_ns)
-        left = away_ns > int(self._options.patience_s * 1e9)
-        due = np.zeros(len(tracks), bool)
-        if self._options.line is None:
-            due = left
+        due = left if self._options.line is None else np.zeros(len(tracks), bool)
         due[crossed] = True
         for row in np.flatnonzero(due & ~tracks["told"]).tolist():
             tracks["told"][row] = True
             part = InspectedPart(track_id=int(tracks.track_id[row]), class_name=self._labels[tracks["class_id"][row]])
             yield self._verdict(row, str(self._so_far(np.array([row]))[0]), part)
-        tracks.forget(left if self._options.line is None else away_ns > _FORGET_NS)
 
     def _verdict(self, row: int, verdict: str, part: InspectedPart) -> Verdict:
         name: VerdictName = "NG" if verdict == "NG" else "OK" if verdict == "OK" else "NOT_INSPECTED"

@@ -113,8 +113,13 @@ class Proximities:
         if len(ones):
             pairs, nearest[ones] = self._measure(seen, ones, scene.frame.wh)
             self._follow(pairs, limit, media_ns)
-        events = (*self._came(limit, media_ns), *self._went(media_ns))
+        events = (*self._came(limit, media_ns), *self._went(media_ns, int(self._options.patience_s * 1e9)))
         return replace(scene, detections=seen.with_attribute("distance_m", nearest), events=scene.events + events)
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with who is apart again, whatever `patience_s`; who is near in the last frame is not."""
+        events = tuple(self._went(scene.frame.media_ns, 0))
+        return replace(scene, events=scene.events + events)
 
     def _measure(
         self, seen: Detections, ones: NDArray[np.intp], wh: tuple[int, int]
@@ -158,10 +163,10 @@ class Proximities:
             known["told"][row] = True
             yield self._event(row, limit, near=True)
 
-    def _went(self, media_ns: int) -> Iterator[Proximity]:
+    def _went(self, media_ns: int, patience_ns: int) -> Iterator[Proximity]:
         known = self._pairs
         away_ns = media_ns - known.seen_ns
-        over = (away_ns > int(self._options.patience_s * 1e9)) | (away_ns < 0)
+        over = (away_ns > patience_ns) | (away_ns < 0)
         for row in np.flatnonzero(over & known["told"]).tolist():
             yield self._event(row, self._options.apart_m, near=False)
         known.forget(over)

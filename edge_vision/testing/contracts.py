@@ -17,7 +17,7 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.message import Message
-from edge_vision.core.protocols import Availability, Backend, Engine, Postprocessor, Sink, Source, Stage
+from edge_vision.core.protocols import Availability, Backend, Engine, Finisher, Postprocessor, Sink, Source, Stage
 from edge_vision.core.scene import Scene
 from edge_vision.core.tensor import Tensors
 
@@ -183,7 +183,14 @@ def check_stage_goes_on(make: Callable[[], Stage], scenes: Sequence[Scene], *, r
     `hostile_scenes` are what a stage has to bear: see `testing/hostile.py`.
     """
     one, other = make(), make()
-    return [_check_stage_once(one, other, scene, repaints=repaints) for scene in scenes]
+    after = [_check_stage_once(one, other, scene, repaints=repaints) for scene in scenes]
+    if isinstance(one, Finisher) and isinstance(other, Finisher):
+        end = Scene(scenes[-1].frame, labels=scenes[-1].labels)
+        told = one.finish(end)
+        assert told.events == other.finish(end).events, "two stages end in different ways"
+        assert told.frame is end.frame, "a stage must hand on the frame it was given"
+        assert one.finish(end).events == (), "what was told at the end is told again"
+    return after
 
 
 def _check_stage_once(one: Stage, other: Stage, scene: Scene, *, repaints: bool) -> Scene:
