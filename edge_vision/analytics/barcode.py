@@ -138,7 +138,8 @@ class Barcode:
     def _looked_at(self, scene: Scene) -> tuple[NDArray[np.int64], list[int | None]]:
         """The boxes of the objects chosen, with some margin, in whole pixels (n, 4), and their tracks."""
         seen = scene.detections
-        chosen = seen.where(np.flatnonzero(self._wanted[seen.class_id])[: self._options.max_objects])
+        usable = self._wanted[seen.class_id] & np.isfinite(seen.xyxy).all(axis=1)
+        chosen = seen.where(np.flatnonzero(usable)[: self._options.max_objects])
         grow = (chosen.xyxy[:, 2:] - chosen.xyxy[:, :2]) * self._options.margin
         limits = np.array(scene.frame.wh)
         low = np.maximum(np.floor(chosen.xyxy[:, :2] - grow), 0)

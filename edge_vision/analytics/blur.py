@@ -84,8 +84,9 @@ class Blur:
         if passed_s < 0:  # a media clock that began anew
             self._forget()
         self._boxes = self._boxes + np.tile(self._speeds, 2) * passed_s
-        seen = seen.where(self._wanted[seen.class_id]) if len(seen) else seen
-        boxes = seen.xyxy.astype(float)
+        seen = seen.where(self._wanted[seen.class_id] & np.isfinite(seen.xyxy).all(axis=1)) if len(seen) else seen
+        ends = seen.xyxy.astype(float).reshape(-1, 2, 2)
+        boxes = np.concatenate([ends.min(axis=1), ends.max(axis=1)], axis=1)
         tracks = np.zeros(len(seen), np.int32) if seen.track_id is None else seen.track_id
         speeds = np.zeros((len(boxes), 2))
         left = media_ns - self._seen_ns <= int(self._options.hold_s * 1e9)
@@ -113,28 +114,28 @@ class Blur:
         grow = sizes * (self._options.margin + _GROWTH * unseen_s)[:, None]
         low, high = np.floor(self._boxes[:, :2] - grow), np.ceil(self._boxes[:, 2:] + grow)
         regions = np.concatenate([low, high], axis=1).astype(np.int64)
-        inside = (regions[:, 2:] > 0).all(axis=1) & (regions[:, :2] < np.array(wh)).all(axis=1)
+        inside = (regions[:, 2:] > np.maximum(regions[:, :2], 0)).all(axis=1)
+        inside &= (regions[:, :2] < np.array(wh)).all(axis=1)
         return np.asarray(regions[inside])
 
     def _cover(self, image: NDArray[np.uint8], box: list[int]) -> None:
-        """Cover one region of a picture, in place."""
+        """Cover one region of a picture, in place; only what is in the picture is laid out, however large it is."""
         left, top, right, bottom = box
-        shape = np.zeros((bottom - top, right - left), np.uint8)
-        if self._options.shape == "box":
-            shape[:] = 255
-        else:
+        x, y = max(0, left), max(0, top)
+        part = image[y:bottom, x:right]
+        shape = np.full(part.shape[:2], 255, np.uint8)
+        if self._options.shape == "ellipse":
             middle, axes = (
-                ((right - left) // 2, (bottom - top) // 2),
+                ((right - left) // 2 + left - x, (bottom - top) // 2 + top - y),
                 ((right - left + 1) // 2, (bottom - top + 1) // 2),
             )
+            shape[:] = 0
             self._cv2.ellipse(shape, middle, axes, 0, 0, 360, 255, self._cv2.FILLED)
-        height, width = image.shape[:2]
-        shape = shape[max(0, -top) : height - top, max(0, -left) : width - left]
-        part = image[max(0, top) : bottom, max(0, left) : right]
         self._coarse(part, shape)
 
     def _cover_polygon(self, image: NDArray[np.uint8], corners: NDArray[np.int32]) -> None:
-        low, high = corners.min(axis=0), np.minimum(corners.max(axis=0) + 1, [image.shape[1], image.shape[0]])
+        wh = np.array([image.shape[1], image.shape[0]])
+        low, high = np.minimum(corners.min(axis=0), wh - 1), np.minimum(corners.max(axis=0) + 1, wh)
         shape = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
         self._cv2.fillPoly(shape, [corners - low], 255)
         self._coarse(image[low[1] : high[1], low[0] : high[0]], shape)

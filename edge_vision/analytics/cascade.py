@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from edge_vision.analytics.cascade_crops import Cropper, Region, corners_of, laid, turned
 from edge_vision.analytics.cascade_votes import Readings
 from edge_vision.analytics.context import StageContext
+from edge_vision.analytics.measures import sharpness
 from edge_vision.analytics.places import Point
 from edge_vision.core.detections import Detections
 from edge_vision.core.events import Reading
@@ -143,6 +144,7 @@ class Cascade:
         self._crop = Cropper(options.region, options.size, options.grow, options.template, options.most)
         self._cv2: Any = require("cv2", "cpu")
         self._readings = Readings(options.reads, options.every_s, options.again_after_s)
+        self._patience_ns = round(options.patience_s * 1e9)
         self._last_ns: dict[str, int] = {}
         """Without tracks: when a text was read last."""
 
@@ -157,8 +159,10 @@ class Cascade:
         else:
             said, left_out = self._look_at_tracks(scene, seen, rows)
         events: list[Reading] = []
-        if self._reads_text:
-            events = list(self._of_tracks(media_ns) if seen.track_id is not None else self._fresh(seen, said, media_ns))
+        if self._reads_text and seen.track_id is None:
+            events = list(self._fresh(seen, said, media_ns))
+        elif self._reads_text:
+            events = list(self._of_tracks(media_ns, self._patience_ns))
         measures = scene.measures
         if left_out:
             measures = {**measures, f"{self._name}_left_out": float(left_out)}
@@ -169,6 +173,11 @@ class Cascade:
             models=(*scene.models, self._network.model),
             measures=measures,
         )
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with a reading of each track that has some and was not told, however few they are."""
+        events = tuple(self._of_tracks(scene.frame.media_ns, 0) if self._reads_text else ())
+        return replace(scene, events=scene.events + events)
 
     def _candidates(self, seen: Detections) -> NDArray[np.intp]:
         """The objects that can be looked at."""
@@ -185,16 +194,13 @@ class Cascade:
         chosen, left_out = rows[: options.most], max(0, len(rows) - options.most)
         crops = self._crop.cut(scene.frame.image, seen, chosen)
         if options.min_sharpness:
-            sharp = [number for number, crop in enumerate(crops) if self._sharpness(crop) >= options.min_sharpness]
+            grays = (self._cv2.cvtColor(crop, self._cv2.COLOR_BGR2GRAY) for crop in crops)
+            sharp = [number for number, gray in enumerate(grays) if sharpness(gray) >= options.min_sharpness]
             chosen, crops = chosen[sharp], [crops[number] for number in sharp]
         if not crops:
             return {}, left_out
         answers = zip(chosen.tolist(), map(self._said, self._network(crops)), strict=True)
         return {row: said for row, said in answers if said is not None}, left_out
-
-    def _sharpness(self, crop: NDArray[np.uint8]) -> float:
-        gray = self._cv2.cvtColor(crop, self._cv2.COLOR_BGR2GRAY)
-        return float(self._cv2.Laplacian(gray, self._cv2.CV_32F).var())
 
     def _said(self, answer: Detections) -> _Said | None:
         """What a model says of one part; None when that is nothing."""
@@ -214,7 +220,7 @@ class Cascade:
         """What is known of each track, after those that are due were looked at, the largest first."""
         assert seen.track_id is not None
         readings, media_ns = self._readings, scene.frame.media_ns
-        followed = np.flatnonzero(self._wanted[seen.class_id])
+        followed = np.flatnonzero(self._wanted[seen.class_id] & seen.tracked)
         areas = np.prod(seen.xyxy[followed, 2:] - seen.xyxy[followed, :2], axis=1)
         quads = (corners_of(seen.xyxy) if seen.quad is None else seen.quad)[followed]
         known = readings.see(seen.track_id[followed], seen.class_id[followed], quads, media_ns)
@@ -259,8 +265,8 @@ class Cascade:
         scored = seen.with_attribute(f"{self._attribute}_confidence", scores)
         return replace(scored, text=column) if self._reads_text else scored.with_attribute(self._attribute, column)
 
-    def _of_tracks(self, media_ns: int) -> Iterator[Reading]:
-        for news in self._readings.news(media_ns, round(self._options.patience_s * 1e9)):
+    def _of_tracks(self, media_ns: int, patience_ns: int) -> Iterator[Reading]:
+        for news in self._readings.news(media_ns, patience_ns):
             yield self._event(**news)
 
     def _fresh(self, seen: Detections, said: dict[int, _Said], media_ns: int) -> Iterator[Reading]:

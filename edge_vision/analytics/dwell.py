@@ -51,7 +51,7 @@ class Dwell:
         if len(stays.areas) == 0:
             return scene
         seen = scene.detections
-        wanted = self._wanted[seen.class_id]
+        wanted = self._wanted[seen.class_id] & seen.tracked
         stay_s = stays.follow(seen.where(wanted), scene.frame.wh, media_ns)
         longest = np.full(len(seen), np.nan, np.float32)
         longest[wanted] = np.fmax.reduce(stay_s, axis=1)

@@ -60,7 +60,7 @@ class Heatmaps:
         self._since_s += passed_s
         if options.half_life_s is not None:
             self._seconds *= 0.5 ** (passed_s / options.half_life_s)
-        chosen = seen.xyxy[self._wanted[seen.class_id]]
+        chosen = seen.xyxy[self._wanted[seen.class_id] & np.isfinite(seen.xyxy).all(axis=1)]
         if len(chosen):
             cells = (anchors_of(chosen, options.anchor) / scene.frame.wh * [options.columns, options.rows]).astype(int)
             column, row = np.clip(cells, 0, [options.columns - 1, options.rows - 1]).T
@@ -68,6 +68,13 @@ class Heatmaps:
         if media_ns - self._told_ns < int(options.period_s * 1e9):
             return scene
         self._told_ns = media_ns
+        return replace(scene, events=(*scene.events, self._event()))
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with the grid of the period that is not over, if it has begun."""
+        if self._before_ns is None or self._before_ns <= self._told_ns:
+            return scene
+        self._told_ns = self._before_ns
         return replace(scene, events=(*scene.events, self._event()))
 
     def _event(self) -> Heatmap:

@@ -21,7 +21,7 @@ from edge_vision.analytics.inspect_rules import (
     view_of,
 )
 from edge_vision.analytics.lines import crossings
-from edge_vision.analytics.places import Anchor, Line, anchors_of, in_pixels
+from edge_vision.analytics.places import Anchor, Line, anchors_of
 from edge_vision.analytics.rows import TrackRows
 from edge_vision.core.events import InspectedPart, Verdict, VerdictName
 from edge_vision.core.options import Integer, Number
@@ -129,15 +129,24 @@ class Inspect:
             events = tuple(self._judge_picture(scene))
             return replace(scene, events=scene.events + events) if events else scene
         crossed = np.empty(0, np.intp)
-        if len(scene.detections) and scene.detections.track_id is not None:
-            view = view_of(scene, self._options, self._is_part)
-            rows, crossed = self._follow(view)
-            seen = scene.detections
+        seen = scene.detections
+        if len(seen):
+            parts = self._is_part[seen.class_id] & seen.tracked
+            rows, crossed = self._follow(view_of(scene, parts))
             verdicts = np.zeros(len(seen), "<U13")
-            verdicts[self._is_part[seen.class_id]] = self._so_far(rows)
+            verdicts[parts] = self._so_far(rows)
             scene = replace(scene, detections=seen.with_attribute("verdict", verdicts))
-        events = tuple(self._tell(crossed, scene.frame.media_ns))
+        away_ns = np.abs(scene.frame.media_ns - self._tracks.seen_ns)
+        events = tuple(self._tell(crossed, away_ns > int(self._options.patience_s * 1e9)))
+        self._tracks.forget(away_ns > max(_FORGET_NS, int(self._options.patience_s * 1e9)))
         return replace(scene, events=scene.events + events) if events else scene
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with the verdicts of parts that wait for one: without a line, all that were seen and not told."""
+        if self._options.parts is None:
+            return scene
+        events = tuple(self._tell(np.empty(0, np.intp), np.ones(len(self._tracks), bool)))
+        return replace(scene, events=scene.events + events)
 
     def _look(self, view: View) -> _Looked:
         count, (width, height) = len(view.parts), view.scene.frame.wh
@@ -163,15 +172,20 @@ class Inspect:
     def _follow(self, view: View) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Add a view to each part that is seen; the rows of the parts, and those that went across the line."""
         looked, tracks = self._look(view), self._tracks
-        assert view.parts.track_id is not None  # checked by the caller
+        if view.parts.track_id is None:
+            return np.empty(0, np.intp), np.empty(0, np.intp)
         rows, fresh = tracks.see(view.parts.track_id, view.scene.frame.media_ns)
-        places = anchors_of(view.parts.xyxy, self._options.anchor)
-        before = np.where(fresh[:, None], places, tracks["place"][rows])
+        # In 0..1 of the picture: a camera that changes its resolution does not move a part across the line.
+        places, began = (
+            np.asarray(anchors_of(xyxy, self._options.anchor) / np.array(view.scene.frame.wh), np.float32)
+            for xyxy in (view.parts.xyxy, view.parts.xyxy if view.parts.began is None else view.parts.began)
+        )
+        before = np.where(fresh[:, None], began, tracks["place"][rows])
         tracks["place"][rows], tracks["class_id"][rows] = places, view.parts.class_id
         self._remember(rows, looked)
         if self._options.line is None:
             return rows, np.empty(0, np.intp)
-        line = in_pixels(self._options.line, view.scene.frame.wh)[None]
+        line = np.array(self._options.line, np.float32)[None]
         return rows, rows[crossings(before, places, line)[:, 0] != 0]
 
     def _remember(self, rows: NDArray[np.intp], looked: _Looked) -> None:
@@ -199,20 +213,15 @@ class Inspect:
         ng = bad > 0 if self._options.decide == "worst" else (bad > 0) & (2 * bad >= views)
         return np.where(views < self._options.min_views, "NOT_INSPECTED", np.where(ng, "NG", "OK"))
 
-    def _tell(self, crossed: NDArray[np.intp], media_ns: int) -> Iterator[Verdict]:
-        """A verdict for each part that went across the line, or has left; what is done with is forgotten."""
+    def _tell(self, crossed: NDArray[np.intp], left: NDArray[np.bool_]) -> Iterator[Verdict]:
+        """A verdict for each part that went across the line (k,), or has left (n,), once."""
         tracks = self._tracks
-        away_ns = np.abs(media_ns - tracks.seen_ns)
-        left = away_ns > int(self._options.patience_s * 1e9)
-        due = np.zeros(len(tracks), bool)
-        if self._options.line is None:
-            due = left
+        due = left if self._options.line is None else np.zeros(len(tracks), bool)
         due[crossed] = True
         for row in np.flatnonzero(due & ~tracks["told"]).tolist():
             tracks["told"][row] = True
             part = InspectedPart(track_id=int(tracks.track_id[row]), class_name=self._labels[tracks["class_id"][row]])
             yield self._verdict(row, str(self._so_far(np.array([row]))[0]), part)
-        tracks.forget(left if self._options.line is None else away_ns > _FORGET_NS)
 
     def _verdict(self, row: int, verdict: str, part: InspectedPart) -> Verdict:
         name: VerdictName = "NG" if verdict == "NG" else "OK" if verdict == "OK" else "NOT_INSPECTED"
@@ -257,7 +266,7 @@ class Inspect:
     def _judge_picture(self, scene: Scene) -> Iterator[Verdict]:
         """The verdict on the whole picture, when it is another one and has stood for a while."""
         media_ns = scene.frame.media_ns
-        view = view_of(scene, self._options, self._is_part)
+        view = view_of(scene, None)
         tracks = self._tracks
         tracks.forget(np.ones(len(tracks), bool))  # every picture is a view of its own
         rows, _ = tracks.see(np.zeros(1, np.int32), media_ns)

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from edge_vision.analytics.measures import brightness, sharpness
+from edge_vision.analytics.measures import brightness, gray_crops, sharpness
 from edge_vision.core.detections import Detections
 from edge_vision.core.options import Fraction, Number, Options
-from edge_vision.core.plugin import require
 from edge_vision.core.scene import Scene
 
 SIDES: Final = ("width", "height", "long", "short")
@@ -145,11 +144,7 @@ class View:
     @cached_property
     def gray(self) -> list[NDArray[np.uint8]]:
         """The gray picture of each part."""
-        cv2: Any = require("cv2", "cpu")
-        image, (width, height) = self.scene.frame.image, self.scene.frame.wh
-        boxes = np.clip(self.parts.xyxy, 0, (width, height, width, height)).astype(int)
-        crops = (image[top : max(bottom, top + 1), left : max(right, left + 1)] for left, top, right, bottom in boxes)
-        return [np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), np.uint8) for crop in crops]
+        return list(gray_crops(self.scene.frame.image, self.parts.xyxy))
 
     def sums(self, weights: NDArray[Any], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The sum of weights (m,) on each part (n,), over those of the other objects that `rows` (m,) chooses."""
@@ -179,13 +174,12 @@ class Rule:
         return np.asarray(np.maximum(self.least - figures, figures - self.most))
 
 
-def view_of(scene: Scene, options: RuleOptions, is_part: NDArray[np.bool_]) -> View:
-    """Tell parts from what is on them; without parts the whole picture is one."""
+def view_of(scene: Scene, rows: NDArray[np.bool_] | None) -> View:
+    """Tell the parts, which `rows` (n,) chooses, from what is on them; without it the whole picture is one."""
     seen, (width, height) = scene.detections, scene.frame.wh
-    if options.parts is None:
+    if rows is None:
         whole = Detections(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int32))
         return View(scene, whole, seen, np.zeros(len(seen), np.intp))
-    rows = is_part[seen.class_id]
     parts, others = seen.where(rows), seen.where(~rows)
     return View(scene, parts, others, owners(parts.xyxy, others.xyxy))
 

@@ -98,17 +98,24 @@ class Lines:
         if seen.track_id is not None and len(seen):
             points = anchors_of(seen.xyxy, self._options.anchor)
             first = points if seen.began is None else anchors_of(seen.began, self._options.anchor)
-            there = np.isfinite(points).all(axis=1)
+            there = np.isfinite(points).all(axis=1) & seen.tracked
             if there.all():
                 self._follow(seen.track_id, seen.class_id, first, points, media_ns)
             else:
                 self._follow(seen.track_id[there], seen.class_id[there], first[there], points[there], media_ns)
-        events = (*self._tell(media_ns), *self._period_over(media_ns))
+        events = (*self._tell(media_ns, int(self._options.debounce_s * 1e9)), *self._period_over(media_ns))
         tracks = self._tracks
         tracks.forget(
             (np.abs(media_ns - tracks.seen_ns) > _FORGET_NS) & (tracks["crossed"] == tracks["told"]).all(axis=1)
         )
         return replace(scene, events=scene.events + events) if events else scene
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with the crossings that wait for `debounce_s` to pass, and the totals of the period so far."""
+        passed_ns = 0 if self._began_ns is None else scene.frame.media_ns - self._began_ns
+        events = (*self._tell(scene.frame.media_ns, 0), *(self._totals_of(passed_ns) if passed_ns > 0 else ()))
+        self._began_ns = None
+        return replace(scene, events=scene.events + events)
 
     def _follow(
         self,
@@ -131,9 +138,9 @@ class Lines:
         tracks["place"][rows] = points
         tracks["class_id"][rows] = class_id
 
-    def _tell(self, media_ns: int) -> Iterator[LineCrossed]:
+    def _tell(self, media_ns: int, debounce_ns: int) -> Iterator[LineCrossed]:
         tracks = self._tracks
-        ripe = np.abs(media_ns - tracks["told_ns"]) >= int(self._options.debounce_s * 1e9)
+        ripe = np.abs(media_ns - tracks["told_ns"]) >= debounce_ns
         for row, number in zip(*np.nonzero((tracks["crossed"] != tracks["told"]) & ripe), strict=True):
             step = int(np.sign(tracks["crossed"][row, number] - tracks["told"][row, number]))
             tracks["told"][row, number] += step
@@ -170,12 +177,16 @@ class Lines:
             return
         whole_ns = passed_ns // period_ns * period_ns  # one after a pause of several, so that the next ends in time
         self._began_ns += whole_ns
+        yield from self._totals_of(whole_ns)
+
+    def _totals_of(self, period_ns: int) -> Iterator[LineTotals]:
+        """The totals of every line, after a period of so long."""
         for line in self._names:
             seen = sorted({label for name, _, label in self._counts if name == line and label is not None})
             counts = self._both_ways(line, None)
             yield LineTotals(
                 line=line,
-                period_s=whole_ns / 1e9,
+                period_s=period_ns / 1e9,
                 period={way: count - self._totals[line, way, None] for way, count in counts.items()},
                 counts=counts,
                 by_class={label: self._both_ways(line, label) for label in seen},

@@ -1,6 +1,6 @@
 """Measures without a model: widths, blobs, a template, sharpness and brightness, of the picture or of each object."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from edge_vision.analytics.context import StageContext
-from edge_vision.analytics.measures import Gray, blobs, brightness, edges, matcher, profile, sharpness, width_between
+from edge_vision.analytics.measures import (
+    Gray,
+    blobs,
+    brightness,
+    edges,
+    gray_crops,
+    matcher,
+    profile,
+    sharpness,
+    width_between,
+)
 from edge_vision.analytics.places import Line
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file
@@ -151,18 +161,12 @@ class Measure:
     def _columns(self, scene: Scene, rows: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
         """What was measured of the objects in `rows`, NaN where nothing was."""
         columns: dict[str, NDArray[np.float32]] = {}
-        for row, gray in zip(rows.tolist(), self._crops(scene, rows), strict=True):
+        crops = gray_crops(scene.frame.image, scene.detections.xyxy[rows])
+        for row, gray in zip(rows.tolist(), crops, strict=True):
             for name, value in self._measure(gray).items():
                 empty = np.full(len(scene.detections), np.nan, np.float32)
                 columns.setdefault(name, empty)[row] = value
         return columns
-
-    def _crops(self, scene: Scene, rows: NDArray[np.intp]) -> Iterator[Gray]:
-        width, height = scene.frame.wh
-        boxes = np.rint(np.clip(scene.detections.xyxy[rows], 0, (width, height, width, height))).astype(int)
-        for left, top, right, bottom in boxes.tolist():
-            left, top = min(left, width - 1), min(top, height - 1)  # noqa: PLW2901 - a box of no size shows one pixel
-            yield self._gray(scene.frame.image[top : max(bottom, top + 1), left : max(right, left + 1)])
 
 
 def _cut(gray: Gray, region: Region) -> Gray:

@@ -1,6 +1,6 @@
 """Classical measurements of a gray picture: brightness, sharpness, edges along a line, blobs, a template."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -13,9 +13,20 @@ Gray: TypeAlias = NDArray[np.uint8]
 """(height, width), 0..255."""
 
 
+def gray_crops(image: NDArray[np.uint8], xyxy: NDArray[np.float32]) -> Iterator[Gray]:
+    """What boxes (n, 4) show of a picture (height, width, 3) BGR, in gray; at least the one nearest pixel."""
+    cv2: Any = require("cv2", "cpu")
+    height, width = image.shape[:2]
+    whole = np.rint(np.clip(np.nan_to_num(xyxy), 0, (width, height, width, height))).astype(int)
+    for left, top, right, bottom in np.minimum(whole, (width - 1, height - 1, width, height)).tolist():
+        crop = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+        yield np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
 def brightness(gray: Gray) -> float:
     """The mean gray level, 0..255."""
-    return float(gray.mean()) if gray.size else float("nan")
+    cv2: Any = require("cv2", "cpu")
+    return float(cv2.mean(gray)[0]) if gray.size else float("nan")
 
 
 def sharpness(gray: Gray) -> float:
@@ -25,7 +36,11 @@ def sharpness(gray: Gray) -> float:
     pictures of one camera.
     """
     cv2: Any = require("cv2", "cpu")
-    return float(cv2.Laplacian(gray, cv2.CV_32F).var()) if gray.size else float("nan")
+    if not gray.size:
+        return float("nan")
+    # The Laplacian of bytes fits into 16 bits, and OpenCV sums it up eight times faster than NumPy does as floats.
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))
+    return float(deviation[0, 0] ** 2)
 
 
 def profile(gray: Gray, start: tuple[float, float], end: tuple[float, float], width_px: float) -> NDArray[np.float64]:

@@ -108,20 +108,25 @@ class Proximities:
         seen, media_ns, limit = scene.detections, scene.frame.media_ns, self._options.proximity_m
         if limit is None or seen.track_id is None:
             return scene
-        ones = np.flatnonzero(self._wanted[seen.class_id])
+        ones = np.flatnonzero(self._wanted[seen.class_id] & seen.tracked)
         nearest = np.full(len(seen), np.nan, np.float32)
         if len(ones):
             pairs, nearest[ones] = self._measure(seen, ones, scene.frame.wh)
             self._follow(pairs, limit, media_ns)
-        events = (*self._came(limit, media_ns), *self._went(media_ns))
+        events = (*self._came(limit, media_ns), *self._went(media_ns, int(self._options.patience_s * 1e9)))
         return replace(scene, detections=seen.with_attribute("distance_m", nearest), events=scene.events + events)
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with who is apart again, whatever `patience_s`; who is near in the last frame is not."""
+        events = tuple(self._went(scene.frame.media_ns, 0))
+        return replace(scene, events=scene.events + events)
 
     def _measure(
         self, seen: Detections, ones: NDArray[np.intp], wh: tuple[int, int]
     ) -> tuple[_Pairs, NDArray[np.float32]]:
         """All pairs that are not farther apart than `clear_m`, and how far each one is from the nearest."""
         assert seen.track_id is not None  # asked by the caller
-        others = np.flatnonzero(self._others[seen.class_id])
+        others = np.flatnonzero(self._others[seen.class_id] & seen.tracked)
         feet, scales = self._ground.feet(seen, wh), self._ground.scales(seen, wh)
         apart = distances(feet[ones, 1], feet[others][:, [0, 2]]) * between(scales[ones], scales[others])
         worn = _share_inside(seen.xyxy[others], seen.xyxy[ones]) > _WORN
@@ -158,10 +163,10 @@ class Proximities:
             known["told"][row] = True
             yield self._event(row, limit, near=True)
 
-    def _went(self, media_ns: int) -> Iterator[Proximity]:
+    def _went(self, media_ns: int, patience_ns: int) -> Iterator[Proximity]:
         known = self._pairs
         away_ns = media_ns - known.seen_ns
-        over = (away_ns > int(self._options.patience_s * 1e9)) | (away_ns < 0)
+        over = (away_ns > patience_ns) | (away_ns < 0)
         for row in np.flatnonzero(over & known["told"]).tolist():
             yield self._event(row, self._options.apart_m, near=False)
         known.forget(over)

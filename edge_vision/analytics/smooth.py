@@ -46,43 +46,65 @@ class Smooth:
     def __init__(self, options: SmoothOptions, context: StageContext) -> None:
         del context
         self._options = options
-        self._tracks = TrackRows()
-        self._points = -1
+        self._tracks: dict[str, TrackRows] = {}
+        """What is known of the points of boxes, keypoints and quads."""
 
     def __call__(self, scene: Scene) -> Scene:
-        """The scene with steady places; boxes stay in the picture."""
-        seen = scene.detections
-        if seen.track_id is None:
+        """The scene with steady places; boxes stay in the picture. What is no track stays as it is."""
+        seen, media_ns = scene.detections, scene.frame.media_ns
+        rows = np.flatnonzero(seen.tracked & np.isfinite(seen.xyxy).all(axis=1))
+        if seen.track_id is None or not len(rows):
             return scene
-        corners = seen.xyxy.astype(np.float64).reshape(-1, 2, 2)
+        corners = seen.xyxy[rows].astype(np.float64).reshape(-1, 2, 2)
         sizes = corners[:, 1] - corners[:, 0]
-        parts = [corners.mean(axis=1)[:, None], sizes[:, None]]
-        parts += [part[..., :2] for part in (seen.keypoints, seen.quad) if part is not None]
-        points = np.concatenate(parts, axis=1)
-        if points.shape[1] != self._points:  # the first frame; or a model that took over sees other points
-            self._points = points.shape[1]
-            still = np.zeros((self._points, 2))
-            self._tracks = TrackRows(place=still, speed=still, at_ns=np.zeros((), np.int64))
+        parts = {"xyxy": np.stack([corners.mean(axis=1), sizes], axis=1)}
+        parts |= {
+            name: part[rows, :, :2].astype(np.float64)
+            for name, part in (("keypoints", seen.keypoints), ("quad", seen.quad))
+            if part is not None
+        }
         unit = np.sqrt(np.maximum(sizes.prod(axis=1), 1.0))
-        steady = self._filter(seen.track_id, points, unit, scene.frame.media_ns)
-        self._tracks.forget(np.abs(scene.frame.media_ns - self._tracks.seen_ns) > _FORGET_NS)
-        half = steady[:, 1] / 2
-        boxes = np.concatenate([steady[:, 0] - half, steady[:, 0] + half], axis=1)
-        found = replace(seen, xyxy=np.clip(boxes, 0, np.tile(scene.frame.wh, 2)).astype(np.float32))
-        rest = steady[:, 2:].astype(np.float32)
-        if seen.keypoints is not None:
-            count = seen.keypoints.shape[1]
-            found = replace(found, keypoints=np.concatenate([rest[:, :count], seen.keypoints[..., 2:]], axis=2))
-            rest = rest[:, count:]
-        if seen.quad is not None:
-            found = replace(found, quad=rest)
-        return replace(scene, detections=found)
+        steady = {name: self._part(name, seen.track_id[rows], part, unit, media_ns) for name, part in parts.items()}
+        middle, half = steady["xyxy"][:, 0], steady["xyxy"][:, 1] / 2
+        boxes = np.concatenate([middle - half, middle + half], axis=1)
+        steady["xyxy"] = np.clip(boxes, 0, np.tile(scene.frame.wh, 2))
+        found = {name: column.copy() for name, column in seen.columns().items() if name in steady}
+        for name, part in steady.items():
+            found[name][(rows, ..., slice(part.shape[-1]))] = part
+        return replace(scene, detections=replace(seen, **found))
+
+    def _part(
+        self,
+        name: str,
+        track_id: NDArray[np.int32],
+        points: NDArray[np.float64],
+        unit: NDArray[np.float64],
+        media_ns: int,
+    ) -> NDArray[np.float64]:
+        """Points (n, p, 2) of tracks made steady; those that are no numbers stay out of it."""
+        tracks = self._tracks.get(name)
+        still = np.zeros(points.shape[1:])
+        if tracks is None or tracks["place"].shape[1:] != still.shape:  # a model that took over sees other points
+            tracks = self._tracks[name] = TrackRows(place=still, speed=still, at_ns=np.zeros((), np.int64))
+        tracks.forget(np.abs(media_ns - tracks.seen_ns) > _FORGET_NS)
+        usable = np.isfinite(points).all(axis=(1, 2))
+        if usable.all():
+            steady = self._filter(tracks, track_id, points, unit, media_ns)
+        else:
+            steady = points.copy()
+            steady[usable] = self._filter(tracks, track_id[usable], points[usable], unit[usable], media_ns)
+        return steady
 
     def _filter(
-        self, track_id: NDArray[np.int32], points: NDArray[np.float64], unit: NDArray[np.float64], media_ns: int
+        self,
+        tracks: TrackRows,
+        track_id: NDArray[np.int32],
+        points: NDArray[np.float64],
+        unit: NDArray[np.float64],
+        media_ns: int,
     ) -> NDArray[np.float64]:
         """Points (n, p, 2) made steady; `unit` (n,) is what speeds are measured in."""
-        options, tracks = self._options, self._tracks
+        options = self._options
         rows, fresh = tracks.see(track_id, media_ns)
         passed_s = np.where(fresh, 0.0, (media_ns - tracks["at_ns"][rows]) / 1e9)[:, None, None]
         before, goes_on = tracks["place"][rows], passed_s > 0  # else it is new, or the media clock began anew

@@ -75,7 +75,7 @@ class Speed:
         places = self._ground.feet(seen, scene.frame.wh)[:, 1]
         scales = self._ground.scales(seen, scene.frame.wh)
         known = np.isfinite(places).all(axis=1) & np.isfinite(scales) & _stands_in(seen.xyxy, scene.frame.wh)
-        on_floor = np.flatnonzero(known & self._wanted[seen.class_id])
+        on_floor = np.flatnonzero(known & self._wanted[seen.class_id] & seen.tracked)
         events: tuple[SpeedExceeded, ...] = ()
         if len(on_floor):
             rows = self._take_in(seen.track_id[on_floor], places[on_floor], scales[on_floor], media_ns)

@@ -51,10 +51,13 @@ class Stays:
         long = tracks["inside_ns"] - tracks["came_ns"] >= int(least_s * 1e9)
         return np.argwhere((tracks["inside_ns"] == media_ns) & ~tracks["told"] & long)
 
-    def over(self, media_ns: int) -> NDArray[np.intp]:
-        """The stays (k, 2) that are over, also because the media clock began anew; `end` them."""
+    def over(self, media_ns: int, *, at_once: bool = False) -> NDArray[np.intp]:
+        """The stays (k, 2) that are over, also because the media clock began anew; `end` them.
+
+        `at_once` has no patience: those of all tracks that are not inside now.
+        """
         away_ns = media_ns - self.tracks["inside_ns"]
-        late = (away_ns > self._patience_ns) | (away_ns < 0)
+        late = (away_ns > (0 if at_once else self._patience_ns)) | (away_ns < 0)
         return np.argwhere((self.tracks["inside_ns"] >= 0) & late)
 
     def end(self, row: int, zone: int) -> None:

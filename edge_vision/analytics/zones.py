@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from edge_vision.analytics.context import StageContext
@@ -55,10 +57,15 @@ class Zones:
         if len(stays.areas) == 0:
             return scene
         seen = scene.detections
-        stays.follow(seen.where(self._wanted[seen.class_id]), scene.frame.wh, media_ns)
-        events = (*self._entered(media_ns), *self._left(media_ns), *self._presence_changed(media_ns))
+        stays.follow(seen.where(self._wanted[seen.class_id] & seen.tracked), scene.frame.wh, media_ns)
+        events = (*self._entered(media_ns), *self._left(stays.over(media_ns)), *self._presence_changed(media_ns))
         stays.forget(media_ns)
         return replace(scene, events=scene.events + events) if events else scene
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene with who has left, whatever `patience_s`; who is inside in the last frame has not."""
+        events = tuple(self._left(self._stays.over(scene.frame.media_ns, at_once=True)))
+        return replace(scene, events=scene.events + events)
 
     def _entered(self, media_ns: int) -> Iterator[Event]:
         stays, tracks = self._stays, self._stays.tracks
@@ -72,9 +79,10 @@ class Zones:
                 occupancy=self._occupancy(number),
             )
 
-    def _left(self, media_ns: int) -> Iterator[Event]:
+    def _left(self, over: NDArray[np.intp]) -> Iterator[Event]:
+        """The end of those stays (k, 2), for those who had entered."""
         stays, tracks = self._stays, self._stays.tracks
-        for row, number in stays.over(media_ns):
+        for row, number in over:
             entered, dwell_s = tracks["told"][row, number], stays.lasted_s(row, number)
             inside_ns = int(tracks["inside_ns"][row, number])
             stays.end(row, number)

@@ -130,7 +130,7 @@ class Daemon:
         site = self._checked.site
         engines = self._load()
         self._units = [
-            Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._clock)
+            Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._tell, self._clock)
             for camera in site.cameras
         ]
         self._models = lambda: {"models": engines.facts()}
@@ -231,14 +231,20 @@ class Daemon:
         return undelivered
 
     def _deliver(self, scene: Scene) -> None:
-        for message in (self._wire.detections(scene), *self._wire.events(scene)):
-            for outlet in self._outlets:
-                outlet.put(message)
+        self._put(self._wire.detections(scene))
+        self._tell(scene)
+
+    def _tell(self, scene: Scene) -> None:
+        for message in self._wire.events(scene):
+            self._put(message)
+
+    def _put(self, message: Message) -> None:
+        for outlet in self._outlets:
+            outlet.put(message)
 
     def _publish_status(self, state: str, facts: dict[str, Any]) -> None:
         self._status = self._wire.status(state, facts)
-        for outlet in self._outlets:
-            outlet.put(self._status)
+        self._put(self._status)
 
 
 def run_site(file: Path, max_seconds: float | None = None) -> int:

@@ -5,6 +5,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.table import build_stage
 from edge_vision.app.engines import Engines, Served
@@ -13,7 +15,7 @@ from edge_vision.app.servers import Proven
 from edge_vision.app.standby import Standby
 from edge_vision.config.site import Camera
 from edge_vision.core.frame import Frame
-from edge_vision.core.protocols import Stage
+from edge_vision.core.protocols import Finisher, Stage
 from edge_vision.core.scene import Scene, Timings
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.inference.options import DetectOptions
@@ -26,6 +28,9 @@ class Road:
 
     def __init__(self, stages: Sequence[Stage], clock: Clock) -> None:
         self._stages = stages
+        self._finishers = [stage for stage in stages if isinstance(stage, Finisher)]
+        self._last: Scene | None = None
+        self._blank = np.empty((0, 0, 3), np.uint8)
         self._now = clock.monotonic_ns
 
     def __call__(self, frame: Frame) -> Scene:
@@ -34,10 +39,27 @@ class Road:
         scene = Scene(frame)
         for stage in self._stages:
             scene = stage(scene)
+        if self._finishers:
+            if self._blank.shape != frame.image.shape:  # as large, and no memory: the frame's own is not held
+                self._blank = np.broadcast_to(np.uint8(0), frame.image.shape)
+            self._last = Scene(replace(frame, image=self._blank), labels=scene.labels, models=scene.models)
         spent = scene.timings
         looked_ns = spent.preprocess_ns + spent.inference_ns + spent.postprocess_ns
         capture_ns, analytics_ns = started - frame.captured_ns, self._now() - started - looked_ns
         return replace(scene, timings=replace(spent, capture_ns=capture_ns, analytics_ns=analytics_ns))
+
+    def finish(self) -> Scene | None:
+        """The last frame without objects, with the events that wait to be told; None where there are none.
+
+        For the end of a recording. What a stage has told it does not tell again.
+        """
+        if self._last is None:
+            return None
+        scene = self._last
+        for stage in self._finishers:
+            scene = stage.finish(scene)
+        self._last = None
+        return scene if scene.events else None
 
 
 class Detect:

@@ -209,6 +209,10 @@ def _play(
             tell(scene)
             seen.add(scene)
             progress(seen.frames, expected)
+        last = road.finish()
+        if last is not None:
+            tell(last)
+            seen.hear(last.events)
 
 
 @contextmanager

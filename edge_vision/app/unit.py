@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.table import SOURCES, open_source, silence_limit_s
@@ -26,14 +26,28 @@ _log = logging.getLogger(__name__)
 _ANALYSIS_LIMIT_S: Final = 60.0
 
 
+class Way(Protocol):
+    """What a camera's frames are taken along."""
+
+    def __call__(self, frame: Frame) -> Scene:
+        """What is seen in one frame."""
+
+    def finish(self) -> Scene | None:
+        """What is still to be told at the end of a recording, if anything."""
+
+
 class Unit:
-    """Captures the frames of one camera and takes each down the road; other cameras never notice it."""
+    """Captures the frames of one camera and takes each down the road; other cameras never notice it.
+
+    `deliver` is given each scene; `tell` one more at the end of a recording, where events wait to be told.
+    """
 
     def __init__(
         self,
         camera: Camera,
-        open_road: Callable[[], AbstractContextManager[Callable[[Frame], Scene]]],
+        open_road: Callable[[], AbstractContextManager[Way]],
         deliver: Callable[[Scene], None],
+        tell: Callable[[Scene], None],
         clock: Clock,
     ) -> None:
         self.camera = camera
@@ -44,6 +58,7 @@ class Unit:
         self._analysis_trouble = Trouble()
         self._open_road = open_road
         self._deliver = deliver
+        self._tell = tell
         self._clock = clock
         self._epoch_ns = 0
         self._next_index = 0
@@ -181,10 +196,14 @@ class Unit:
         def attempt() -> None:
             with self._open_road() as road:
                 consume(self._frames, lambda frame: self._walk(road, frame), worker)
+                # A run that is stopped goes on after the next start: what waits is told then, and once.
+                last = road.finish() if self._source_state == "ended" else None
+                if last is not None:
+                    self._tell(last)
 
         keep_trying(attempt, worker, Backoff(), on_failure=self._analysis_failed)
 
-    def _walk(self, road: Callable[[Frame], Scene], frame: Frame) -> None:
+    def _walk(self, road: Way, frame: Frame) -> None:
         try:
             self._deliver(road(frame))
         except Exception:

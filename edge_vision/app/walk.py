@@ -20,6 +20,8 @@ def walk(
 ) -> Iterator[Scene]:
     """Every frame of a clip, in order, with what the stages of a checked pipeline see in it.
 
+    Where something waits to be told at the end, the last frame comes again, without objects, with those events.
+
     `progress` hears the frames done and the frames expected (0 when unknown). Raises SourceError for a clip that cannot
     be read, NoBackendError or ModelError for a model.
     """
@@ -32,3 +34,6 @@ def walk(
         for number, frame in enumerate(iter(opened.read, None), 1):
             yield road(frame)
             progress(number, expected)
+        last = road.finish()
+        if last is not None:
+            yield last

@@ -54,6 +54,11 @@ class Detections:
         """What `columns` gave."""
         return cls(*(columns.get(name) for name in _COLUMNS))  # type: ignore[arg-type] # the first three are there
 
+    @property
+    def tracked(self) -> NDArray[np.bool_]:
+        """Which objects (n,) a tracker has numbered: not those that a stage behind it found."""
+        return np.zeros(len(self), bool) if self.track_id is None else self.track_id > 0
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """The columns that there are, by name, without the attributes."""
         present = ((name, getattr(self, name)) for name in _COLUMNS)
@@ -75,9 +80,11 @@ class Detections:
         Unknown is an empty text, a `track_id` of 0, keypoints of no confidence at 0, 0, an embedding of zeros, and an
         attribute that is empty or NaN; quad and mask are those of the whole box.
         """
-        if len(other) == 0 or len(self) == 0:
-            return other if len(self) == 0 else self
         mine, others = self.columns(), other.columns()
+        if len(other) == 0:
+            return self
+        if len(self) == 0 and mine.keys() <= others.keys() and self.attributes.keys() <= other.attributes.keys():
+            return other  # else what this side tells of objects is unknown of those
         columns = {
             name: np.concatenate(
                 [

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +138,17 @@ class Stage(Protocol):
 
     def __call__(self, scene: Scene) -> Scene:
         """Return a richer scene. Synchronous; never blocks."""
+
+
+@runtime_checkable
+class Finisher(Protocol):
+    """A stage that waits, before it tells of something, until that has left: it is asked once more at the end."""
+
+    def finish(self, scene: Scene) -> Scene:
+        """The scene, the last frame's without objects, with what waits to be told: no frame comes any more.
+
+        Of what is seen in the last frame nothing is said that is not known: whoever is there has not left.
+        """
 
 
 class Sink(Protocol):

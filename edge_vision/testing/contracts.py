@@ -3,11 +3,12 @@
 Call them from the tests of a new source, runtime, decoder, stage or sink, with a real one in hand.
 """
 
+import math
 import threading
 import zlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,11 @@ from edge_vision.core.detections import Detections
 from edge_vision.core.frame import Frame
 from edge_vision.core.geometry import Letterbox
 from edge_vision.core.message import Message
-from edge_vision.core.protocols import Availability, Backend, Engine, Postprocessor, Sink, Source, Stage
+from edge_vision.core.protocols import Availability, Backend, Engine, Finisher, Postprocessor, Sink, Source, Stage
 from edge_vision.core.scene import Scene
 from edge_vision.core.tensor import Tensors
 
 _OF_A_FRAME = ("source_id", "index", "timestamp", "captured_ns", "media_ns")
-_COLUMNS = ("xyxy", "confidence", "class_id", "track_id", "keypoints", "quad")
 
 
 def check_source(source: Source, count: int, *, ends: bool) -> list[Frame]:
@@ -174,10 +174,28 @@ def check_stage(make: Callable[[], Stage], scene: Scene, *, repaints: bool = Fal
 
     A stage that `repaints` hands on the frame with another picture of the same size, and nothing else of it changed.
     """
-    before = _columns(scene.detections)
-    events, picture = scene.events, scene.frame.image.copy()
-    after = make()(scene)
-    again = make()(scene)
+    return check_stage_goes_on(make, [scene], repaints=repaints)[0]
+
+
+def check_stage_goes_on(make: Callable[[], Stage], scenes: Sequence[Scene], *, repaints: bool = False) -> list[Scene]:
+    """Take two stages through `scenes`, one after the other: none fails, and each is as `check_stage` has it.
+
+    `hostile_scenes` are what a stage has to bear: see `testing/hostile.py`.
+    """
+    one, other = make(), make()
+    after = [_check_stage_once(one, other, scene, repaints=repaints) for scene in scenes]
+    if isinstance(one, Finisher) and isinstance(other, Finisher):
+        end = Scene(scenes[-1].frame, labels=scenes[-1].labels)
+        told = one.finish(end)
+        assert told.events == other.finish(end).events, "two stages end in different ways"
+        assert told.frame is end.frame, "a stage must hand on the frame it was given"
+        assert one.finish(end).events == (), "what was told at the end is told again"
+    return after
+
+
+def _check_stage_once(one: Stage, other: Stage, scene: Scene, *, repaints: bool) -> Scene:
+    before, events, picture = _columns(scene.detections), scene.events, scene.frame.image.copy()
+    after, again = one(scene), other(scene)
     assert isinstance(after, Scene)
     if repaints:
         _check_frame(after.frame)
@@ -189,24 +207,49 @@ def check_stage(make: Callable[[], Stage], scene: Scene, *, repaints: bool = Fal
         assert after.frame is scene.frame, "a stage must hand on the frame it was given"
     assert after.models[: len(scene.models)] == scene.models, "a stage must hand on the models"
     assert after.events[: len(events)] == events, "a stage must keep the events of earlier stages"
+    assert after.events == again.events, "two fresh stages tell different things"
     assert scene.events == events, "the events given were changed"
+    assert scene.measures.items() <= after.measures.items(), "a stage must hand on the measures"
+    assert all(map(math.isfinite, after.measures.values())), "a measure is no number"
     assert np.array_equal(scene.frame.image, picture), "the picture was changed"
     _assert_same_columns(before, _columns(scene.detections), "the detections given were changed")
     _assert_same_columns(_columns(after.detections), _columns(again.detections), "two fresh stages differ")
+    _check_rows(after)
     return after
 
 
-def _columns(detections: Detections) -> dict[str, NDArray[Any] | None]:
-    columns = {name: getattr(detections, name) for name in _COLUMNS}
-    return {name: None if column is None else column.copy() for name, column in columns.items()}
+def _check_rows(scene: Scene) -> None:
+    """Every column has its type, and every class a label."""
+    seen = scene.detections
+    for name, column in seen.columns().items():
+        assert column.dtype.kind == _KINDS[name], f"column {name} is {column.dtype}"
+    for name, column in seen.attributes.items():
+        assert column.dtype == np.float32 or column.dtype.kind == "U", f"attribute {name} is {column.dtype}"
+    known = len(scene.labels) or np.inf  # a scene made for a test may do without labels
+    assert ((seen.class_id >= 0) & (seen.class_id < known)).all(), "a class without a label"
 
 
-def _assert_same_columns(
-    expected: dict[str, NDArray[Any] | None], found: dict[str, NDArray[Any] | None], what: str
-) -> None:
+_KINDS: Final = {
+    **dict.fromkeys(("xyxy", "confidence", "keypoints", "quad", "embedding", "began"), "f"),
+    **dict.fromkeys(("class_id", "track_id"), "i"),
+    "mask": "O",
+    "text": "U",
+}
+
+
+def _columns(detections: Detections) -> dict[str, NDArray[Any]]:
+    """A copy of every column and attribute that there is."""
+    attributes = {f"attribute {name}": column for name, column in detections.attributes.items()}
+    return {name: column.copy() for name, column in {**detections.columns(), **attributes}.items()}
+
+
+def _assert_same_columns(expected: dict[str, NDArray[Any]], found: dict[str, NDArray[Any]], what: str) -> None:
+    assert expected.keys() == found.keys(), f"{what}: {', '.join(sorted(expected.keys() ^ found.keys()))}"
     for name, column in expected.items():
-        other = found[name]
-        same = column is other if column is None or other is None else np.array_equal(column, other)
+        if column.dtype == object:
+            same = len(column) == len(found[name]) and all(map(np.array_equal, column, found[name]))
+        else:
+            same = np.array_equal(column, found[name], equal_nan=column.dtype.kind == "f")
         assert same, f"{what}: {name}"
 
 

@@ -13,8 +13,10 @@ from edge_vision.analytics.table import STAGES, build_stage
 from edge_vision.core.detections import Detections
 from edge_vision.core.events import Count
 from edge_vision.core.scene import Scene, ServedModel
-from edge_vision.testing.contracts import check_stage
-from edge_vision.testing.fakes import make_frame
+from edge_vision.publish.wire import Wire
+from edge_vision.testing.contracts import check_stage, check_stage_goes_on
+from edge_vision.testing.fakes import FakeClock, make_frame
+from edge_vision.testing.hostile import hostile_scenes
 
 LABELS = ("person", "car", "dog")
 FLOOR = {"points": [[0, 1], [1, 1], [0.7, 0], [0.3, 0]], "meters": [[0, 0], [4, 0], [4, 9], [0, 9]]}
@@ -102,3 +104,18 @@ def test_a_stage_keeps_the_contract(kind: str, given: dict[str, Any], count: int
     repaints = kind in REPAINTS
     after = check_stage(lambda: build_stage(options, CONTEXT), _scene(count), repaints=repaints)
     assert len(after.detections) <= count
+
+
+CASES = [(kind, given) for kind, rows in GIVEN.items() for given in rows]
+
+
+@pytest.mark.parametrize("kind, given", CASES)
+def test_a_stage_bears_what_comes(kind: str, given: dict[str, Any]) -> None:
+    """One bad frame does not take the camera down, nor does what a stage made of it keep the message from going out."""
+    options = OPTIONS.validate_python({"kind": kind, **given})
+    scenes = [scene for _, scene in hostile_scenes(LABELS)]
+    after = check_stage_goes_on(lambda: build_stage(options, CONTEXT), scenes, repaints=kind in REPAINTS)
+    wire = Wire("site", "boot", FakeClock())
+    for scene in after:
+        assert wire.detections(scene).body
+        wire.events(scene)

@@ -1,5 +1,6 @@
 """Objects are covered in the picture that is handed on: there and a moment longer, and nothing else is changed."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,15 @@ def test_a_small_face_is_as_coarse() -> None:
     """12 pixels across: blocks of 4 pixels, not of 1."""
     after = _stage(method="pixelate", cells=16, margin=0, shape="box")(_scene((50, 50, 62, 62)))
     assert len(np.unique(after.frame.image[50:62, 50:62].reshape(-1, 3), axis=0)) <= 9
+
+
+def test_what_was_held_for_long_costs_no_more_than_the_picture() -> None:
+    """A region that grew to many times the picture is laid out as far as it can be seen, and covers all of it."""
+    stage = _stage(hold_s=60, method="fill", shape="box")
+    stage(_scene(FACE))
+    tracemalloc.start()
+    after = stage(_scene(seconds=59.0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.unique(after.frame.image.reshape(-1, 3), axis=0).shape[0] == 1
+    assert peak < 20 * after.frame.image.nbytes

@@ -1,5 +1,6 @@
 """Parts are judged once, by the rules given, from the views that count, and the reasons say what was wrong."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -279,12 +280,29 @@ def test_a_part_is_told_when_it_crosses_the_line() -> None:
     assert _told(stage, [[]] * 30) == []
 
 
+def test_another_resolution_moves_no_part_across_the_line() -> None:
+    """A camera that comes back with half the pixels shows the same place."""
+    stage = _stage(line=[[0.6, 0.0], [0.6, 1.0]])
+    small = Detections.of(_scene([(PART, 30, 10, 50, 30, 7)], 0.1).detections.columns())
+    picture = make_frame(np.full((50, 100, 3), 90, np.uint8), media_ns=100_000_000)
+    for scene in (_scene([(PART, 60, 20, 100, 60, 7)], 0.0), Scene(picture, small, labels=LABELS)):
+        assert stage(scene).events == ()
+
+
+def test_a_part_that_crossed_before_the_tracker_was_sure_is_told() -> None:
+    """Its track began on the other side: what is fast, or filmed with few frames, counts all the same."""
+    scene = _scene([(PART, 110, 20, 150, 60, 7)], 0.0)
+    began = np.array([[50, 20, 90, 60]], np.float32)
+    after = _stage(line=[[0.5, 0.0], [0.5, 1.0]])(replace(scene, detections=replace(scene.detections, began=began)))
+    assert [event.kind for event in after.events] == ["verdict"]
+
+
 def test_each_part_of_many_is_told_by_itself() -> None:
     """Fifty parts side by side, every third with a flaw: the verdicts and the counts are exact."""
-    parts: list[Seen] = [(PART, 3 + 3.8 * number, 10, 6 + 3.8 * number, 60, number) for number in range(50)]
+    parts: list[Seen] = [(PART, 3 + 3.8 * number, 10, 6 + 3.8 * number, 60, number + 1) for number in range(50)]
     flaws: list[Seen] = [(HOLE, one[1] + 1, 20, one[1] + 2, 25) for one in parts[::3]]
     told = _told(_stage(), [[*parts, *flaws]] * 4)
-    assert {one.part.track_id for one in told if one.verdict == "NG"} == set(range(0, 50, 3))
+    assert {one.part.track_id for one in told if one.verdict == "NG"} == set(range(1, 51, 3))
     assert told[-1].counts == {"ok": 33, "ng": 17, "not_inspected": 0}
 
 

@@ -75,6 +75,18 @@ def test_nothing_joined_is_what_there_was() -> None:
     assert len(Detections.empty().joined(Detections.empty())) == 0
 
 
+def test_nobody_of_a_tracker_joined_by_others_leaves_them_without_a_track() -> None:
+    """A frame in which nothing is tracked has the columns of all frames: a stage may count on them."""
+    nobody = ONE.where(np.zeros(1, bool))
+    both = nobody.joined(OTHER)
+    assert both.track_id is not None
+    assert both.track_id.tolist() == [0, 0]
+    assert both.tracked.tolist() == [False, False]
+    assert ONE.joined(OTHER).tracked.tolist() == [True, False, False]
+    assert OTHER.tracked.tolist() == [False, False]
+    assert set(both.attributes) == {"color", "speed", "size"}
+
+
 def test_what_is_unknown_is_not_published() -> None:
     """No track 0, no empty text, no attribute that is NaN."""
     scene = Scene(make_frame(), ONE.joined(OTHER), labels=("a", "b", "c", "d"))

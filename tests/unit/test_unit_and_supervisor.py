@@ -11,8 +11,9 @@ from conftest import wait_until
 
 from edge_vision.app import supervisor as supervisor_module
 from edge_vision.app import unit as unit_module
+from edge_vision.app.pipeline import Road
 from edge_vision.app.supervisor import Supervisor
-from edge_vision.app.unit import Unit
+from edge_vision.app.unit import Unit, Way
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import SyntheticOptions
 from edge_vision.capture.table import SOURCES, Row
@@ -59,6 +60,7 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
 
     def make(
         source: Script, road: Callable[[Frame], Scene] = Scene, deliver: Callable[[Scene], None] = lambda _: None, *,
+        way: Way | None = None, tell: Callable[[Scene], None] = lambda _: None,
         reopens: bool = True,
         clock: Clock | None = None,
     ) -> Unit:  # fmt: skip
@@ -66,11 +68,11 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
         monkeypatch.setitem(SOURCES, "synthetic", Row("unused", reopens=reopens))
 
         @contextmanager
-        def open_road() -> Iterator[Callable[[Frame], Scene]]:
-            yield road
+        def open_road() -> Iterator[Way]:
+            yield way or Road([lambda scene: road(scene.frame)], SystemClock())
 
         camera = Camera("cam", SyntheticOptions(kind="synthetic"), "p", (), 0)
-        units.append(Unit(camera, open_road, deliver, clock or SystemClock()))
+        units.append(Unit(camera, open_road, deliver, tell, clock or SystemClock()))
         return units[-1]
 
     yield make
@@ -299,3 +301,44 @@ def test_stopping_counts_what_is_left(make_unit: Callable[..., Unit]) -> None:
     assert unit.analysis.join(5)
     counts = unit.facts()["frames"]
     assert counts["captured"] == counts["analyzed"] + counts["dropped"] + counts["failed"]
+
+
+class _Told:
+    """A way that has something to tell at its end."""
+
+    def __call__(self, frame: Frame) -> Scene:
+        return Scene(frame)
+
+    def finish(self) -> Scene | None:
+        return Scene(make_frame(index=77))
+
+
+def test_at_the_end_of_a_recording_what_waits_is_told(make_unit: Callable[..., Unit]) -> None:
+    """Once, behind the last frame."""
+    seen, told = list[int](), list[int]()
+    unit = make_unit(
+        lambda _: FakeSource([make_frame(index=number) for number in range(3)]),
+        deliver=lambda scene: seen.append(scene.frame.index),
+        way=_Told(),
+        tell=lambda scene: told.append(scene.frame.index),
+    )
+    unit.start()
+    wait_until(lambda: unit.done, 10, "the recording has ended")
+    assert seen == [0, 1, 2]
+    assert told == [77]
+
+
+def test_a_camera_that_is_stopped_has_nothing_to_end(make_unit: Callable[..., Unit]) -> None:
+    """It goes on after the next start: what waits now is told then."""
+    seen, told = list[int](), list[int]()
+    unit = make_unit(
+        lambda _: FakeSource([make_frame(index=number) for number in range(100_000)], live=True),
+        deliver=lambda scene: seen.append(scene.frame.index),
+        way=_Told(),
+        tell=lambda scene: told.append(scene.frame.index),
+    )
+    unit.start()
+    wait_until(lambda: bool(seen), 10, "frames come in")
+    unit.stop_capture()
+    wait_until(lambda: unit.done, 10, "the analysis is through")
+    assert told == []
