@@ -192,6 +192,8 @@ class Cascade:
         """What the model says of the first `most` of some objects, by row, and how many are left out."""
         options = self._options
         chosen, left_out = rows[: options.most], max(0, len(rows) - options.most)
+        if len(chosen) == 0:
+            return {}, left_out
         crops = self._crop.cut(scene.frame.image, seen, chosen)
         if options.min_sharpness:
             grays = (self._cv2.cvtColor(crop, self._cv2.COLOR_BGR2GRAY) for crop in crops)

@@ -93,9 +93,10 @@ class Cropper:
         if self._region == "box":
             return _proper(corners_of(seen.xyxy))
         if self._region == "quad":
-            assert seen.quad is not None
-            return _proper(seen.quad)
-        assert seen.keypoints is not None
+            # A stage that gives corners to some objects has none to give where it found nothing.
+            return np.zeros(len(seen), np.bool_) if seen.quad is None else _proper(seen.quad)
+        if seen.keypoints is None:
+            return np.zeros(len(seen), np.bool_)
         if self._template is not None and seen.keypoints.shape[1] != len(self._template):
             msg = f"template has {len(self._template)} points, the objects have {seen.keypoints.shape[1]} keypoints"
             raise ModelError(msg)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.places import Anchor, NamedZones
@@ -34,6 +34,13 @@ class DwellOptions(StageOptions):
     def needs(self) -> frozenset[Fact]:
         """Tracks."""
         return frozenset({"track_id"})
+
+    @model_validator(mode="after")
+    def _stays_somewhere(self) -> "DwellOptions":
+        if self.limit_s is not None and not self.zones:
+            msg = f"limit_s {self.limit_s:g} says how long a stay in a zone may be: give zones"
+            raise ValueError(msg)
+        return self
 
 
 class Dwell:

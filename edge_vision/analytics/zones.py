@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.places import Anchor, NamedZones
@@ -39,6 +39,13 @@ class ZonesOptions(StageOptions):
     def needs(self) -> frozenset[Fact]:
         """Tracks."""
         return frozenset({"track_id"})
+
+    @model_validator(mode="after")
+    def _present_somewhere(self) -> "ZonesOptions":
+        if self.presence_s is not None and not self.zones:
+            msg = f"presence_s {self.presence_s:g} says when a zone is occupied or empty: give zones"
+            raise ValueError(msg)
+        return self
 
 
 class Zones:

@@ -12,6 +12,9 @@ from edge_vision.core.document import Document, Problem, read_value
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.schema_errors import did_you_mean
+from edge_vision.core.stages import ModelStageOptions
+from edge_vision.inference.options import DetectOptions
+from edge_vision.inference.select import why_no_file
 from edge_vision.models.bundle import Bundle, read_bundle
 
 _LINE: Final = Path("command line")
@@ -47,6 +50,7 @@ def _models_of(cameras: Iterable[tuple[StageDraft, ...]]) -> tuple[dict[Path, Bu
             folder = _model_folder(stage)
             if folder is not None:
                 problems += _read_model(stage, folder, bundles, unreadable)
+            problems += _no_file(stage, bundles)
         problems += check_order(stages, bundles)
     for found in unreadable.values():
         problems += found
@@ -74,6 +78,18 @@ def _read_model(
     else:
         bundles[folder] = bundle
     return []
+
+
+def _no_file(stage: StageDraft, bundles: dict[Path, Bundle]) -> list[Problem]:
+    """That a model has no file that could be run as its stage asks; a server may have one for other runtimes."""
+    options = stage.options
+    if not isinstance(options, ModelStageOptions) or options.model not in bundles:
+        return []
+    option, why = why_no_file(bundles[options.model].spec, options.backends, options.precision)
+    if not why or (option == "backends" and isinstance(options, DetectOptions) and options.remote is not None):
+        return []
+    written = option if option in stage.raw else "model"
+    return [stage.origin(written).problem(why)]
 
 
 def check_pipeline(

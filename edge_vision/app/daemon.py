@@ -91,7 +91,7 @@ class Daemon:
         except _StoppedEarlyError:
             _log.info("asked to stop before the first frame")
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = next(iter(str(error).splitlines()), "").removesuffix(":") or type(error).__name__
             self._let_subscribers_join()  # who waits for this site should hear why it does not come
             raise
         finally:

@@ -1,5 +1,6 @@
 """Finds a pipeline file and fills it with what a site says: the stages in full, or the problems."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +185,10 @@ def _validated(draft: StageDraft, problems: list[Problem]) -> StageDraft:
         options = _STAGE.validate_python(raw, context={"folder": written})
     except ValidationError as error:
         for place, text, at_key in explain(error, StageOptions, draft.raw):
-            option = str(place[0]) if place else ""
+            if not place:  # options that do not fit each other
+                problems.append(_misfit(draft, text))
+                continue
+            option = str(place[0])
             spot = draft.origin(option)
             if option in draft.origins:
                 problems.append(Spot(spot.document, (*spot.place, *place[1:])).problem(text, at_key=at_key))
@@ -192,6 +196,19 @@ def _validated(draft: StageDraft, problems: list[Problem]) -> StageDraft:
                 problems.append(spot.document.problem((*spot.place, *place), text, at_key=at_key))
         return draft
     return StageDraft(draft.raw, draft.spot, draft.origins, options)
+
+
+def _misfit(draft: StageDraft, text: str) -> Problem:
+    """What is wrong between options of a stage, said where the site set one of those it names, or did not set it.
+
+    The pipeline is at fault only where everything named was written there.
+    """
+    named = [option for option in re.findall(r"\w+", text) if option in draft.origins]
+    ours = [option for option in named if draft.origin(option).document is not draft.spot.document]
+    for option in sorted(ours, key=lambda one: one not in draft.raw):  # what was set before what was not
+        name = draft.raw.get("name", draft.raw.get("kind"))
+        return draft.origin(option).problem(f"stage {name}: {text}")
+    return draft.spot.problem(text)
 
 
 def _resolved(value: Any, draft: StageDraft, option: str) -> Any:

@@ -79,6 +79,25 @@ def select(
     raise verdict(msg)
 
 
+def why_no_file(model: ModelSpec, candidates: Sequence[str], precision: str) -> tuple[str, str]:
+    """Why no candidate could ever serve a model, on whatever machine: the option at fault and a sentence, or nothing.
+
+    Only files and formats are looked at: whether a runtime works here is another question.
+    """
+    files = [file for file in model.files if (file.precision == "int8") == (precision == "int8")]
+    if not files:
+        have = ", ".join(f"{file.path.name} ({file.precision})" for file in model.files)
+        hint = "" if precision == "int8" else "; set precision: int8"
+        return "precision", f"model {model.name} has no file for precision {precision}: {have}{hint}"
+    held = {file.format for file in files}
+    reads = {name: backend(name).formats for name in candidates}
+    if any(held.intersection(formats) for formats in reads.values()):
+        return "", ""
+    others = "; ".join(f"{name} reads {', '.join(formats)}" for name, formats in reads.items())
+    listed = " and ".join(sorted(held))
+    return "backends", f"model {model.name} is in {listed}, and none of these runtimes reads that: {others}"
+
+
 def usable_files(name: str, model: ModelSpec, precision: str) -> tuple[ModelFile, ...]:
     """The files of a model that a runtime can read and that have the precision asked for.
 

@@ -21,6 +21,8 @@ START = len(f"    with: {{{MODEL}, ") + 1
 OF_MODEL = len("    with: {model: ") + 1 - START
 TRACKED = "appearance, high, low, max_lost_s, min_hits, min_iou"
 
+OF_SETTINGS = len("    ") + 1 - START
+
 
 class Row(NamedTuple):
     """A pipeline from its second line on, settings behind the model, and what is said of them.
@@ -44,6 +46,9 @@ def _placed(settings: str, *expected: str, name: str = "") -> Row:
 
 
 POINT = "cameras[].with.lines.gate"
+OF_TRACKER = "appearance, high, low, max_lost_s, min_hits, min_iou"
+UNREAD = "and none of these runtimes reads that"
+NO_LINES = "there are no lines to tell the totals of every"
 NAME = "does not match ^[a-z0-9][a-z0-9_-]{0,31}$"
 TABLE = (
     # The order of stages.
@@ -84,6 +89,27 @@ TABLE = (
         ("pipeline:3:21: stages[1].hihg: unknown key; did you mean high?",)),
     Row("two options at odds", _stages("{kind: detect}", "{kind: tracker, low: 0.9}"), "",
         ("pipeline:3:5: stages[1]: low 0.9 is more than high 0.5",)),
+    Row("an option at odds with one that the site sets",
+        _stages("{kind: detect}", "{kind: tracker}", expose="expose: {model: detect.model, sure: tracker.high}\n"),
+        "sure: 0.01", ("with:6: cameras[].with.sure: stage tracker: low 0.1 is more than high 0.01",)),
+    Row("an option that needs one that the site does not set",
+        _stages("{kind: detect}", "{kind: tracker}", "{kind: lines, period_s: 9}",
+                expose="expose: {model: detect.model, gates: lines.lines}\n"), "",
+        (f"with:{OF_SETTINGS}: cameras[].with.gates: stage lines: {NO_LINES} 9 s: give lines",)),
+    Row("a longest stay nowhere",
+        _stages("{kind: detect}", "{kind: tracker}", "{kind: dwell}",
+                expose="expose: {model: detect.model, stay_s: dwell.limit_s, zones: dwell.zones}\n"), "stay_s: 9",
+        ("with:8: cameras[].with.stay_s: stage dwell: limit_s 9 says how long a stay in a zone may be: give zones",)),
+    Row("presence nowhere", _stages("{kind: detect}", "{kind: tracker}", "{kind: zones, presence_s: 9}"), "",
+        ("pipeline:4:5: stages[2]: presence_s 9 says when a zone is occupied or empty: give zones",)),
+    # Files that no runtime asked for reads.
+    Row("weights that are not quantized",
+        _stages("{kind: detect}", expose="expose: {model: detect.model, bits: detect.precision}\n"), "bits: int8",
+        ("with:6: cameras[].with.bits: model parts has no file for precision int8: parts.onnx (f32)",)),
+    Row("runtimes that read other files",
+        _stages("{kind: detect}", expose="expose: {model: detect.model, by: detect.backends}\n"),
+        "by: [litert]",
+        (f"with:4: cameras[].with.by: model parts is in onnx, {UNREAD}: litert reads tflite",)),
     # Classes.
     Row("classes of another model", _stages("{kind: detect}", "{kind: filter, classes: [bolt, person]}"), "",
         ("pipeline:3:36: stages[1].classes[1]: the model has no label 'person'; known: bolt, bracket, washer",)),

@@ -127,7 +127,7 @@ def test_a_broken_model_ends_in_78_and_says_so_on_the_way(
             assert f"  {backend}: " in errors
         assert "Traceback" not in errors
         wait_until(lambda: any(one["state"] == "offline" for one in heard.on(STATUS)), 5, "offline is published")
-        assert "no runtime can serve it" in heard.on(STATUS)[-1]["reason"]
+        assert heard.on(STATUS)[-1]["reason"] == "model parts: no runtime can serve it with precision f32"
 
 
 def test_labels_that_do_not_match_the_network_end_in_78(

@@ -264,6 +264,17 @@ def test_the_model_is_named_in_the_scene_and_an_empty_one_is_no_work() -> None:
     assert network.calls == []
 
 
+@pytest.mark.parametrize("region", ["quad", "keypoints"])
+@pytest.mark.parametrize("tracks", [{}, {"track_id": [7]}])
+def test_where_nothing_has_corners_nothing_is_looked_at(region: str, tracks: dict[str, Any]) -> None:
+    """The stage before it gives them to what it finds: frames in which it finds nothing have none."""
+    laid_on: dict[str, Any] = {"template": [[0.2, 0.2], [0.8, 0.8]], "size": [9, 9]} if region == "keypoints" else {}
+    stage, network = cascade(("x", 0.9), region=region, **laid_on)
+    assert len(stage(scene([])).detections) == 0
+    assert len(stage(scene([[0, 0, 50, 50]], **tracks)).detections) == 1
+    assert network.calls == []
+
+
 def test_without_tracks_a_text_is_told_once_while_it_stays() -> None:
     """And again when it was away for `same_text_s`; every frame is read."""
     stage, network = cascade(("A1", 0.9), same_text_s=2)

@@ -68,6 +68,21 @@ def test_a_page_explains_every_key(name: str) -> None:
     assert [key for key in exposed if not re.search(rf"\b{key}(`|:)", text)] == []
 
 
+def test_the_index_says_which_pipelines_lack_a_key_of_models() -> None:
+    """In the paragraph behind the keys; all others have them all."""
+    part = INDEX.partition("## How a model is run")[2].partition("\n## ")[0]
+    keys = re.findall(r"^- `(\w+)`", part, re.MULTILINE)
+    told: dict[str, set[str]] = {}
+    for sentence in " ".join(part.split()).split(". "):
+        names, _, lacks = sentence.partition(" have no ")
+        told |= {
+            name: set(re.findall(r"`(\w+)`", lacks)) & set(keys) for name in NAMES if lacks and f"`{name}`" in names
+        }
+    exposed = {name: yaml.safe_load((ROOT / f"pipelines/{name}.yaml").read_text())["expose"] for name in NAMES}
+    lacking = {name: set(keys) - set(expose) for name, expose in exposed.items() if "backends" in expose}
+    assert told == {name: lacks for name, lacks in lacking.items() if lacks}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_examples_of_a_page_are_right(name: str, tmp_path: Path) -> None:
     """A site passes `check`, but for models and recordings that are not there; one of them uses the pipeline."""
