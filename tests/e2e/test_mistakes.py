@@ -50,7 +50,7 @@ def _placed(settings: str, *expected: str, name: str = "") -> Row:
 
 
 POINT = "cameras[].with.lines.gate"
-OF_TRACKER = "appearance, high, low, max_lost_s, min_hits, min_iou"
+OF_TRACKER = "appearance, high, low, max_lost_s, min_hits, min_iou, reach"
 UNREAD = "and none of these runtimes reads that"
 NO_LINES = "there are no lines to tell the totals of every"
 NAME = "does not match ^[a-z0-9][a-z0-9_-]{0,31}$"
