@@ -216,7 +216,7 @@ class Cascade:
         """What is known of each track, after those that are due were looked at, the largest first."""
         assert seen.track_id is not None
         readings, media_ns = self._readings, scene.frame.media_ns
-        followed = np.flatnonzero(self._wanted[seen.class_id])
+        followed = np.flatnonzero(self._wanted[seen.class_id] & (seen.track_id > 0))  # what was found later has none
         areas = np.prod(seen.xyxy[followed, 2:] - seen.xyxy[followed, :2], axis=1)
         quads = (corners_of(seen.xyxy) if seen.quad is None else seen.quad)[followed]
         known = readings.see(seen.track_id[followed], seen.class_id[followed], quads, media_ns)
