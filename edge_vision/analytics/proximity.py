@@ -62,12 +62,24 @@ class ProximityOptions(GroundOptions):
         if self.clear_m is not None and self.proximity_m is not None and self.clear_m < self.proximity_m:
             msg = f"clear_m {self.clear_m:g} is less than proximity_m {self.proximity_m:g}"
             raise ValueError(msg)
+        if self.proximity_m is not None and (missing := self._without_height()):
+            msg = f"proximity_m needs to know how far {missing} is: give a calibration, or its height in heights_m"
+            raise ValueError(msg)
         floor = None if self.calibration is None else Floor(self.calibration)
         for name, polygon in self.machines.items():
             if floor is not None and np.isnan(floor.places(np.array(polygon), (1, 1))).any():
                 msg = f"machine {name} reaches above the horizon of the calibration: it must stand on the floor"
                 raise ValueError(msg)
         return self
+
+    def _without_height(self) -> str:
+        """The first label to protect that can be measured neither by itself nor by what it comes near to."""
+        if self.calibration is not None:
+            return ""
+        written = set(self.heights_m) if "heights_m" in self.model_fields_set else set[str]()
+        others = written if self.to is None else set(self.to)
+        by_others = not self.machines and others <= set(self.heights_m) and not others <= set(self.classes or ())
+        return "" if by_others else next((one for one in self.classes or () if one not in self.heights_m), "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

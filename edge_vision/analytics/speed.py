@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.ground import RIM, Ground, GroundOptions
@@ -38,6 +38,14 @@ class SpeedOptions(GroundOptions):
     def needs(self) -> frozenset[Fact]:
         """Tracks of known classes."""
         return frozenset({"track_id", "class"})
+
+    @model_validator(mode="after")
+    def _can_be_known(self) -> "SpeedOptions":
+        if self.calibration is None and self.classes is not None and not set(self.classes) & set(self.heights_m):
+            label = self.classes[0]
+            msg = f"how fast {label} is cannot be known: give a calibration, or its height in heights_m"
+            raise ValueError(msg)
+        return self
 
 
 class Speed:

@@ -12,7 +12,7 @@ from edge_vision.analytics.association import Assigner, Floats, Indices, near, t
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.kalman import Kalman
 from edge_vision.core.detections import Detections
-from edge_vision.core.options import Fraction, Integer, Seconds
+from edge_vision.core.options import Fraction, Integer, Number, Seconds
 from edge_vision.core.scene import Scene
 from edge_vision.core.stages import Fact, StageOptions
 
@@ -34,6 +34,13 @@ class TrackerOptions(StageOptions):
     high: Fraction = Field(0.5, description="Objects of this score or more are matched first, and can begin a track.")
     low: Fraction = Field(0.1, description="Objects between `low` and `high` can only go on with a track.")
     min_iou: Fraction = Field(0.2, description="Least overlap of an object with where its track should be.")
+    reach: Number = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="By how much of their longer side boxes are grown before their overlap is taken: for what is small "
+        "and moves by more than its own size from frame to frame.",
+    )
     min_hits: Integer = Field(3, ge=1, le=100, description="Frames in which an object must be seen to be tracked.")
     max_lost_s: Seconds = Field(1.0, description="How long a track waits for its object, in media time.")
     appearance: Fraction = Field(
@@ -142,9 +149,13 @@ class Tracker:
         first, second, overlap = near(boxes, objects.boxes, min(self._options.min_iou, _TWIN))
         cut = int(np.searchsorted(first, count))
         objects.leave_out_twins(first[cut:] - count, second[cut:], overlap[cut:])
-        if not cut:
+        track, found, gain = first[:cut], second[:cut], overlap[:cut]
+        if self._options.reach:
+            grown = _grown(boxes, self._options.reach)
+            track, found, gain = near(grown[:, :count], grown[:, count:], self._options.min_iou)
+        if not len(track):
             return track_of
-        track, found, gain = self._pairs(objects, first[:cut], second[:cut], overlap[:cut])
+        track, found, gain = self._pairs(objects, track, found, gain)
         known = self._ids > 0
         # Strong objects first, with every known track; weak ones then with those that were seen a frame ago, since
         # a weak box where a lost track ought to be is more likely something else; trials come last.
@@ -238,6 +249,16 @@ class Tracker:
         self._began = np.concatenate([self._began, objects.boxes[:, fresh].T.astype(np.float32)])
         if objects.looks is not None:
             self._looks.update(len(self._ids) - count + np.arange(count), objects.looks[fresh])
+
+
+def _grown(boxes: Floats, reach: float) -> Floats:
+    """Boxes (4, n) with so much of their longer side around them.
+
+    Overlap of grown boxes falls off with the distance where that of the boxes is 0 (C-BIoU, arXiv:2211.14317); all
+    sides grow alike, as what is flat, such as a plate, moves as far across as along.
+    """
+    margin = reach * np.maximum(boxes[2] - boxes[0], boxes[3] - boxes[1])
+    return np.concatenate([boxes[:2] - margin, boxes[2:] + margin])
 
 
 class _Objects:

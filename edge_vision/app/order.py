@@ -66,6 +66,8 @@ class _SoFar:
         self._finder: StageDraft | None = None
         self._detector: StageDraft | None = None
         self._tracker: StageDraft | None = None
+        self._untracked: StageDraft | None = None
+        """What finds further objects behind the tracker."""
 
     def add(self, stage: StageDraft, options: StageOptions) -> Iterator[Problem]:
         """What is wrong with one more stage behind the others."""
@@ -77,6 +79,11 @@ class _SoFar:
         if not missing and not self._known and isinstance(options, FilterOptions):
             missing = frozenset[Fact]({"class"})  # it needs nothing in particular, but something
         yield from self._lacking(stage, missing)
+        if self._untracked is not None and "track_id" in options.needs:
+            late = f"stage {_name(stage)} needs track_id, and what {_name(self._untracked)} finds has none"
+            yield stage.spot.problem(f"{late}: put it before {_name(self._untracked)}")
+        if self._tracker is not None and options.labels:
+            self._untracked = stage
         if "track_id" in options.gives(frozenset()):
             if self._tracker is not None:
                 text = f"a second tracker would throw away the numbers that {_name(self._tracker)} gave: leave it out"

@@ -19,7 +19,7 @@ MODEL = f"model: {json.dumps(PARTS)}"
 START = len(f"    with: {{{MODEL}, ") + 1
 """The column of the first setting behind the model."""
 OF_MODEL = len("    with: {model: ") + 1 - START
-TRACKED = "appearance, high, low, max_lost_s, min_hits, min_iou"
+TRACKED = "appearance, high, low, max_lost_s, min_hits, min_iou, reach"
 
 OF_SETTINGS = len("    ") + 1 - START
 
@@ -69,6 +69,9 @@ TABLE = (
         "", ("pipeline:3:5: stages[1]: a second detect stage would throw away what detect found: use a cascade",)),
     Row("a detector behind what finds by itself", _stages("{kind: motion}", "{kind: detect}"), "",
         ("pipeline:3:5: stages[1]: stage detect would throw away what motion found: put it first",)),
+    Row("lines behind what finds more",
+        _stages("{kind: detect}", "{kind: tracker}", "{kind: motion, name: stir}", "{kind: lines}"), "",
+        ("pipeline:5:5: stages[3]: stage lines needs track_id, and what stir finds has none: put it before stir",)),
     Row("no stages", "stages: []\n", "none", ("pipeline:1:9: stages: has 0 items, must have at least 1",)),
     Row("no pipeline at all", "description: nothing\n", "none", ("pipeline:1:1: stages: this key is required",)),
     # A model where it does not belong.

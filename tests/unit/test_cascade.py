@@ -275,6 +275,14 @@ def test_where_nothing_has_corners_nothing_is_looked_at(region: str, tracks: dic
     assert network.calls == []
 
 
+def test_what_was_found_behind_the_tracker_is_no_track() -> None:
+    """Codes on a parcel have the number 0, all of them: they are not read as one object."""
+    stage, network = cascade(("x", 0.9), reads=1)
+    after = stage(scene([[0, 0, 50, 50], [60, 0, 90, 30], [100, 0, 130, 30]], track_id=[7, 0, 0]))
+    assert network.seen == 1
+    assert [event.track_id for event in after.events if isinstance(event, Reading)] == [7]
+
+
 def test_without_tracks_a_text_is_told_once_while_it_stays() -> None:
     """And again when it was away for `same_text_s`; every frame is read."""
     stage, network = cascade(("A1", 0.9), same_text_s=2)

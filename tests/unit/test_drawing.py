@@ -242,6 +242,7 @@ def test_labels_do_not_cover_each_other() -> None:
         one.tag(f"class {number}", (0, 0, 640, 480), (0, 200, 0))
     spots = one._taken
     assert len(spots) == 10
+    assert spots == sorted(spots, key=lambda spot: spot[1]), "the best comes first"
     assert not any(canvas._overlap(a, b) for number, a in enumerate(spots) for b in spots[:number])
     assert all(spot[0] >= 0 and spot[1] >= 0 and spot[2] <= 640 and spot[3] <= 480 for spot in spots)
 

@@ -278,6 +278,21 @@ def test_all_at_once_equal_pair_by_pair() -> None:
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        {"classes": ["worker"]},
+        {"proximity_m": 2, "classes": ["worker"], "heights_m": {"worker": 1.7}},
+        {"proximity_m": 2, "classes": ["worker"], "calibration": AWAY},
+        {"proximity_m": 2, "classes": ["worker"], "to": ["truck"], "heights_m": {"truck": 3}},
+        {"proximity_m": 2, "classes": ["worker"], "heights_m": {"truck": 3}},
+    ],
+)
+def test_who_can_be_measured_by_himself_or_by_what_he_nears_is_watched(given: dict[str, Any]) -> None:
+    """And where nothing is to be told nothing has to be known."""
+    assert stage("proximity", **given) is not None
+
+
+@pytest.mark.parametrize(
     "given, message",
     [
         ({"proximity_m": 2.0, "clear_m": 1.0}, "clear_m 1 is less than proximity_m 2"),
@@ -286,6 +301,18 @@ def test_all_at_once_equal_pair_by_pair() -> None:
             "machine crane reaches above",
         ),
         ({"proximity_m": 0}, "greater than 0"),
+        ({"proximity_m": 2, "classes": ["worker"]}, "proximity_m needs to know how far worker is: give a calibration"),
+        ({"proximity_m": 2, "classes": ["worker"], "to": ["truck", "person"]}, "how far worker is"),
+        (
+            {
+                "proximity_m": 2,
+                "classes": ["person", "worker"],
+                "machines": {"press": [[0, 0], [1, 0], [1, 1]]},
+                "to": ["truck"],
+                "heights_m": {"person": 1.7, "truck": 3},
+            },
+            "how far worker is",
+        ),
         ({"heights_m": {"person": True}}, "must be a number"),
     ],
 )

@@ -171,9 +171,15 @@ def test_old_tracks_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"limit_mps": 0}, {"window_s": 0}, {"calibration": {**FLAT, "meters": [[0, 0]] * 4}}]
+    "given",
+    [
+        {"limit_mps": 0},
+        {"window_s": 0},
+        {"calibration": {**FLAT, "meters": [[0, 0]] * 4}},
+        {"classes": ["car"]},
+    ],
 )
 def test_options_that_cannot_be_are_refused(given: dict[str, Any]) -> None:
-    """No limit, no time, no floor."""
+    """No limit, no time, no floor, and nobody of known height."""
     with pytest.raises(ValidationError):
         OPTIONS.validate_python({"kind": "speed", **given})

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from conftest import ROOT
 from pydantic import ValidationError
 
 from edge_vision.analytics.context import StageContext
@@ -60,6 +62,22 @@ def test_a_moving_object_that_is_hidden_for_a_while_comes_back_as_itself() -> No
     frames = [_boxes((50 + 3 * number, 50, 0.9, 0)) if not 20 <= number < 33 else _boxes() for number in range(50)]
     found = _run(_tracker(), frames)
     assert found[19] == found[33] == found[49] == [1]
+
+
+def test_what_moves_by_more_than_its_size_is_followed_within_its_reach() -> None:
+    """A flat plate that goes up by more than its height per frame, with the shipped options, beside one that rests."""
+    stages = yaml.safe_load((ROOT / "pipelines/plate_reading.yaml").read_text())["stages"]
+    (options,) = (stage for stage in stages if stage["kind"] == "tracker")
+    assert options["reach"] > 0
+    up = [
+        [[100 - number, 300 - 14 * number, 130 - number, 311 - 14 * number], [200, 300, 230, 311]]
+        for number in range(9)
+    ]
+    frames = [Detections(np.array(xyxy, np.float32), np.full(2, 0.6, np.float32), np.zeros(2, np.int32)) for xyxy in up]
+    assert _run(_tracker(**options), frames) == [[1, 2]] * 9
+    apart = _run(_tracker(**{**options, "reach": 0}), frames)
+    assert [ids[1] for ids in apart] == [2] * 9
+    assert len({ids[0] for ids in apart}) == 9
 
 
 def test_an_object_that_is_away_for_too_long_is_another_one() -> None:

@@ -88,13 +88,18 @@ class Canvas:
         self._clear = [self._box(box) for box in boxes]
 
     def tag(self, text: str, box: Sequence[float], color: Color) -> None:
-        """A filled label at a box, where it covers no other: above it, else inside, else below, else farther off."""
+        """A filled label at a box, where it covers no other: above it, else inside, else below, else farther off.
+
+        Those of the whole picture stand one below the other, in the order in which they come.
+        """
         text = self._cut(text)
         wide, tall, rise = self._measured(text)
         own = self._box(box)
         left, top, _, bottom = own
         left = int(np.clip(left, 0, max(0, self._width - wide)))
-        near = (top - tall, top, bottom - tall, bottom)
+        near: tuple[int, ...] = (top - tall, top, bottom - tall, bottom)
+        if top <= 0 and bottom >= self._height:
+            near = tuple(tall * step for step in range(_MOST_STACKED))
         far = (top + tall * step for step in (*range(1, _MOST_STACKED), *range(-2, -_MOST_STACKED, -1)))
         free = [spot for spot in self._spots(near, left, wide, tall) if not _overlaps(spot, self._taken)]
         best = [spot for spot in free if not _overlaps(spot, [one for one in self._clear if one != own])]
