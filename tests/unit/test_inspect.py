@@ -350,6 +350,8 @@ def test_the_whole_picture_is_a_part_where_none_are_named() -> None:
         ({"texts": {"text": {"pattern": "("}}}, "not a regular expression"),
         ({"parts": ["part"], "defects": ["part"]}, "part is a part and cannot be a defect"),
         ({"max_coverage": 3}, "less than or equal to 1"),
+        ({"parts": None, "line": [[0, 0], [1, 1]]}, "line is about parts"),
+        ({"parts": None, "min_views": 2}, "min_views is about parts"),
     ],
 )
 def test_rules_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
