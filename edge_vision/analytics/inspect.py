@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.inspect_rules import (
@@ -55,6 +55,14 @@ class InspectOptions(StageOptions, RuleOptions):
     stable_s: Number = Field(
         0.5, ge=0, le=3600, description="Of the whole picture: a verdict is told when it has stood for so long."
     )
+
+    @model_validator(mode="after")
+    def _parts_for_what_is_theirs(self) -> "InspectOptions":
+        if self.parts is None and (self.line is not None or self.min_views > 1):
+            name = "line" if self.line is not None else "min_views"
+            msg = f"{name} is about parts, and the whole picture is judged frame by frame: give parts, or leave it out"
+            raise ValueError(msg)
+        return self
 
     @property
     def needs(self) -> frozenset[Fact]:

@@ -111,11 +111,12 @@ class Lines:
         return replace(scene, events=scene.events + events) if events else scene
 
     def finish(self, scene: Scene) -> Scene:
-        """The scene with the crossings that wait for `debounce_s` to pass, and the totals of the period so far."""
-        passed_ns = 0 if self._began_ns is None else scene.frame.media_ns - self._began_ns
-        events = (*self._tell(scene.frame.media_ns, 0), *(self._totals_of(passed_ns) if passed_ns > 0 else ()))
-        self._began_ns = None
-        return replace(scene, events=scene.events + events)
+        """The scene with the crossings that wait for `debounce_s`, and the totals if there were any since the last."""
+        media_ns = scene.frame.media_ns
+        events: list[Event] = list(self._tell(media_ns, 0))
+        if self._began_ns is not None and self._counts != self._totals:
+            events += self._totals_of(media_ns - self._began_ns)
+        return replace(scene, events=(*scene.events, *events))
 
     def _follow(
         self,

@@ -317,3 +317,9 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str)
     """Each with the reason."""
     with pytest.raises(ValidationError, match=said):
         OPTIONS.validate_python({"kind": "cascade", "model": "m", **options})
+
+
+def test_a_text_is_told_again_when_the_media_clock_begins_anew() -> None:
+    """Behind a reconnection it is another visit."""
+    stage, _ = cascade(("A1", 0.9), same_text_s=2)
+    assert [len(stage(scene([[5, 6, 30, 20]], seconds)).events) for seconds in (100.0, 101.0, 0.0, 1.0)] == [1, 0, 1, 0]

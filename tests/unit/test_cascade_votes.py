@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from crops import cascade, scene
 
-from edge_vision.analytics.cascade_votes import Ballot
+from edge_vision.analytics.cascade_votes import Ballot, Readings
 from edge_vision.core.events import Reading
 from edge_vision.core.protocols import Stage
 
@@ -197,3 +197,13 @@ def test_old_tracks_are_forgotten() -> None:
         stage(scene([BOX], float(number), track_id=np.array([number], np.int32)))
     assert len(stage._readings) <= 62
     assert len(stage._readings._ballots) <= 62
+
+
+def test_a_track_that_has_shrunk_and_grown_again_has_not_grown() -> None:
+    """What counts is the largest it was read at."""
+    readings = Readings(reads=1, every_s=0, again_after_s=None)
+    rows = readings.see(np.array([3], np.int32), np.zeros(1, np.int32), np.zeros((1, 4, 2), np.float32), 0)
+    for area in (100.0, 10.0):
+        readings.add(0, "A1", 0.9, area)
+    due = [bool(readings.due(rows, np.array([area], np.float32), 1)[0]) for area in (50, 399, 400)]
+    assert due == [False, False, True]

@@ -87,3 +87,12 @@ def test_who_is_cut_off_by_the_picture_is_in_a_zone_that_reaches_its_edge() -> N
     for anchor in ("bottom", "right", "top", "left"):
         for x, y in ((96.0, 76.0), (4.0, 4.0)):
             assert _counts([[(1, x, y)]], zones=whole, stable_s=0, anchor=anchor)[0][2] == 1
+
+
+def test_a_number_stands_anew_when_the_media_clock_begins_anew() -> None:
+    """What stood until a reconnection is told half a second behind it, not when the clock is where it was."""
+    one = stage("count")
+    before = [one(scene(_some(2, 1)[0], 100.0 + number / 10)).events for number in range(4)]
+    after = [one(scene(_some(2, 1)[0], number / 10)).events for number in range(7)]
+    assert not any(before)
+    assert [number for number, events in enumerate(after) if events] == [5]

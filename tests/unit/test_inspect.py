@@ -350,6 +350,8 @@ def test_the_whole_picture_is_a_part_where_none_are_named() -> None:
         ({"texts": {"text": {"pattern": "("}}}, "not a regular expression"),
         ({"parts": ["part"], "defects": ["part"]}, "part is a part and cannot be a defect"),
         ({"max_coverage": 3}, "less than or equal to 1"),
+        ({"parts": None, "line": [[0, 0], [1, 1]]}, "line is about parts"),
+        ({"parts": None, "min_views": 2}, "min_views is about parts"),
     ],
 )
 def test_rules_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
@@ -372,3 +374,33 @@ def test_rules_that_cannot_be_are_refused(options: dict[str, Any], message: str)
 def test_a_stage_needs_what_its_rules_ask_for(options: dict[str, Any], needs: set[str]) -> None:
     """A picture that is only measured needs no detector."""
     assert OPTIONS.validate_python({"kind": "inspect", **options}).needs == needs
+
+
+def test_kinds_of_defects_are_those_of_the_bad_views() -> None:
+    """A stain that is small enough in the good views is no reason for the bad ones."""
+    stain: Seen = (STAIN, 70, 40, 72, 42)
+    (one,) = _told(_stage(max_area_px=30), [[GOOD, stain]] * 3 + [[GOOD, FLAW]] * 3)
+    assert (one.verdict, one.reasons) == ("NG", ("defects of 40 px2, at most 30 (scratch)",))
+
+
+def test_what_a_view_lacks_that_does_not_count_is_no_reason() -> None:
+    """Of a part at the edge nothing else is asked."""
+    (one,) = _told(_stage(measures={"gap": {"max": 3}}), [[(PART, 0, 20, 40, 60, 7)]] * 3)
+    assert (one.verdict, one.reasons) == ("NOT_INSPECTED", ("at the edge of the picture in 3 views",))
+
+
+def test_a_patience_of_minutes_is_kept() -> None:
+    """The part that is waited for is not forgotten meanwhile."""
+    stage = _stage(patience_s=100)
+    told = []
+    for seconds in (0.0, 70.0, 99.0, 101.0):
+        seen = [GOOD] if seconds == 0 else []
+        told += [(seconds, event.kind) for event in stage(_scene(seen, seconds)).events]
+    assert told == [(101.0, "verdict")]
+
+
+def test_the_verdict_of_a_picture_stands_anew_when_the_media_clock_begins_anew() -> None:
+    """It is told after stable_s, not when the clock is where it was."""
+    stage = _stage(parts=None, stable_s=0.5)
+    assert stage(_scene([], 100.0)).events == ()
+    assert [len(stage(_scene([], number / 10)).events) for number in range(7)] == [0, 0, 0, 0, 0, 1, 0]

@@ -140,12 +140,12 @@ def test_another_size_of_picture_keeps_the_line_in_its_place() -> None:
 
 
 def test_a_camera_that_changes_its_resolution_moves_nobody_across() -> None:
-    """Half the size: who stood below the line still does, also where the pixel is one above it by then."""
+    """Half the size and back: who stood above the line still does, also where his pixel would be below it by then."""
     one = stage("lines", lines=GATE, debounce_s=0)
-    assert one(scene([(1, 50, 60)], 0.0)).events == ()
-    assert one(scene([(1, 25, 30)], 0.1, wh=(50, 40))).events == ()
-    assert len(one(scene([(1, 25, 19)], 0.2, wh=(50, 40))).events) == 1
-    assert one(scene([(1, 50, 38)], 0.3)).events == ()
+    assert one(scene([(1, 50, 30)], 0.0)).events == ()
+    assert one(scene([(1, 25, 15)], 0.1, wh=(50, 40))).events == ()
+    assert len(one(scene([(1, 25, 21)], 0.2, wh=(50, 40))).events) == 1
+    assert one(scene([(1, 50, 42)], 0.3)).events == ()
 
 
 def test_totals_are_told_after_every_period() -> None:

@@ -148,3 +148,28 @@ def test_low_above_high_is_refused() -> None:
     """It would leave nothing to match second."""
     with pytest.raises(ValidationError, match=r"low 0\.6 is more than high 0\.5"):
         TrackerOptions.model_validate({"kind": "tracker", "low": 0.6})
+
+
+def test_a_trial_ends_with_the_first_frame_without_its_object() -> None:
+    """Three frames in a row are asked for: what flickers has to begin again."""
+    seen, nobody = _boxes((50, 50, 0.9, 0)), _boxes()
+    assert _run(_tracker(), [seen, seen, nobody, seen, seen, seen]) == [[], [], [], [], [], [1]]
+
+
+def test_the_class_of_a_track_changes_back_only_when_the_other_one_leads_again() -> None:
+    """Votes are weighed by confidence: 0.6 for a car, 1.8 for a truck, and one more for a car is not enough."""
+    tracker = _tracker(min_hits=1)
+    given = [(0, 0.6), (1, 0.9), (1, 0.9), (0, 0.9), (0, 0.9)]
+    found = [
+        tracker.update(_boxes((50, 50, confidence, class_id)), number * STEP_NS).class_id.tolist()
+        for number, (class_id, confidence) in enumerate(given)
+    ]
+    assert found == [[0], [1], [1], [1], [0]]
+
+
+def test_of_two_tracks_that_are_as_near_the_one_of_its_class_has_the_object() -> None:
+    """It lies a little nearer to the car, and is a person."""
+    frames = [_boxes((50, 50, 0.9, 0), (56, 50, 0.8, 1)) for _ in range(6)]
+    found = _run(_tracker(min_hits=1), [*frames, _boxes((53.2, 50, 0.9, 0))])
+    assert found[5] == [1, 2]
+    assert found[6] == [1]

@@ -245,3 +245,9 @@ def test_zones_grow_with_the_picture() -> None:
     areas = Areas({"right": ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))}, "bottom")
     box = np.array([[50.0, 10, 70, 40]], np.float32)
     assert [bool(areas.within(box, wh)[0, 0]) for wh in ((100, 80), (200, 160), (100, 80))] == [True, False, True]
+
+
+def test_presence_begins_when_the_first_one_came() -> None:
+    """Not when he had been there for `min_s`."""
+    steps: list[list[Track]] = [[]] * 20 + [[(1, 70, 40)]] * 30
+    assert _presence(steps, presence_s=1.5, min_s=1.0) == [(15, False), (35, True)]
