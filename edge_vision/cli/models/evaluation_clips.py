@@ -102,5 +102,5 @@ def _pipeline(options: argparse.Namespace) -> tuple[str, Sequence[Any], "dict[Pa
         msg = f"{options.clip}: {why}"
         raise ConfigError(msg)
     name = options.pipeline or _PIPELINE
-    stages, bundles = check_pipeline(name, options.bundle, options.settings or [])
+    stages, bundles = check_pipeline(name, [("model", str(options.bundle))], options.settings or [])
     return name, stages, bundles
