@@ -77,7 +77,7 @@ def test_fifteen_scenes(data: Path, readers: dict[str, str], write_site: Site, t
         assert plate["attributes"]["color"] == ("yellow" if number == 10 else "blue")
         assert told[number]["quad"] == plate["quad"]
         assert told[number]["track_id"] == plate["track_id"]
-        assert [cascade["name"] for cascade in one["cascades"]] == ["lprnet", "plate-color"]
+        assert [cascade["name"] for cascade in one["cascades"]] == ["lprnet", "plate_color"]
 
 
 def test_a_hundred_plates_that_are_cut_out_already(data: Path, readers: dict[str, str], write_site: Site) -> None:
