@@ -5,11 +5,14 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
-from bundles import write_bundle, write_lprnet
+from bundles import write_bundle, write_lprnet, write_plates, write_reid
 from commands import models
 from conftest import ROOT
+
+from edge_vision.models.golden import read_golden
 
 NOTE = (ROOT / "benchmarks/baseline/2026-11-22-known-answers.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in NOTE.splitlines() if re.match(r"\| `", line)]
@@ -74,3 +77,31 @@ def test_what_no_runtime_here_loads_is_refused_with_the_reason(file: str, words:
     assert done.code == 78
     assert words in done.errors
     assert "Traceback" not in done.errors
+
+
+def test_what_has_corners_or_a_direction_is_verified_by_what_is_expected(data: Path, tmp_path: Path) -> None:
+    """A plate by its box, although it has corners, too; a description by its direction, and not by being there."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.png").symlink_to(data / "images/plates_scene/plate_000.png")
+    answers = tmp_path / "answers.json"
+    for bundle, value in (
+        (write_plates(tmp_path / "plates", data), "xyxy"),
+        (write_reid(tmp_path / "id", data), "embedding"),
+    ):
+        words = ("golden", bundle, "--images", tmp_path / "pictures")
+        assert models(*words).code == 0
+        golden, _ = read_golden(bundle)
+        assert golden is not None
+        (seen,) = (golden.read(one).detections for one in golden.file.images)
+        column = getattr(seen, value)[0].astype(float)
+        expected = {"confidence": float(seen.confidence[0]), "class": "single_row", value: column.tolist()}
+        answers.write_text(json.dumps({"a.png": [expected]}))
+        done = models(*words, "--expected", answers)
+        assert done.code == 0, done.errors
+        assert "verified against answers.json: 1 of 1 objects found" in done.output
+        expected[value] = (np.roll(column, 1) if value == "embedding" else column + np.array([40, 0, 40, 0])).tolist()
+        answers.write_text(json.dumps({"a.png": [expected]}))
+        done = models(*words, "--expected", answers)
+        assert done.code == 78
+        assert "the model does not see what is written there: " in done.errors
+        assert ("embedding distance" if value == "embedding" else "mean overlap") in done.errors
