@@ -123,3 +123,22 @@ def test_labels_that_changed_places_are_noticed(labels: list[str], said: str, tm
     seen = Detections(boxes, np.full(3, 0.9, np.float32), np.ones(3, np.int32))
     assert said in labeled.mistaken({"a.jpg": seen})
     assert bool(labeled.mistaken({"a.jpg": seen})) == bool(said)
+
+
+def test_an_expected_embedding_is_a_direction(tmp_path: Path) -> None:
+    """Of unit length, whatever its own; without one nothing would be compared."""
+    file, gives = tmp_path / "expected.json", frozenset[Fact]({"embedding"})
+    file.write_text(json.dumps({"a.jpg": [{"confidence": 1, "embedding": [3, 4]}], "b.jpg": []}))
+    found = read_expected(file, (), gives)
+    assert found["a.jpg"].embedding is not None
+    assert found["a.jpg"].embedding.tolist() == [pytest.approx([0.6, 0.8])]
+    assert found["b.jpg"].embedding is None
+    for objects, said in (
+        ([{"confidence": 1}], "object 1: needs confidence and embedding"),
+        ([{"confidence": 1, "embedding": [0, 0]}], "object 1: embedding must be a list of numbers, not all 0"),
+        ([{"confidence": 1, "embedding": "x"}], "object 1: embedding must be a list"),
+        ([{"confidence": 1, "embedding": [1]}, {"confidence": 1, "embedding": [1, 2]}], "object 2: embedding must be"),
+    ):
+        file.write_text(json.dumps({"a.jpg": objects}))
+        with pytest.raises(ConfigError, match=said):
+            read_expected(file, (), gives)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ConfigError
@@ -130,8 +131,10 @@ def read_expected(
 ) -> dict[str, Detections]:
     """What another framework saw: {"picture.jpg": [{"class": label, "confidence": c, "xyxy": [l, t, r, b]}, ...]}.
 
-    Of a model that gives no box, or no class, the objects have none; of one that reads they have `text`. A box that is
-    not there is from 0 to 1. Raises ConfigError with the picture and the number of what is wrong.
+    Of a model that gives no box, or no class, the objects have none; of one that reads they have `text`, of one that
+    describes an `embedding`, of unit length here whatever its own. A box that is not there is from 0 to 1.
+
+    Raises ConfigError with the picture and the number of what is wrong.
     """
     content = read_json(file)
     if not isinstance(content, dict):
@@ -149,6 +152,7 @@ def read_expected(
             np.array([confidence for _, confidence, *_ in seen], np.float32),
             np.array([class_id for _, _, class_id, _ in seen], np.int32),
             text=np.array([text for *_, text in seen], str) if "text" in gives else None,
+            embedding=_embeddings(f"{file}: {name}", objects) if "embedding" in gives else None,
         )
     return found
 
@@ -157,7 +161,8 @@ def _expected(
     where: str, one: Any, labels: Sequence[str], gives: frozenset[Fact]
 ) -> tuple[tuple[float, ...], float, int, str]:
     """Box, confidence, class and text of one object. Raises ConfigError."""
-    keys = [key for key, fact in (("class", "class"), ("xyxy", "box"), ("text", "text")) if fact in gives]
+    known = (("class", "class"), ("xyxy", "box"), ("text", "text"), ("embedding", "embedding"))
+    keys = [key for key, fact in known if fact in gives]
     needed = sorted([*keys, "confidence"])
     if not isinstance(one, dict) or not one.keys() >= set(needed):
         msg = f"{where}: needs {', '.join(needed[:-1])} and {needed[-1]}" if keys else f"{where}: needs confidence"
@@ -177,6 +182,20 @@ def _expected(
         msg = f"{where}: xyxy must be [left, top, right, bottom] in pixels of the picture, not {one['xyxy']!r}"
         raise ConfigError(msg)
     return box, confidence[0], labels.index(str(label)) if "class" in gives else 0, text
+
+
+def _embeddings(where: str, objects: list[dict[str, Any]]) -> NDArray[np.float32] | None:
+    """The descriptions (n, d) of a picture's objects; None without objects. Raises ConfigError."""
+    rows: list[NDArray[np.float64]] = []
+    for number, one in enumerate(objects, 1):
+        values = one["embedding"]
+        vector = _numbers(values, len(values)) if isinstance(values, list) else None
+        length = float(np.linalg.norm(vector)) if vector else 0.0
+        if vector is None or length == 0.0 or (rows and len(rows[0]) != len(vector)):
+            msg = f"{where}: object {number}: embedding must be a list of numbers, not all 0, as long as the others"
+            raise ConfigError(msg)
+        rows.append(np.array(vector) / length)
+    return np.array(rows, np.float32) if rows else None
 
 
 def _objects(file: Path, annotations: Any) -> list[dict[str, Any]]:
