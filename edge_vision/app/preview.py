@@ -174,14 +174,16 @@ class _Looking:
 
 
 def _decoded(file: Path) -> NDArray[np.uint8]:
+    if not file.exists():  # OpenCV has words of its own about it
+        msg = f"{file}: no such file"
+        raise SourceError(msg)
     cv2: Any = require("cv2", "cpu")
     try:
         image: NDArray[np.uint8] | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
     except cv2.error:  # larger than OpenCV's limit of pixels
         image = None
     if image is None:
-        what = "is not a picture that can be decoded" if file.is_file() else "no such file"
-        msg = f"{file}: {what}"
+        msg = f"{file}: is not a picture that can be decoded"
         raise SourceError(msg)
     return image
 

@@ -15,6 +15,9 @@ from edge_vision.cli.command import run_command
 ACROSS = "lines={gate: [[0.0, 0.5], [1.0, 0.5]]}"
 CARS = ("--with", "precision=int8", "--with", "classes=[vehicle]", "--with", "confidence=0.3", "--with", ACROSS)
 
+INT8 = ("--with", "precision=int8")
+"""What the detector of vehicles has files for."""
+
 
 @pytest.fixture(scope="module")
 def vehicles(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -161,9 +164,12 @@ def test_options_that_do_not_belong_together_are_refused(
     [
         (("--tracks", "absent.txt", "--clip", "{clip}"), "absent.txt: no such file"),
         (("--tracks", "{gt}", "--clip", "absent.mp4"), "absent.mp4: no such file"),
-        (("--tracks", "{gt}", "--clip", "{clip}", "--pipeline", "object_detection"), "has no tracker"),
-        (("--counts", "{counts}", "--clip", "{clip}"), "counts.yaml:2:9: lines.gaet: the pipeline has no such line"),
-        (("--counts", "{gt}", "--clip", "{clip}"), "gt.txt:1:1"),
+        (("--tracks", "{gt}", "--clip", "{clip}", *INT8, "--pipeline", "object_detection"), "has no tracker"),
+        (
+            ("--counts", "{counts}", "--clip", "{clip}", *INT8),
+            "counts.yaml:2:9: lines.gaet: the pipeline has no such line",
+        ),
+        (("--counts", "{gt}", "--clip", "{clip}", *INT8), "gt.txt:1:1"),
         (("--texts", "{gt}", "--images", "{images}"), "needs the columns file and text (or plate)"),
         (("--texts", "{labels}", "--images", "{images}"), "and reads no text"),
     ],

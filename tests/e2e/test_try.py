@@ -38,17 +38,21 @@ def test_a_clip_is_drawn_with_what_happened_in_it(visit: Path, yolox: Path, tmp_
     given += ["--with", "count_stable_s=600"]  # no event but those of the zone
     done = run("try", visit, *given, "-o", drawn, "--events", told)
     assert done.code == 0, done.errors
-    assert done.output.endswith("\nevents: 1 zone_entered, 1 zone_left\n")
+    assert done.output.endswith("\nevents: 3 count, 1 zone_entered, 1 zone_left\n")
     messages = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [(one["kind"], one["seq"]) for one in messages] == [("zone_entered", 1), ("zone_left", 1)]
+    zones = [(one["kind"], one["seq"]) for one in messages if one["kind"] != "count"]
+    assert zones == [("zone_entered", 1), ("zone_left", 1)]
+    assert [one["event"]["total"] for one in messages if one["kind"] == "count"] == [0, 1, 0]
     before, after = _frames(visit), _frames(drawn)
     assert len(before) == len(after)
-    entered = messages[0]["frame"]["index"]
-    # The banner "room: person 1 entered", for the ten frames of the second after it: light on dark, at the bottom.
+    entered, counted = (messages[at]["frame"]["index"] for at in (1, 2))
+    # The banner "room: person 1 entered", for the ten frames of the second after it, and that of the count, half a
+    # second later: light on dark, at the bottom.
+    assert counted == entered + 5
     banners = [float(picture[-20:, :200].mean()) for picture in after]
     clip = [float(picture[-20:, :200].mean()) for picture in before]
-    assert [abs(one - other) > 25 for one, other in zip(banners, clip, strict=True)][entered - 2 : entered + 12] == [
-        *[False] * 2, *[True] * 10, *[False] * 2,
+    assert [abs(one - other) > 25 for one, other in zip(banners, clip, strict=True)][entered : entered + 17] == [
+        *[True] * 15, *[False] * 2,
     ]  # fmt: skip
 
 

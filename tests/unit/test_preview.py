@@ -1,12 +1,15 @@
 """Checks that `try` finds the places of a pipeline, whatever its stages call them."""
 
+from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from pydantic import Field, TypeAdapter
 
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.analytics.places import Line, NamedLines, NamedZones, Polygon
-from edge_vision.app.preview import places_of
+from edge_vision.app.preview import _decoded, places_of
+from edge_vision.core.errors import SourceError
 from edge_vision.core.stages import StageOptions
 
 OPTIONS: TypeAdapter[AnalyticsOptions] = TypeAdapter(AnalyticsOptions)
@@ -69,3 +72,10 @@ def test_two_places_of_one_name_are_both_there() -> None:
     """Told apart by the option they stand under."""
     places = places_of((_stage("zones", zones={"bay": SQUARE}), _Options(machines={"bay": OTHER})))
     assert places.zones == {"bay": SQUARE, "machines bay": OTHER}
+
+
+def test_a_picture_that_is_not_there_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In our words, without those that OpenCV would print beside them."""
+    with pytest.raises(SourceError, match=r"none\.jpg: no such file"):
+        _decoded(tmp_path / "none.jpg")
+    assert capfd.readouterr().err == ""

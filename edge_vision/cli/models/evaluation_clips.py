@@ -102,5 +102,6 @@ def _pipeline(options: argparse.Namespace) -> tuple[str, Sequence[Any], "dict[Pa
         msg = f"{options.clip}: {why}"
         raise ConfigError(msg)
     name = options.pipeline or _PIPELINE
-    stages, bundles = check_pipeline(name, [("model", str(options.bundle))], options.settings or [])
+    given = [] if options.bundle is None else [("model", str(options.bundle))]
+    stages, bundles = check_pipeline(name, given, options.settings or [])
     return name, stages, bundles
