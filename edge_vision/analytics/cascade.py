@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from edge_vision.analytics.cascade_crops import Cropper, Region, corners_of, laid, turned
+from edge_vision.analytics.cascade_crops import Cropper, Region, laid, turned
 from edge_vision.analytics.cascade_votes import Readings
 from edge_vision.analytics.context import StageContext
 from edge_vision.analytics.measures import sharpness
 from edge_vision.analytics.places import Point
 from edge_vision.core.detections import Detections
 from edge_vision.core.events import Reading
+from edge_vision.core.geometry import corners_of
 from edge_vision.core.options import Identifier, Integer, Number
 from edge_vision.core.plugin import require
 from edge_vision.core.scene import Scene

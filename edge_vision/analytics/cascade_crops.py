@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ModelError
+from edge_vision.core.geometry import corners_of
 from edge_vision.core.plugin import require
 
 Region: TypeAlias = Literal["box", "quad", "keypoints"]
@@ -15,11 +16,6 @@ _LEAST_SIDE: Final = 1.0
 _GREATEST_SIDE: Final = 4096
 _TALL: Final = 1.5
 """A line of text so many times taller than wide stands on its side (PaddleOCR's `get_rotate_crop_image`)."""
-
-
-def corners_of(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The corners (n, 4, 2) of boxes (n, 4), clockwise from the top left."""
-    return xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
 
 
 def laid(quads: NDArray[np.float32]) -> NDArray[np.float32]:

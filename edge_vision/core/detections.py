@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vision.core.geometry import corners_of
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
@@ -112,7 +114,7 @@ _COLUMNS = tuple(column.name for column in fields(Detections) if column.name != 
 def _unknown(name: str, xyxy: NDArray[np.float32], sample: NDArray[Any]) -> NDArray[Any]:
     """A column for boxes (n, 4) of which this is not known, of the kind of `sample`."""
     if name == "quad":
-        return xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        return corners_of(xyxy)
     if name == "mask":
         return masks([np.ones((1, 1), bool)] * len(xyxy))
     return np.zeros((len(xyxy), *sample.shape[1:]), sample.dtype)

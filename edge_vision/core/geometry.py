@@ -80,6 +80,11 @@ class Letterbox:
         return np.tile(np.array(self.scale), pairs), np.tile(np.array([self.pad_left, self.pad_top], float), pairs)
 
 
+def corners_of(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The corners (n, 4, 2) of boxes (n, 4), clockwise from the top left."""
+    return xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+
+
 def overlaps(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
     """(n, m): intersection over union of boxes (n, 4) and (m, 4); 0 for empty boxes."""
     first, second = one[:, None].astype(np.float64), other[None].astype(np.float64)

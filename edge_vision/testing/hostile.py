@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edge_vision.core.detections import Detections, masks
+from edge_vision.core.geometry import corners_of
 from edge_vision.core.scene import Scene, ServedModel
 from edge_vision.testing.fakes import make_frame
 
@@ -53,7 +54,7 @@ def _objects(random: np.random.Generator, count: int, classes: int) -> Detection
         random.integers(0, classes, count).astype(np.int32),
         track_id=np.arange(1, count + 1, dtype=np.int32),
         keypoints=random.uniform(0, 48, (count, 5, 3)).astype(np.float32),
-        quad=boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2),
+        quad=corners_of(boxes),
         mask=masks([np.ones((2, 3), bool)] * count),
         text=np.array(["A1"] * count, np.str_),
         began=boxes - np.float32(1),
@@ -66,7 +67,7 @@ def _other_classes(seen: Detections, classes: int) -> Detections:
 
 
 def _with_boxes(seen: Detections, xyxy: np.ndarray) -> Detections:
-    quads = xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    quads = corners_of(xyxy)
     return Detections.of({**seen.columns(), "xyxy": xyxy, "quad": quads})
 
 

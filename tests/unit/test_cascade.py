@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edge_vision.analytics.cascade_crops import corners_of, laid, similarity, turned
+from edge_vision.analytics.cascade_crops import laid, similarity, turned
 from edge_vision.core.errors import ModelError
 from edge_vision.core.events import Reading
+from edge_vision.core.geometry import corners_of
 
 RNG = np.random.default_rng(3)
 NOISE: NDArray[np.uint8] = RNG.integers(0, 256, (WH[1], WH[0], 3), np.uint8)
