@@ -35,12 +35,13 @@ def test_a_clip_is_drawn_with_what_happened_in_it(visit: Path, yolox: Path, tmp_
     """One person visits a room: `try` tells the events that a site publishes, and writes them as messages."""
     drawn, told = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     given = ["--pipeline", "object_counting", "--with", f"model={yolox}", "--with", "classes=[person]", "--with", WHOLE]
-    given += ["--with", "count_stable_s=600"]  # no event but those of the zone
     done = run("try", visit, *given, "-o", drawn, "--events", told)
     assert done.code == 0, done.errors
-    assert done.output.endswith("\nevents: 1 zone_entered, 1 zone_left\n")
+    assert done.output.endswith("\nevents: 3 count, 1 zone_entered, 1 zone_left\n")
     messages = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [(one["kind"], one["seq"]) for one in messages] == [("zone_entered", 1), ("zone_left", 1)]
+    zones = [(one["kind"], one["seq"]) for one in messages if one["kind"] != "count"]
+    assert zones == [("zone_entered", 1), ("zone_left", 1)]
+    assert [one["event"]["total"] for one in messages if one["kind"] == "count"] == [0, 1, 0]
     before, after = _frames(visit), _frames(drawn)
     assert len(before) == len(after)
     entered, counted = (messages[at]["frame"]["index"] for at in (1, 2))
