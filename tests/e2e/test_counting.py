@@ -153,7 +153,7 @@ def test_a_pipeline_that_counts_across_lines_wants_a_line(
     camera = {"id": "cam", "source": source, "pipeline": "vehicle_lines", "with": settings}
     done = run("check", write_site(cameras=[camera], publish=[{"kind": "jsonl", "path": "-"}]))
     assert done.code == 78
-    assert "vehicle_lines.yaml" in done.errors
+    assert "site.yaml:9:3: cameras[0].with.lines: " in done.errors
     assert "there are no lines to tell the totals of every 60 s: give lines" in done.errors
 
 
