@@ -134,7 +134,7 @@ def examine(path: Path, scenes: Iterable[Scene], rules: RuleOptions = RULES) -> 
 def _judge(marks: Marks, scene: Scene, found: Detections, rules: RuleOptions) -> None:
     """Judge each part that lies wholly in the picture."""
     seen = Seen(make_frame(scene.image), found, labels=SURFACES)
-    view = view_of(seen, rules, np.arange(len(SURFACES)) == 0)
+    view = view_of(seen, found.class_id == 0)
     bad = np.zeros(len(view.parts), bool)
     for rule in rules_of(rules, SURFACES):
         bad |= rule.broken(rule.figure(view))
