@@ -1,5 +1,6 @@
 """Checks that the demo's defect model really sees: pixels of parts and defects on lines never trained on."""
 
+import importlib
 from pathlib import Path
 
 import cv2
@@ -79,3 +80,13 @@ def test_the_examination_in_the_bundle_is_good_enough() -> None:
     total = sum(sum(row.values()) for row in judged.values())
     assert total >= 1500
     assert evaluation["accuracy"] == pytest.approx(right / total, abs=0.01)
+
+
+def test_the_script_that_examines_the_model_still_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It judges by the product's own rules, on four of its held-out lines: whoever changes those changes the script."""
+    monkeypatch.syspath_prepend(str(BUNDLE.parents[2] / "training"))
+    exam, scenes = importlib.import_module("defect_exam"), importlib.import_module("defect_scenes")
+    marks = exam.examine(BUNDLE / "defects.onnx", scenes.held_out_scenes(4, 2))
+    assert marks.images == 8
+    assert marks.parts >= 20
+    assert marks.accuracy >= 0.9
