@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from edge_vision.capture.conveyor import Conveyor
-from edge_vision.publish.annotate import color_of
+from edge_vision.publish.drawing.colors import color_of
 
 OUTPUT: Final = Path(__file__).with_suffix(".jpg")
 MODEL: Final = Path(__file__).resolve().parents[2] / "configs/demo/parts"

@@ -1,5 +1,7 @@
 """docs/3-pipelines.md is true: every shipped pipeline has a row, a page, a picture and the script that made it."""
 
+import ast
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -155,3 +157,13 @@ def test_the_table_of_the_readme_has_every_pipeline() -> None:
     """And links to its page."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^\| \[(\w+)\]\(docs/pipelines/\1\.md\) \|", readme, re.MULTILINE)) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_script_of_a_picture_finds_what_it_imports(name: str) -> None:
+    """What it takes from the product is still there, by the names it has."""
+    tree = ast.parse((PAGES / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("edge_vision"):
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
