@@ -1,6 +1,5 @@
 """Measures how well a model sorts: the classes of labeled pictures."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,13 +8,14 @@ from typing import Final
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ConfigError
-from edge_vision.core.files import why_not_file, why_not_folder
+from edge_vision.core.files import why_not_folder
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.core.schema_errors import did_you_mean
 from edge_vision.inference.select import select
 from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.proof.evaluate import ungated
+from edge_vision.models.proof.labeling import read_labeling
 from edge_vision.models.proof.record import PICTURES, find_pictures, look
 
 _CLASS: Final = ("class", "label")
@@ -70,37 +70,6 @@ class SortingExam:
     unlabeled: int
 
 
-def read_classes(file: Path) -> dict[str, str]:
-    """The class of each picture: a CSV file with the columns `file` and `class` (or `label`), in UTF-8.
-
-    Raises ConfigError that names the file, the line and what it needs.
-    """
-    if why := why_not_file(file):
-        msg = f"{file}: {why}"
-        raise ConfigError(msg)
-    classes: dict[str, str] = {}
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream, strict=True)
-            columns = rows.fieldnames or ()
-            column = next((name for name in _CLASS if name in columns), None)
-            if column is None or "file" not in columns:
-                has = ", ".join(columns) or "nothing"
-                msg = f"{file}:1: needs the columns file and class (or label), has {has[:200]}"
-                raise ConfigError(msg)
-            for row in rows:
-                name, label = row["file"], (row[column] or "").strip()
-                if not name or not label or name in classes:
-                    what = f"{name} is there twice" if name in classes else f"needs a file and a {column}"
-                    msg = f"{file}:{rows.line_num}: {what}"
-                    raise ConfigError(msg)
-                classes[name] = label
-    except (UnicodeDecodeError, csv.Error) as error:
-        msg = f"{file}: is not CSV in UTF-8: {error}"
-        raise ConfigError(msg) from error
-    return classes
-
-
 def set_sorting(bundle: Bundle, classes: Path, images: Path | None) -> SortingExam:
     """The labeled pictures: those of `images` that a CSV file names, or those of a folder with a folder per class.
 
@@ -127,7 +96,7 @@ def set_sorting(bundle: Bundle, classes: Path, images: Path | None) -> SortingEx
             msg = f"{classes}: holds no folders with pictures, named like the classes"
             raise ConfigError(msg)
         return SortingExam(tuple(found), 0)
-    labels = read_classes(classes)
+    labels = read_labeling(classes, _CLASS, empty=False)
     for name, label in labels.items():
         _known(f"{classes}: {name}", label, bundle.spec.labels)
     pictures = find_pictures(images)

@@ -1,6 +1,5 @@
 """Measures how well a model reads: the texts of labeled pictures, letter by letter."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,13 @@ from typing import Final
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import ConfigError
-from edge_vision.core.files import why_not_file
 from edge_vision.core.protocols import LoadOptions
 from edge_vision.core.schema_errors import did_you_mean
 from edge_vision.inference.select import select
 from edge_vision.inference.trial import admit
 from edge_vision.models.bundle import Bundle
 from edge_vision.models.proof.evaluate import ungated
+from edge_vision.models.proof.labeling import read_labeling
 from edge_vision.models.proof.record import find_pictures, look
 
 _TEXT: Final = ("text", "plate")
@@ -54,34 +53,11 @@ class Read:
 
 
 def read_texts(file: Path) -> dict[str, str]:
-    """The text of each picture: a CSV file with the columns `file` and `text` (or `plate`), in UTF-8.
+    """The text of each picture: a CSV file with the columns `file` and `text` (or `plate`), in UTF-8; it may be empty.
 
     Raises ConfigError that names the file, the line and what it needs.
     """
-    if why := why_not_file(file):
-        msg = f"{file}: {why}"
-        raise ConfigError(msg)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream, strict=True)
-            columns = rows.fieldnames or ()
-            column = next((name for name in _TEXT if name in columns), None)
-            if column is None or "file" not in columns:
-                has = ", ".join(columns) or "nothing"
-                msg = f"{file}:1: needs the columns file and text (or plate), has {has[:200]}"
-                raise ConfigError(msg)
-            texts: dict[str, str] = {}
-            for row in rows:
-                name, text = row["file"], row[column]
-                if not name or text is None or name in texts:
-                    what = f"{name} is there twice" if name in texts else f"needs a file and a {column}"
-                    msg = f"{file}:{rows.line_num}: {what}"
-                    raise ConfigError(msg)
-                texts[name] = text.strip()
-    except (UnicodeDecodeError, csv.Error) as error:
-        msg = f"{file}: is not CSV in UTF-8: {error}"
-        raise ConfigError(msg) from error
-    return texts
+    return read_labeling(file, _TEXT, empty=True)
 
 
 def read_pictures(
