@@ -130,7 +130,7 @@ class Daemon:
         site = self._checked.site
         engines = self._load()
         self._units = [
-            Unit(camera, partial(open_road, camera, engines, self._clock), self._deliver, self._tell, self._clock)
+            Unit(camera, partial(open_road, camera, engines, self._clock, {}), self._deliver, self._tell, self._clock)
             for camera in site.cameras
         ]
         self._models = lambda: {"models": engines.facts()}

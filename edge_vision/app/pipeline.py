@@ -14,6 +14,7 @@ from edge_vision.app.network import Looker, open_network
 from edge_vision.app.servers import Proven
 from edge_vision.app.standby import Standby
 from edge_vision.config.site import Camera
+from edge_vision.core.errors import BackendError
 from edge_vision.core.frame import Frame
 from edge_vision.core.protocols import Finisher, Stage
 from edge_vision.core.scene import Scene, Timings
@@ -82,12 +83,17 @@ class Detect:
 
 
 @contextmanager
-def open_road(camera: Camera, engines: Engines, clock: Clock) -> Iterator[Road]:
-    """Set up the stages of a camera on the calling thread: sessions, buffers, state."""
+def open_road(camera: Camera, engines: Engines, clock: Clock, kept: dict[int, Stage] | None = None) -> Iterator[Road]:
+    """Set up the stages of a camera on the calling thread: sessions, buffers, state.
+
+    In `kept` the stages without a model outlive a runtime that fails: opened anew with it, the road goes on with its
+    tracks and counts. After any other error they begin anew, as one of them may be what is wrong.
+    """
+    kept = {} if kept is None else kept
     with ExitStack() as resources:
         stages: list[Stage] = []
         labels: tuple[str, ...] = ()
-        for options in camera.stages:
+        for number, options in enumerate(camera.stages):
             if isinstance(options, DetectOptions):
                 served = engines[options]
                 labels = served.model.labels
@@ -105,9 +111,18 @@ def open_road(camera: Camera, engines: Engines, clock: Clock) -> Iterator[Road]:
                 served = engines[options]
                 network = resources.enter_context(open_network(served, options, camera.priority, clock))
                 context = StageContext(labels, network, served.bundle.gives)
-            stages.append(build_stage(options, context))
+            stage = kept.get(number) or build_stage(options, context)
+            if context.network is None:
+                kept[number] = stage
+            stages.append(stage)
             labels += options.labels
-        yield Road(stages, clock)
+        try:
+            yield Road(stages, clock)
+        except BackendError:
+            raise
+        except Exception:
+            kept.clear()
+            raise
 
 
 @contextmanager
