@@ -14,18 +14,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from servers import Broker
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGE_VISION_SHARED", ROOT.parent / "shared"))
+RANDOM = np.random.default_rng(11)
+"""Random numbers for tests: each test gets the same ones, in whatever order the tests run."""
+_FIRST = RANDOM.bit_generator.state
 
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach what the tests start: a shell has its background jobs, and all their children, ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """Let `RANDOM` begin anew."""
+    RANDOM.bit_generator.state = _FIRST
 
 
 @pytest.fixture(scope="session")

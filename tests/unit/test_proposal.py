@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import RANDOM
 
 from edge_vision.core.tensor import TensorSpec
 from edge_vision.models.intake.culprit import _shortest, named
@@ -12,7 +13,6 @@ from edge_vision.models.reading.graph import Graph, Node
 
 SIZE = (64, 96)
 CELLS = 8 * 12 + 4 * 6 + 2 * 3
-RANDOM = np.random.default_rng(5)
 
 
 def offsets(*shape: int) -> Any:

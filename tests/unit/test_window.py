@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import RANDOM
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -25,7 +26,6 @@ from edge_vision.preprocess.window import Window, preprocessor_of
 from edge_vision.testing.fakes import FakeClock, FakeSession
 
 MS = 1_000_000
-RANDOM = np.random.default_rng(3)
 
 
 def options(**more: Any) -> InputOptions:
