@@ -1,5 +1,6 @@
 """What every test may use: the real data, a free port, processes that always end, and no thread left alive."""
 
+import itertools
 import logging
 import os
 import shutil
@@ -24,6 +25,7 @@ SHARED = Path(os.environ.get("EDGE_VISION_SHARED", ROOT.parent / "shared"))
 RANDOM = np.random.default_rng(11)
 """Random numbers for tests: each test gets the same ones, in whatever order the tests run."""
 _FIRST = RANDOM.bit_generator.state
+_TESTS = itertools.count()
 
 
 def pytest_configure() -> None:
@@ -36,6 +38,13 @@ def pytest_configure() -> None:
 def same_numbers() -> None:
     """Let `RANDOM` begin anew."""
     RANDOM.bit_generator.state = _FIRST
+
+
+@pytest.fixture(autouse=True)
+def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What outlives a process ends with its test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_TESTS)}"))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ from pydantic import Field
 
 from edge_vision.analytics.options import AnalyticsOptions
 from edge_vision.capture.options import SourceOptions
-from edge_vision.core.options import Identifier, Integer, Options
+from edge_vision.core.options import Identifier, Integer, Options, RelativePath
 from edge_vision.core.stages import Backends
 from edge_vision.inference.options import DetectOptions
 from edge_vision.preprocess.enhance import EnhanceOptions
-from edge_vision.publish.options import SinkOptions
+from edge_vision.publish.options import OutboxOptions, SinkOptions
 
 StageOptions: TypeAlias = Annotated[DetectOptions | EnhanceOptions | AnalyticsOptions, Field(discriminator="kind")]
 """Every kind of stage a pipeline can list."""
@@ -35,6 +35,10 @@ class SiteFile(Options):
     site: Identifier = Field(description="Name of the site in every message and topic.")
     cameras: tuple[CameraOptions, ...] = Field(min_length=1, max_length=256, description="The cameras.")
     publish: tuple[SinkOptions, ...] = Field((), max_length=32, description="Where messages go.")
+    state_dir: RelativePath | None = Field(
+        None, description="Folder for what outlives the process; systemd's state directory or the user's if not given."
+    )
+    outbox: OutboxOptions = Field(OutboxOptions(), description="Limits of what waits on disk for its delivery.")
     backends: Backends | None = Field(
         None, description="Runtimes to try, in this order, where a pipeline does not say; all of them if not given."
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.core.stages import ModelStageOptions
-from edge_vision.publish.options import SinkOptions
+from edge_vision.publish.options import OutboxOptions, SinkOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Site:
     id: str
     cameras: tuple[Camera, ...]
     publish: tuple[SinkOptions, ...]
+    state_dir: Path | None = None
+    outbox: OutboxOptions = field(default_factory=OutboxOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def read_site(file: Path) -> SiteDraft:
         Camera(camera.id, camera.source, camera.pipeline, _stage_options(stages, parsed), camera.priority)
         for camera, stages in zip(parsed.cameras, drafts, strict=True)
     )
-    return SiteDraft(Site(file, parsed.site, cameras, parsed.publish), tuple(drafts), ())
+    site = Site(file, parsed.site, cameras, parsed.publish, parsed.state_dir, parsed.outbox)
+    return SiteDraft(site, tuple(drafts), ())
 
 
 def _stage_options(stages: tuple[StageDraft, ...], site: SiteFile) -> tuple[Any, ...]:

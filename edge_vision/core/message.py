@@ -8,7 +8,7 @@ class Message:
     """One encoded message.
 
     `id` is "<boot>-<source>-<kind>-<seq>" and unique for all time; `seq` starts at 1 per (boot, source, kind).
-    `retain` asks a broker to keep it as the topic's last known value. `durable` kinds may not be lost.
+    `retain` asks a broker to keep it as the topic's last known value. Which kinds may not be lost, each sink says.
     """
 
     id: str
@@ -19,7 +19,6 @@ class Message:
     topic: str
     body: bytes
     retain: bool = False
-    durable: bool = False
 
     @property
     def weight(self) -> int:

@@ -12,7 +12,7 @@ from edge_vision.core.schema_errors import did_you_mean, shown
 _HIGHEST_PORT: Final = 65_535
 
 
-MESSAGE_KINDS: Final = ("detections", "status", *KINDS)
+MESSAGE_KINDS: Final = ("detections", "status", "gap", "evidence", *KINDS)
 """Every kind of message there is."""
 
 
@@ -26,7 +26,7 @@ def _known_kind(kind: str) -> str:
 MessageKind: TypeAlias = Annotated[
     str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": [*MESSAGE_KINDS]})
 ]
-"""Detections, status, or a kind of event."""
+"""Detections, status, gap, evidence, or a kind of event."""
 
 
 class _SinkOptions(Options):
@@ -53,6 +53,38 @@ class _SinkOptions(Options):
 
     queue_mb: Number = Field(
         32.0, gt=0, le=4096, description="Memory for messages that wait, in MB; when full, the oldest are dropped."
+    )
+
+
+class _DurableOptions(_SinkOptions):
+    """A sink that acknowledges: what it must not lose waits on disk until it has."""
+
+    durable: tuple[MessageKind, ...] | None = Field(
+        None, description="Kinds that wait on disk until they are delivered; all but detections if not given."
+    )
+
+    @field_validator("durable")
+    @classmethod
+    def _each_once(cls, durable: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        double = next((kind for kind in durable or () if (durable or ()).count(kind) > 1), None)
+        if double is not None:
+            msg = f"{double} is listed twice"
+            raise ValueError(msg)
+        return durable
+
+    def owes(self, kind: str) -> bool:
+        """Whether messages of a kind may not be lost on their way there. A gap may not where anything may not."""
+        if kind == "gap":
+            return self.durable != () and (self.kinds is None or "gap" in self.kinds)
+        return self.takes(kind) and (kind != "detections" if self.durable is None else kind in self.durable)
+
+
+class OutboxOptions(Options):
+    """What waits on disk for its delivery; beyond either limit the oldest are dropped, counted and told."""
+
+    max_mb: Number = Field(512.0, ge=1, le=1_000_000, description="Disk for messages, in MB.")
+    max_age_h: Number = Field(
+        168.0, gt=0, le=87_600, description="Hours that a message may wait, of those in which the daemon runs."
     )
 
 
@@ -90,7 +122,7 @@ class ZeromqOptions(_SinkOptions):
     )
 
 
-class MqttOptions(_SinkOptions, Login):
+class MqttOptions(_DurableOptions, Login):
     """An MQTT 5 broker, with QoS 1, a last will and a retained status; without them where `kinds` leaves status out."""
 
     kind: Literal["mqtt"]

@@ -29,7 +29,8 @@ class SinkOpening:
 
     `will` is the message a broker publishes when it loses the connection; `status` gives the site's newest status.
     A sink calls `progress` while it works on a long batch, and `on_dropped` for a message that the other side does not
-    take, with the reason.
+    take, with the reason. It calls `forgotten` when the other side has lost what it acknowledged a short while ago:
+    what is still kept of that is then handed to it again.
     """
 
     site: str
@@ -38,6 +39,7 @@ class SinkOpening:
     status: Callable[[], Message]
     progress: Callable[[], None] = _quiet
     on_dropped: Callable[[Message, str], None] = _quiet
+    forgotten: Callable[[], None] = _quiet
 
 
 def open_sink(options: SinkOptions, opening: SinkOpening) -> AbstractContextManager[Sink]:

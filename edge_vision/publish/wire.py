@@ -96,6 +96,35 @@ class EventMessage(msgspec.Struct):
     event: Event
 
 
+class Gap(msgspec.Struct, omit_defaults=True):
+    """Messages that a sink will never get: of one boot, source and kind, from the first to the last number.
+
+    Without `lost_kind` it is not known which: the file they waited in was unreadable.
+    """
+
+    sink: str
+    reason: str
+    count: int | None = None
+    boot: str | None = None
+    lost_kind: str | None = None
+    first: int | None = None
+    last: int | None = None
+
+
+class GapMessage(msgspec.Struct):
+    """That messages were lost, told in their place."""
+
+    schema: str
+    kind: str
+    id: str
+    boot: str
+    seq: int
+    site: str
+    source: str
+    timestamp: str
+    gap: Gap
+
+
 def new_boot(clock: Clock) -> str:
     """A name for this run of the process: sorts by time (milliseconds in hex), and is never used twice."""
     return f"{int(clock.now().timestamp() * 1000):012x}{secrets.token_hex(3)}"
@@ -158,6 +187,13 @@ class Wire:
         name, seq = self._next(frame.source_id, event.kind)
         body = EventMessage(SCHEMA, event.kind, name, self.boot, seq, self.site, frame.source_id, _about(frame), event)
         return self._message(name, seq, event.kind, frame.source_id, self._encode(body))
+
+    def gap(self, source: str, lost: Gap) -> Message:
+        """That messages of a source, or of the site where it is empty, were lost. One thread calls it."""
+        name, seq = self._next(source, "gap")
+        now = utc(self._clock.now())
+        body = GapMessage(SCHEMA, "gap", name, self.boot, seq, self.site, source, now, lost)
+        return self._message(name, seq, "gap", source, self._encode(body))
 
     def status(self, state: str, facts: dict[str, Any]) -> Message:
         """The site's status: `state` is starting, online, degraded or offline; brokers retain it."""

@@ -63,7 +63,10 @@ def test_a_right_file_has_no_problems(problems: Problems) -> None:
         ([1], [": must be a mapping of keys to values, not a list"]),
         ("text", [": must be a mapping of keys to values, not 'text'"]),
         ({**_site(), "camera": 1}, ["camera: unknown key; did you mean cameras?"]),
-        ({**_site(), "zzz": 1}, ["zzz: unknown key; known: backends, cameras, publish, site, version"]),
+        (
+            {**_site(), "zzz": 1},
+            ["zzz: unknown key; known: backends, cameras, outbox, publish, site, state_dir, version"],
+        ),
         ({**_site(), "version": 2}, ["version: must be 1, not 2"]),
         ({**_site(), "site": "Not Good"}, ["site: 'Not Good' does not match ^[a-z0-9][a-z0-9_-]{0,31}$"]),
         ({**_site(), "site": 7}, ["site: must be text, not 7"]),

@@ -57,7 +57,7 @@ def test_a_detections_message_has_these_fields_in_this_order(wire: Wire, clock: 
     assert (message.topic, message.kind, message.source) == (
         "edge-vision/v1/plant/gate/detections", "detections", "gate",
     )  # fmt: skip
-    assert (message.retain, message.durable) == (False, False)
+    assert not message.retain
 
 
 def test_nothing_seen_is_a_message_too(wire: Wire, clock: FakeClock) -> None:
