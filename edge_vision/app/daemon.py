@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from edge_vision.app.check import Checked, check_site
 from edge_vision.app.engines import Engines, load_engines
+from edge_vision.app.evidence import keeper_of
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.pipeline import open_road
 from edge_vision.app.servers import Servers
@@ -62,6 +63,7 @@ class Daemon:
         self._status: Message = self._wire.status("starting", {})
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
         self._outlets = [Outlet(options, opening) for options in checked.site.publish]
+        self._evidence = keeper_of(checked.site, self._wire, self._put, clock)
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
         self._loading: Worker | None = None
@@ -115,6 +117,7 @@ class Daemon:
         workers = [worker for unit in self._units for worker in (unit.capture, unit.analysis)]
         checks = any(not servers.join(0.0) for servers in self._servers)
         workers += [out.worker for out in self._outlets] + ([] if self._loading is None else [self._loading])
+        workers += [] if self._evidence is None else [self._evidence.worker]
         return self._abandoned or checks or any(worker.alive for worker in workers)
 
     def _open_sinks(self) -> None:
@@ -133,7 +136,8 @@ class Daemon:
             Unit(camera, partial(open_road, camera, engines, self._clock, {}), self._deliver, self._tell, self._clock)
             for camera in site.cameras
         ]
-        self._models = lambda: {"models": engines.facts()}
+        kept = self._evidence
+        self._models = lambda: {"models": engines.facts(), **({} if kept is None else {"evidence": kept.facts()})}
         self._servers = [served.servers for served in engines if served.servers is not None]
         supervisor = Supervisor(
             self._units,
@@ -145,6 +149,8 @@ class Daemon:
         )
         if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
+        if kept is not None:
+            kept.start()
         for unit in self._units:
             unit.start()
         self._notifier.ready(supervisor.summary())
@@ -213,6 +219,9 @@ class Daemon:
         for unit in self._units:
             if not unit.analysis.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
                 unit.stop_analysis()
+        if self._evidence is not None:
+            deadline_ns = self._drained_ns - int(DRAIN_S / 4 * 1e9)
+            self._evidence.finish(max(0.0, (deadline_ns - self._clock.monotonic_ns()) / 1e9))
 
     def _close_sinks(self, facts: dict[str, Any]) -> int:
         """Say offline, deliver what is queued within the time to drain; how many messages could not be."""
@@ -235,8 +244,11 @@ class Daemon:
         self._tell(scene)
 
     def _tell(self, scene: Scene) -> None:
-        for message in self._wire.events(scene):
+        messages = self._wire.events(scene)
+        for message in messages:
             self._put(message)
+        if self._evidence is not None:
+            self._evidence.hear(scene, messages)
 
     def _put(self, message: Message) -> None:
         for outlet in self._outlets:
