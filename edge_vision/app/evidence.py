@@ -7,9 +7,10 @@ from edge_vision.app.preview import places_of
 from edge_vision.config.site import Camera, Site
 from edge_vision.core.message import Message
 from edge_vision.core.state import state_folder
-from edge_vision.publish.evidence.keeper import EvidenceKeeper, Watched
+from edge_vision.publish.evidence.keeper import EvidenceKeeper
 from edge_vision.publish.evidence.options import EvidenceOptions
 from edge_vision.publish.evidence.store import Store
+from edge_vision.publish.evidence.writing import Watched
 from edge_vision.publish.wire import Evidence, Wire
 from edge_vision.runtime.clock import Clock
 
