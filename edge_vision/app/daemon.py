@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from edge_vision.app.check import Checked, check_site
 from edge_vision.app.engines import Engines, load_engines
-from edge_vision.app.evidence import keeper_of
+from edge_vision.app.evidence import keeper_of, rings_of
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.pipeline import open_road
 from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
-from edge_vision.capture.table import SOURCES
+from edge_vision.capture.table import reopens
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
@@ -63,7 +63,8 @@ class Daemon:
         self._status: Message = self._wire.status("starting", {})
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
         self._outlets = [Outlet(options, opening) for options in checked.site.publish]
-        self._evidence = keeper_of(checked.site, self._wire, self._put, clock)
+        self._rings = rings_of(checked.site)
+        self._evidence = keeper_of(checked.site, self._rings, self._wire, self._put, clock)
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
         self._loading: Worker | None = None
@@ -133,7 +134,14 @@ class Daemon:
         site = self._checked.site
         engines = self._load()
         self._units = [
-            Unit(camera, partial(open_road, camera, engines, self._clock, {}), self._deliver, self._tell, self._clock)
+            Unit(
+                camera,
+                partial(open_road, camera, engines, self._clock, {}),
+                self._deliver,
+                self._tell,
+                self._clock,
+                self._rings.get(camera.id),
+            )
             for camera in site.cameras
         ]
         kept = self._evidence
@@ -147,7 +155,7 @@ class Daemon:
             self._clock,
             self._servers,
         )
-        if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
+        if any(not reopens(camera.source) for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
         if kept is not None:
             kept.start()

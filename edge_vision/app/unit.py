@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from edge_vision.capture.opening import Opening
-from edge_vision.capture.table import SOURCES, open_source, silence_limit_s
+from edge_vision.capture.ring import Ring
+from edge_vision.capture.table import open_source, reopens, silence_limit_s
 from edge_vision.config.site import Camera
 from edge_vision.core.errors import SourceTimeoutError
 from edge_vision.core.frame import Frame
@@ -39,7 +40,8 @@ class Way(Protocol):
 class Unit:
     """Captures the frames of one camera and takes each down the road; other cameras never notice it.
 
-    `deliver` is given each scene; `tell` one more at the end of a recording, where events wait to be told.
+    `deliver` is given each scene; `tell` one more at the end of a recording, where events wait to be told. `ring` is
+    for the encoded packets of a source that has some.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Unit:
         deliver: Callable[[Scene], None],
         tell: Callable[[Scene], None],
         clock: Clock,
+        ring: Ring | None = None,
     ) -> None:
         self.camera = camera
+        self._ring = ring
         self.tally = Tally()
         self.latency_ms = Window()
         self._source_state = "starting"
@@ -110,7 +114,7 @@ class Unit:
         self.tally.add("abandoned")
         error = SourceTimeoutError(f"{self.camera.id}: the source hangs; its thread was left behind")
         self._source_trouble.is_news(error)
-        if SOURCES[self.camera.source.kind].reopens:
+        if reopens(self.camera.source):
             self._source_state = "lost"
             self.capture = self._capture_worker()
             self.capture.start()
@@ -145,7 +149,7 @@ class Unit:
         return Worker(f"capture {self.camera.id}", self._capture, limit_s, self._clock)
 
     def _capture(self, worker: Worker) -> None:
-        if SOURCES[self.camera.source.kind].reopens:
+        if reopens(self.camera.source):
             failed = partial(self._source_failed, worker)
             keep_trying(lambda: self._read_all(worker), worker, Backoff(), on_failure=failed)
             return
@@ -161,7 +165,12 @@ class Unit:
     def _read_all(self, worker: Worker) -> None:
         """Open the source and read it to its end, or until it fails."""
         opening = Opening(
-            self.camera.id, self._clock, self._next_index, self._epoch_ns, lambda count: self.tally.add("lost", count)
+            self.camera.id,
+            self._clock,
+            self._next_index,
+            self._epoch_ns,
+            lambda count: self.tally.add("lost", count),
+            self._ring,
         )
         with open_source(self.camera.source, opening) as source:
             if worker.stopping.is_set():

@@ -40,7 +40,7 @@ class PacketRing(Protocol):
 
     @property
     def track(self) -> EncodedTrack | None:
-        """What the packets are; None while there are none. Another one when the camera came back or changed."""
+        """What the packets are; None before the camera was first open. Another one when it came back or changed."""
 
     @property
     def newest_ns(self) -> int:

@@ -24,8 +24,7 @@ _SILENT_NS: Final = 5 * _NS
 """Beyond the time asked for: without a newer frame for so long, none is waited for."""
 _LATE_NS: Final = 120 * _NS
 """A clip may take this, and ten times its length, of real time; a clock of media that creeps must not hold it open."""
-_REORDERED_NS: Final = _NS
-"""By how much later than a picture one may be shown that it refers to."""
+_MS: Final = 1_000_000
 _SLACK_NS: Final = 500_000_000
 """A clip that is shorter by less than this, or than two samples, is as long as was asked for."""
 
@@ -60,6 +59,7 @@ class Cut:
     last_ns: int = -1
     next_ns: int = 0
     last_dts: int | None = None
+    origin_ms: int = 0
     failed: str = ""
     why: str = ""
 
@@ -172,19 +172,17 @@ class Recorder:
     def _add_packets(self, cut: Cut) -> None:
         assert self._ring is not None
         track = self._ring.track
-        kept = self._ring.between(cut.next_ns, cut.end_ns + _REORDERED_NS)
+        kept = self._ring.between(cut.next_ns, cut.end_ns)
         if track is None or self._ring.track != track:
             return
-        if cut.track is not None and cut.track != track:
-            cut.why = "the camera's stream is another one since then"
+        if cut.track is not None and kept and (cut.track != track or _origin_ms(kept[0], track) != cut.origin_ms):
+            cut.why = "the camera was opened anew"
             return
-        # In the order of decoding, what a picture refers to comes before it, even if it is shown later.
-        count = max((number for number, one in enumerate(kept, 1) if one.media_ns <= cut.end_ns), default=0)
-        fresh = [packet for packet in kept[:count] if cut.last_dts is None or packet.dts > cut.last_dts]
+        fresh = [packet for packet in kept if cut.last_dts is None or packet.dts > cut.last_dts]
         if not fresh:
             return
         if cut.packets is None:
-            cut.track, cut.wh = track, track.wh
+            cut.track, cut.wh, cut.origin_ms = track, track.wh, _origin_ms(kept[0], track)
             cut.begins_ns = min(packet.media_ns for packet in fresh)
             cut.draft = self._store.open_draft(f"{cut.name}.clip.mp4")
             cut.packets = PacketClip(cut.draft.stream, track)
@@ -212,3 +210,9 @@ class Recorder:
             return str(error)
         finally:
             self._store.discard(cut.draft)
+
+
+def _origin_ms(packet: Packet, track: EncodedTrack) -> int:
+    """Where a stream's own time begins in media time, in ms: another one after the camera was opened anew."""
+    own_ns = packet.pts * track.time_base.numerator * _NS // track.time_base.denominator
+    return round((packet.media_ns - own_ns) / _MS)
