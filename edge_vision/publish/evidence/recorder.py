@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_vision.core.errors import EvidenceError, MissingLibraryError
 from edge_vision.core.frame import Frame
-from edge_vision.core.packets import EncodedTrack, PacketRing
+from edge_vision.core.packets import EncodedTrack, Packet, PacketRing
 from edge_vision.publish.evidence.clips import PacketClip, Pictures, open_pictures
 from edge_vision.publish.evidence.options import ClipOptions
 from edge_vision.publish.evidence.samples import Sample, Samples, decoded, encoded, fitted, resized
@@ -59,7 +59,7 @@ class Cut:
     last_ns: int = -1
     next_ns: int = 0
     last_dts: int | None = None
-    origin_ms: int = 0
+    origin_ns: int = 0
     failed: str = ""
     why: str = ""
 
@@ -175,14 +175,14 @@ class Recorder:
         kept = self._ring.between(cut.next_ns, cut.end_ns)
         if track is None or self._ring.track != track:
             return
-        if cut.track is not None and kept and (cut.track != track or _origin_ms(kept[0], track) != cut.origin_ms):
+        if kept and _differs(cut, track, kept[0]):
             cut.why = "the camera was opened anew"
             return
         fresh = [packet for packet in kept if cut.last_dts is None or packet.dts > cut.last_dts]
         if not fresh:
             return
         if cut.packets is None:
-            cut.track, cut.wh, cut.origin_ms = track, track.wh, _origin_ms(kept[0], track)
+            cut.track, cut.wh, cut.origin_ns = track, track.wh, _origin_ns(kept[0], track)
             cut.begins_ns = min(packet.media_ns for packet in fresh)
             cut.draft = self._store.open_draft(f"{cut.name}.clip.mp4")
             cut.packets = PacketClip(cut.draft.stream, track)
@@ -212,7 +212,14 @@ class Recorder:
             self._store.discard(cut.draft)
 
 
-def _origin_ms(packet: Packet, track: EncodedTrack) -> int:
-    """Where a stream's own time begins in media time, in ms: another one after the camera was opened anew."""
-    own_ns = packet.pts * track.time_base.numerator * _NS // track.time_base.denominator
-    return round((packet.media_ns - own_ns) / _MS)
+def _origin_ns(packet: Packet, track: EncodedTrack) -> int:
+    """Where a stream's own time begins in media time: somewhere else after the camera was opened anew."""
+    ticks, base = packet.pts * _NS, track.time_base
+    return packet.media_ns - ticks * base.numerator // base.denominator
+
+
+def _differs(cut: Cut, track: EncodedTrack, packet: Packet) -> bool:
+    """Whether packets cannot follow those of a clip: they are others, or of another opening of the camera."""
+    if cut.track is None:
+        return False
+    return cut.track != track or abs(_origin_ns(packet, track) - cut.origin_ns) > _MS
