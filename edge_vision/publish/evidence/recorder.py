@@ -20,6 +20,8 @@ from edge_vision.runtime.clock import Clock
 _NS: Final = 1_000_000_000
 _LENGTH_NS: Final = 60 * _NS
 """Events join a clip until it would become longer than this, or than two clips of one event each."""
+_MOST_AT_ONCE: Final = 2
+"""Clips that are written at once, of one camera; beyond that the older ones end early."""
 _SILENT_NS: Final = 5 * _NS
 """Beyond the time asked for: without a newer frame for so long, none is waited for."""
 _LATE_NS: Final = 120 * _NS
@@ -67,17 +69,25 @@ class Cut:
 class Recorder:
     """The clips of one camera. One thread uses it.
 
-    They are made of the packets in `ring`, or, where there is none, of the frames that `see` was given.
+    They are made of the packets in `ring`, or, where there is none, of the frames that `see` was given. No event joins
+    a clip whose set has more than `most_bytes`: what is being written cannot be removed to make room.
     """
 
     def __init__(
-        self, source_id: str, options: ClipOptions, store: Store, clock: Clock, ring: PacketRing | None = None
+        self,
+        source_id: str,
+        options: ClipOptions,
+        store: Store,
+        clock: Clock,
+        ring: PacketRing | None = None,
+        most_bytes: int = 1 << 60,
     ) -> None:
         self._source_id = source_id
         self._options = options
         self._store = store
         self._clock = clock
         self._ring = ring
+        self._most_bytes = most_bytes
         self._before_ns = int(options.before_s * _NS)
         self._after_ns = int(options.after_s * _NS)
         self._length_ns = max(_LENGTH_NS, 2 * (self._before_ns + self._after_ns))
@@ -109,7 +119,9 @@ class Recorder:
         """The clip of an event at a media time: one that is being written, if it can take it, or a new one."""
         end_ns = media_ns + self._after_ns
         cut = self._running[-1] if self._running else None
-        if cut is None or cut.why or cut.failed or media_ns < cut.first_ns or end_ns > cut.limit_ns:
+        if cut is None or not self._takes(cut, media_ns):
+            for older in self._running[: -_MOST_AT_ONCE + 1 or None]:
+                older.why = older.why or "too many events for max_mb"
             first_ns = max(0, media_ns - self._before_ns)
             name = self._store.begin(timestamp, self._source_id)
             now_ns = self._clock.monotonic_ns()
@@ -119,6 +131,13 @@ class Recorder:
                 self._guarded(cut, lambda sample=sample: self._add_picture(cut, decoded(sample.jpeg), sample.media_ns))
         cut.end_ns = max(cut.end_ns, end_ns)
         return cut
+
+    def _takes(self, cut: Cut, media_ns: int) -> bool:
+        """Whether an event may join a clip."""
+        if cut.why or cut.failed or not cut.first_ns <= media_ns <= cut.limit_ns - self._after_ns:
+            return False
+        written = 0 if cut.draft is None else cut.draft.size
+        return self._store.size_of(cut.name) + written <= self._most_bytes
 
     def step(self) -> Iterator[tuple[Cut, Recorded | str]]:
         """Go on with what is being written; each clip that is done, or why there is none."""

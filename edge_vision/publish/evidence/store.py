@@ -94,6 +94,10 @@ class Store:
         self._sets[name] = {}
         return name
 
+    def size_of(self, name: str) -> int:
+        """Bytes of the files of a set, as far as they are whole."""
+        return sum(self._sets.get(name, {}).values())
+
     def end(self, name: str) -> None:
         """Nothing more comes into a set: from now on it may be removed."""
         if self._sets.get(name):
@@ -166,20 +170,25 @@ class Store:
         """The contents of a file, by the path that messages give. Raises EvidenceError for any other file."""
         if _NAME.fullmatch(path) is None:
             raise EvidenceError(f"{path[:80]!r} is no path of a file of evidence")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in its place does not block
         try:
-            opened = os.open(self.folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            opened = os.open(self.folder / path, flags)
         except FileNotFoundError:
             raise EvidenceError(f"{path}: is not there; the oldest evidence is removed") from None
         except OSError as error:
             raise EvidenceError(f"{path}: {error.strerror}") from None
-        with os.fdopen(opened, "rb") as stream, _translated():
-            about = os.fstat(stream.fileno())
+        try:
+            about = os.fstat(opened)
             if not stat.S_ISREG(about.st_mode):
                 raise EvidenceError(f"{path}: is not a file")
-            content = stream.read(most_bytes + 1) if about.st_size <= most_bytes else b""
-            if len(content) > most_bytes or about.st_size > most_bytes:
+            if about.st_size > most_bytes:
                 raise EvidenceError(f"{path}: has {about.st_size} bytes, and at most {most_bytes} are given out")
-            return content
+            with open(opened, "rb", closefd=False) as stream:
+                return stream.read(most_bytes)
+        except OSError as error:
+            raise EvidenceError(f"{path}: {error.strerror or error}") from None
+        finally:
+            os.close(opened)
 
     def _files_of(self, name: str) -> dict[str, int]:
         found = _NAME.fullmatch(name)
@@ -193,19 +202,24 @@ class Store:
                 self.folder.chmod(_FOLDER_MODE)
             if self._scanned:
                 return
-            for entry in os.scandir(self.folder):
-                found = _NAME.fullmatch(entry.name.removeprefix(_UNFINISHED))
-                if found is None or not entry.is_file(follow_symlinks=False):
-                    continue
-                if entry.name.startswith(_UNFINISHED):
-                    Path(entry.path).unlink(missing_ok=True)
-                elif _is_time(found["time"]):
-                    size = entry.stat(follow_symlinks=False).st_size
-                    self._sets.setdefault(found["set"], {})[entry.name] = size
-                    self._bytes += size
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    self._take_in(entry)
         self._closed = [*self._sets]
         heapq.heapify(self._closed)
         self._scanned = True
+
+    def _take_in(self, entry: "os.DirEntry[str]") -> None:
+        """A file that an earlier run left; one that was not finished goes."""
+        found = _NAME.fullmatch(entry.name.removeprefix(_UNFINISHED))
+        if found is None or not _is_time(found["time"]) or not entry.is_file(follow_symlinks=False):
+            return
+        if entry.name.startswith(_UNFINISHED):
+            Path(entry.path).unlink(missing_ok=True)
+            return
+        size = entry.stat(follow_symlinks=False).st_size
+        self._sets.setdefault(found["set"], {})[entry.name] = size
+        self._bytes += size
 
     def _make_room(self, size: int) -> None:
         for _ in range(len(self._closed)):

@@ -25,6 +25,11 @@ from edge_vision.runtime.trouble import Trouble, traceback_of
 _log = logging.getLogger(__name__)
 
 _TIDY_NS: Final = 60_000_000_000
+_SHARES: Final = 4
+"""Of the room there is, what is being written may take about half: two clips of each camera at once."""
+_AGAIN_NS: Final = 60_000_000_000
+"""How long the same trouble is not logged again, however often it comes and goes."""
+_MOST_LOGGED: Final = 64
 _MS: Final = 1_000_000
 _TYPES: Final[dict[PictureKind, EvidenceType]] = {"annotated": "snapshot", "clean": "clean"}
 NO_MEMORY: Final = "too many pictures wait to be written (queue_mb)"
@@ -107,6 +112,8 @@ class EvidenceWriter:
         self._tally = tally
         self._trouble = Trouble()
         self._tidied_ns = 0
+        self._most_set_bytes = int(options.max_mb * 1_000_000 / _SHARES / max(1, len(cameras)))
+        self._logged: dict[str, int] = {}
         self._cameras = {
             name: _Camera(watched.places, self._recorder(name, watched)) for name, watched in cameras.items()
         }
@@ -124,7 +131,9 @@ class EvidenceWriter:
 
     def _recorder(self, name: str, watched: Watched) -> Recorder | None:
         clip = self._options.clip if self._options.kinds else None
-        return None if clip is None else Recorder(name, clip, self._store, self._clock, watched.ring)
+        return (
+            None if clip is None else Recorder(name, clip, self._store, self._clock, watched.ring, self._most_set_bytes)
+        )
 
     def mind(self) -> None:
         """What is to be done from time to time: go on with the clips, and keep the folder within its limits."""
@@ -197,12 +206,17 @@ class EvidenceWriter:
             jpeg = encoded(image, self._options.jpeg_quality)
             stored = self._store.save(f"{name}.{number:04}.{kind}.jpg", jpeg)
         except (EvidenceError, MissingLibraryError) as error:
-            self._tally.add("missing")
-            self.complain(error)
-            return str(error)
+            return self._none(error, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug concerns this picture alone
+            return self._none(error, f"{type(error).__name__}: {error}")
         self._well()
         height, width = image.shape[:2]
         return EvidenceFile(_TYPES[kind], stored.path, stored.sha256, stored.bytes, width, height)
+
+    def _none(self, error: Exception, reason: str) -> str:
+        self._tally.add("missing")
+        self.complain(error)
+        return reason
 
     def _tell_done(self, camera: _Camera, done: Iterable[tuple[Cut, Recorded | str]], source: str) -> None:
         """Tell the events of each clip that is done what there is of them in the end."""
@@ -251,13 +265,20 @@ class EvidenceWriter:
 
     def _well(self) -> None:
         self._tally.add("written")
-        if self._trouble.clear():
+        if self._trouble.clear() and self._is_due("again"):
             _log.info("evidence: writing again")
 
     def complain(self, error: Exception) -> None:
-        """Log what is wrong, once."""
-        if self._trouble.is_news(error):
+        """Log what is wrong, once a minute."""
+        if self._trouble.is_news(error) and self._is_due("".join(letter for letter in str(error) if letter.isalpha())):
             _log.warning("evidence: %s; analysis goes on", error, exc_info=traceback_of(error))
+
+    def _is_due(self, what: str) -> bool:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._logged.get(what, -_AGAIN_NS) < _AGAIN_NS:
+            return False
+        self._logged = {**({} if len(self._logged) > _MOST_LOGGED else self._logged), what: now_ns}
+        return True
 
 
 def _annotated(scene: Scene, places: Places) -> Any:
