@@ -1,5 +1,6 @@
 """What PyAV's errors mean, in words without the address that it puts into each: the password is in there."""
 
+import errno
 from typing import Any, Final
 
 from edge_vision.capture.options import AvOptions
@@ -18,13 +19,12 @@ _AT_OPEN: Final = (
     ("ConnectionResetError", "closed the connection"),
     ("BrokenPipeError", "closed the connection"),
     ("EOFError", "closed the connection"),
-    ("InvalidDataError", "is not a video"),
+    ("InvalidDataError", "is not a video, or not what the address says"),
     ("DecoderNotFoundError", "has a video of a kind that is not known here"),
     ("DemuxerNotFoundError", "has a video of a kind that is not known here"),
     ("ProtocolNotFoundError", "cannot be opened: this PyAV does not speak the protocol"),
     ("PermissionError", "may not be opened"),
 )
-_EIO: Final = 5
 
 
 def failed_to_open(av: Any, error: Any, options: AvOptions, tried_s: float) -> SourceError:
@@ -36,20 +36,23 @@ def failed_to_open(av: Any, error: Any, options: AvOptions, tried_s: float) -> S
         else:
             msg = f"{name}: the camera refused the user name or password"
         return SourceError(msg, patience_s=REFUSED_PATIENCE_S)
-    if _timed_out(av, error):
+    if _timed_out(av, error) or (options.url is not None and tried_s >= options.open_timeout_s):
+        # Interrupted, some demuxers and TLS libraries call it a broken stream.
         limit = f"(tried for {tried_s:.1f} s; open_timeout_s is {options.open_timeout_s:g})"
         return SourceTimeoutError(f"{name}: the camera does not answer {limit}")
     for kind, words in _AT_OPEN:
         if isinstance(error, getattr(kinds, kind, ())):
             return SourceError(f"{name}: {words}")
-    if options.url is not None and error.errno == _EIO:  # also what an unknown host is
+    if options.url is not None and error.errno == errno.EIO:  # also what an unknown host is
         return SourceError(f"{name}: cannot be reached (no such host, or it closed the connection)")
+    if error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}:
+        return SourceError(f"{name}: cannot be reached: {error.strerror}")
     return SourceError(f"{name}: cannot be opened: {error.strerror}")
 
 
 def failed_to_read(av: Any, error: Any, options: AvOptions, waited_s: float) -> SourceError:
     """Why a source that was open gave no more packets."""
-    if _timed_out(av, error):
+    if _timed_out(av, error) or (options.url is not None and waited_s >= options.read_timeout_s):
         return silent(options, waited_s)
     if options.path is not None:
         return SourceError(f"{options.shown}: damaged: {error.strerror}")

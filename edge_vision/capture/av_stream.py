@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, TypeVar
 
 from edge_vision.capture.av_errors import failed_to_open, failed_to_read, silent
+from edge_vision.capture.av_parameters import parameter_sets
 from edge_vision.capture.av_timeline import TICKS_PER_S, TIME_BASE, Timeline
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import AvOptions
@@ -52,6 +53,7 @@ class Stream:
         self._packets: Iterator[Any] = iter(())
         self._pictures: deque[Any] = deque()
         self._seen = False
+        self._key = b""
 
     def open(self) -> None:
         """Open it, or open it again from the beginning. Raises SourceError, SourceTimeoutError."""
@@ -66,7 +68,6 @@ class Stream:
             lambda error: failed_to_open(self._av, error, options, (self._clock.monotonic_ns() - started_ns) / 1e9),
         )
         self._choose()
-        self._tell_ring()
 
     def close(self) -> None:
         """Close the container, if it is open."""
@@ -127,14 +128,18 @@ class Stream:
     def _place(self, packet: Any) -> None:
         """Give a packet its place in time, and in the ring."""
         video, timeline = self._video, self._known_timeline
-        pts, dts = (None, None) if self._untimed else (packet.pts, packet.dts)
-        origin = None if self._live or self._untimed else video.start_time
         arrived_ns = self._clock.monotonic_ns()
-        times = timeline.place(pts, dts, packet.duration, packet.time_base or video.time_base, arrived_ns, origin)
+        if self._untimed:
+            packet.pts = packet.dts = arrived_ns * TICKS_PER_S // 1_000_000_000
+            packet.duration, packet.time_base = 0, TIME_BASE
+        origin = None if self._live else video.start_time
+        given = (packet.pts, packet.dts, packet.duration, packet.time_base or video.time_base)
+        times = timeline.place(*given, arrived_ns, origin)
         packet.pts, packet.dts, packet.time_base = times.pts, times.dts, TIME_BASE
         if self._ring is not None:
-            at_ns, key = timeline.media_ns(times.pts), bool(packet.is_keyframe)
-            self._ring.add(Packet(bytes(packet), times.pts, times.dts, times.duration, key, at_ns))
+            kept = Packet(bytes(packet), *times, bool(packet.is_keyframe), timeline.media_ns(times.pts))
+            self._key = kept.data if kept.is_key else self._key
+            self._ring.add(kept)
 
     def _decoded(self, packet: Any) -> list[Any]:
         try:
@@ -167,22 +172,25 @@ class Stream:
         else:
             self._timeline.begin_anew()
         self._packets = self._container.demux()  # of all streams: none may pass unseen for a sign of life
+        self._tell_ring((video.codec_context.width, video.codec_context.height))
 
-    def _tell_ring(self, first_pts: int | None = None, extradata: bytes | None = None) -> None:
+    def _tell_ring(self, wh: tuple[int, int], first_pts: int | None = None) -> None:
+        """Begin a track; what came before `first_pts` belongs to another."""
+        self._wh = wh
+        if self._ring is None:
+            return
         context = self._video.codec_context
-        self._wh = (context.width, context.height)
-        if self._ring is not None:
-            given = extradata if extradata is not None else context.extradata or b""
-            track = EncodedTrack(context.codec.canonical_name, given, self._wh, TIME_BASE)
-            if track != self._ring.track or self._live:
-                self._ring.begin(track, first_pts)
+        codec = context.codec.canonical_name
+        told = b"" if first_pts is None else parameter_sets(codec, self._key)
+        track = EncodedTrack(codec, told or context.extradata or b"", wh, TIME_BASE)
+        if self._live or track != self._ring.track:  # a recording that is played again goes on in its track
+            self._ring.begin(track, first_pts)
 
     def _notice_size(self, picture: Any) -> None:
         """A picture of another size than those before begins another track, with its own packet."""
         wh = (picture.width, picture.height)
-        if self._wh not in {wh, (0, 0)}:
-            self._tell_ring(picture.pts, b"")
-        self._wh = wh
+        if self._wh != wh:
+            self._tell_ring(wh, picture.pts)
 
     def _translated(self, call: Callable[[], Value], problem: Callable[[Any], SourceError]) -> Value:
         """What `call` returns; its FFmpegError becomes a SourceError that has the address nowhere, nor as context."""
@@ -202,6 +210,7 @@ def _settings(options: AvOptions) -> dict[str, str]:
     settings = {"max_pixels": str(_MOST_PIXELS)}
     if options.url is None:
         return {**settings, "protocol_whitelist": "file"}
+    settings["fpsprobesize"] = "0"  # else opening lasts for twenty frames more, for a rate that nobody needs
     if options.url.lower().startswith("rtsp"):
         more = {"rtsp_transport": options.transport, "allowed_media_types": "video"}
         return {**settings, **more, "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,crypto"}

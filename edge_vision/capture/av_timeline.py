@@ -1,9 +1,8 @@
 """Makes of a stream's own times, whatever they are, ones that rise: for the decoder, the ring and the frames alike."""
 
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 TICKS_PER_S: Final = 90_000
 """The clock of RTP video and MPEG; every usual frame rate is a whole number of its ticks."""
@@ -11,12 +10,13 @@ TIME_BASE: Final = Fraction(1, TICKS_PER_S)
 
 _REORDERED: Final = 2 * TICKS_PER_S
 """Pictures are coded up to 16 ahead of their turn (H.264, annex A): a time further back is a new beginning."""
+_AHEAD: Final = 5
+"""How many pictures before its turn a stream's first one is taken to be decoded, where the stream does not say."""
 _LEAP: Final = 10 * TICKS_PER_S
 """A camera's time that runs so far ahead of its packets' arrival was set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """When a packet is shown and decoded, and for how long; in ticks."""
 
     pts: int
@@ -61,13 +61,14 @@ class Timeline:
     ) -> Times:
         """The times of the next packet, given those it has in `time_base`, and when it came (monotonic time)."""
         shown = pts if pts is not None else dts
-        own_pts = self._own_time(arrived_ns) if shown is None else _ticks(shown, time_base)
+        own_pts = self._next_own_time() if shown is None else _ticks(shown, time_base)
         own_dts = None if shown is None or dts is None else _ticks(dts, time_base)
         if self._offset is None:
             start = own_pts if origin is None else _ticks(origin, time_base)
             self._offset = -start
-            self._last_dts = own_pts + self._offset - _REORDERED
             self._highest = own_pts + self._offset
+            ahead = self._highest - _AHEAD * self.frame_ticks
+            self._last_dts = (ahead if own_dts is None else min(ahead, own_dts + self._offset)) - 1
         elif self._anew or self._jumps(own_pts + self._offset, arrived_ns):
             first = own_pts if own_dts is None else min(own_dts, own_pts)
             self._offset = max(self._last_dts, self._highest) + self._gap(arrived_ns) - first
@@ -78,7 +79,9 @@ class Timeline:
         return Times(*placed, lasts if lasts > 0 else self.frame_ticks)
 
     def _place(self, pts: int, dts: int | None) -> tuple[int, int]:
-        dts = self._last_dts + 1 if dts is None else max(dts, self._last_dts + 1)
+        if dts is None:  # on the way to its time, and never past it
+            dts = self._last_dts + (pts - self._last_dts) // 8
+        dts = max(dts, self._last_dts + 1)
         pts = max(pts, dts)
         for _ in range(len(self._recent)):  # two pictures at once would be one to whoever looks for them by time
             if pts not in self._recent:
@@ -89,10 +92,8 @@ class Timeline:
         self._highest = max(self._highest, pts)
         return pts, dts
 
-    def _own_time(self, arrived_ns: int) -> int:
-        """A time for what has none: that of its arrival, or behind the picture before it."""
-        if self._live:
-            return arrived_ns * 9 // 100_000
+    def _next_own_time(self) -> int:
+        """A time for what has none: behind the picture before it; 0 for the first, where RTP begins to count."""
         return 0 if self._offset is None else self._highest + self.frame_ticks - self._offset
 
     def _jumps(self, pts: int, arrived_ns: int) -> bool:
