@@ -36,13 +36,17 @@ WriteSite = Callable[..., Path]
 @pytest.fixture(name="line")
 def _line(data: Path, tmp_path: Path) -> Iterator[RtspServer]:
     """A camera over RTSP that shows people who come and go, the first after three seconds, anew for each client."""
-    with av.open(str(data / "video/one-by-one-person-detection.mp4")) as source:
-        with av.open(str(tmp_path / "line.mp4"), "w") as clip:
-            track = clip.add_stream_from_template(source.streams.video[0])
-            for packet in source.demux(source.streams.video[0]):
-                if packet.size and packet.dts * packet.time_base >= 4:
-                    packet.stream = track
-                    clip.mux(packet)
+    with (
+        av.open(str(data / "video/one-by-one-person-detection.mp4")) as source,
+        av.open(str(tmp_path / "line.mp4"), "w") as clip,
+    ):
+        track, start = clip.add_stream_from_template(source.streams.video[0]), 0
+        for packet in source.demux(source.streams.video[0]):
+            if packet.is_keyframe and not start and packet.pts * packet.time_base >= 4:
+                start = packet.dts
+            if packet.size and start:
+                packet.stream, packet.pts, packet.dts = track, packet.pts - start, packet.dts - start
+                clip.mux(packet)
     server = RtspServer(find_free_port(), tmp_path / "line.mp4")
     try:
         server.start()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -41,7 +42,9 @@ class PacketClip:
         self._av: Any = require("av", "av")
         self._packet: Any = require("av.packet", "av").Packet
         self._time_base = track.time_base
-        self._start: int | None = None
+        self._start = 0
+        self._key: int | None = None
+        self._last = 0
         with _translated(self._av):
             self._sets = parameter_sets(track)
             self._file = self._av.open(stream, "w", format="mp4")
@@ -49,17 +52,28 @@ class PacketClip:
             self._track.time_base = Fraction(1, _TICKS)
 
     def add(self, packets: Sequence[Packet]) -> None:
-        """The next packets; the first one of all is a key frame. Raises EvidenceError."""
+        """The next packets; the first one of all is a key frame. Raises EvidenceError.
+
+        Pictures that are shown before it need others that are not there, and are left out.
+        """
+        if not packets:
+            return
         with _translated(self._av):
+            units = b""
+            if self._key is None:
+                self._key, units = packets[0].pts, self._sets.units  # MP4's own record is made of what comes first
+                packets = _evened([packet for packet in packets if packet.pts >= packets[0].pts])
+                self._start, self._last = packets[0].dts, packets[0].dts - 1
             for packet in packets:
-                data = with_start_codes(packet.data, self._sets.length_bytes)
-                if self._start is None:
-                    self._start = packet.dts
-                    data = self._sets.units + data  # MP4's own record is made of what the first picture brings
-                written = self._packet(data)
+                dts = max(packet.dts, self._last + 1)
+                if not self._key <= packet.pts or dts > packet.pts:
+                    continue
+                self._last = dts
+                written = self._packet(units + with_start_codes(packet.data, self._sets.length_bytes))
+                units = b""
                 written.stream = self._track
                 written.time_base = self._time_base
-                written.pts, written.dts = packet.pts - self._start, packet.dts - self._start
+                written.pts, written.dts = packet.pts - self._start, dts - self._start
                 written.duration = packet.duration
                 written.is_keyframe = packet.is_key
                 self._file.mux_one(written)
@@ -136,6 +150,13 @@ class OpenCvPictures:
         written.release()
         if not whole:
             raise EvidenceError("the clip was not written whole; is the disk full?")
+
+
+def _evened(packets: Sequence[Packet]) -> list[Packet]:
+    """The same, decoded no earlier than is needed: a camera that was just opened has times of showing only."""
+    shown = sorted(packet.pts for packet in packets)
+    delay = max(pts - packet.pts for pts, packet in zip(shown, packets, strict=True))
+    return [replace(packet, dts=max(packet.dts, pts - delay)) for pts, packet in zip(shown, packets, strict=True)]
 
 
 def open_pictures(draft: Draft, fps: float, wh: tuple[int, int]) -> Pictures:

@@ -202,7 +202,7 @@ class Recorder:
             return
         if cut.packets is None:
             cut.track, cut.wh, cut.origin_ns = track, track.wh, _origin_ns(kept[0], track)
-            cut.begins_ns = min(packet.media_ns for packet in fresh)
+            cut.begins_ns = fresh[0].media_ns
             cut.draft = self._store.open_draft(f"{cut.name}.clip.mp4")
             cut.packets = PacketClip(cut.draft.stream, track)
         cut.packets.add(fresh)
