@@ -8,6 +8,7 @@ from edge_vision.app.preview import places_of
 from edge_vision.capture.ring import Ring
 from edge_vision.config.site import Camera, Site
 from edge_vision.core.message import Message
+from edge_vision.core.plugin import require
 from edge_vision.core.state import state_folder
 from edge_vision.publish.evidence.keeper import EvidenceKeeper
 from edge_vision.publish.evidence.options import EvidenceOptions
@@ -34,10 +35,11 @@ def rings_of(site: Site) -> dict[str, Ring]:
 def keeper_of(
     site: Site, rings: Mapping[str, Ring], wire: Wire, put: Callable[[Message], None], clock: Clock
 ) -> EvidenceKeeper | None:
-    """What keeps the evidence of a site; None where none is asked for."""
+    """What keeps the evidence of a site; None where none is asked for. Raises MissingLibraryError."""
     options = site.evidence
     if options is None:
         return None
+    require("cv2", "cpu")  # pictures are written by it
     folder = options.folder or state_folder(site.id, site.state_dir) / "evidence"
     store = Store(folder, int(options.max_mb * 1_000_000), options.max_age_h * 3600, clock)
     watched = {camera.id: Watched(places_of(camera.stages), rings.get(camera.id)) for camera in _watched(site, options)}

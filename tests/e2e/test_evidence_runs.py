@@ -265,7 +265,7 @@ def test_a_crash_leaves_no_half_of_a_clip(write_site: WriteSite, edge_vision: St
     assert all(_is_true(one, folder) for kept in _evidence(out).values() for one in kept["files"])
     clips = [one for kept in _whole(out) for one in kept["files"] if one["type"] == "clip"]
     assert clips
-    assert all("the site was stopped" in one["shorter"] for one in clips)
+    assert all("the run ended" in one["shorter"] for one in clips)
 
 
 def test_a_full_disk_spoils_nothing_but_the_evidence(write_site: WriteSite, edge_vision: Start, tmp_path: Path) -> None:

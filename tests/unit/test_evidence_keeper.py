@@ -171,9 +171,7 @@ def test_a_clip_that_is_cut_short_says_so(tmp_path: Path) -> None:
         for number in range(10):
             site.see(*([MOVED] if number == 5 else []))
     clip = site.told[-1]["evidence"]["files"][2]
-    assert clip["shorter"] == (
-        "begins 1.0 s before the event, not 5; ends 0.8 s after the event, not 5: the site was stopped"
-    )
+    assert clip["shorter"] == ("begins 1.0 s before the event, not 5; ends 0.8 s after the event, not 5: the run ended")
 
 
 def test_events_that_follow_each_other_share_a_clip(tmp_path: Path) -> None:

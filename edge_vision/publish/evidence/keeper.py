@@ -90,7 +90,8 @@ class EvidenceKeeper:
         due = self._due(camera, frame.media_ns)
         if not (told or due or camera.asked):
             return
-        leased = self._lease(frame.image.nbytes)
+        # Samples leave half of the memory to pictures of events.
+        leased = self._lease(frame.image.nbytes, self._most_held if told or camera.asked else self._most_held // 2)
         if not leased:
             self.tally.add("dropped")
         if not (leased or told or camera.asked):
@@ -174,10 +175,10 @@ class EvidenceKeeper:
         camera.due_ns = max(camera.due_ns + self._period_ns, media_ns + self._period_ns // 2)
         return True
 
-    def _lease(self, size: int) -> bool:
+    def _lease(self, size: int, most: int) -> bool:
         """Whether there is memory for one more picture; one alone is always taken."""
         with self._lock:
-            if self._held and self._held + size > self._most_held:
+            if self._held and self._held + size > most:
                 return False
             self._held += size
             return True

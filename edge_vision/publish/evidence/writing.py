@@ -127,7 +127,7 @@ class EvidenceWriter:
         """End every clip as it is."""
         for name, camera in self._cameras.items():
             if camera.recorder is not None:
-                self._tell_done(camera, camera.recorder.finish("the site was stopped"), name)
+                self._tell_done(camera, camera.recorder.finish("the run ended"), name)
 
     def _recorder(self, name: str, watched: Watched) -> Recorder | None:
         clip = self._options.clip if self._options.kinds else None
