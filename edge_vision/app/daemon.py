@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from edge_vision.app.check import Checked, check_site
 from edge_vision.app.engines import Engines, load_engines
-from edge_vision.app.outlet import Outlet
+from edge_vision.app.outbox import close_outbox, open_outbox, open_outlets
 from edge_vision.app.pipeline import open_road
 from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
@@ -61,7 +61,8 @@ class Daemon:
         self._notifier = Notifier()
         self._status: Message = self._wire.status("starting", {})
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
-        self._outlets = [Outlet(options, opening) for options in checked.site.publish]
+        self._outbox = open_outbox(checked.site, clock, lambda source, gap: self._put(self._wire.gap(source, gap)))
+        self._outlets = open_outlets(checked.site.publish, opening, self._outbox)
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
         self._loading: Worker | None = None
@@ -79,8 +80,9 @@ class Daemon:
 
         Raises NoBackendError or ModelError when a model cannot be served, after closing what was opened.
         """
-        for outlet in self._outlets:
-            outlet.put(self._status)
+        self._put(self._status)
+        if self._outbox is not None:
+            self._outbox.start()
         self._open_sinks()
         reason, gave_up, counts = "done", "", dict[str, Any]()
         try:
@@ -104,7 +106,10 @@ class Daemon:
             _log.warning("%d messages were dropped on the way out; the last status says where", lost)
         if gave_up:
             _log.error("gave up: %s", gave_up)
-        if lost and not self._asked_to_stop:  # a run that ends by itself is done when everything is delivered
+        kept = sum(outlet.kept for outlet in self._outlets)
+        if kept:
+            _log.warning("%d messages wait in the outbox for the next run", kept)
+        if (lost or kept) and not self._asked_to_stop:  # a run that ends by itself is done when everything is delivered
             return EXIT_GAVE_UP
         gone = any(outlet.gone for outlet in self._outlets)
         return EXIT_DONE if flawless and not (undelivered or gave_up or gone) else EXIT_GAVE_UP
@@ -114,6 +119,7 @@ class Daemon:
         """Whether a thread still runs that cannot be ended: then only `os._exit` ends the process."""
         workers = [worker for unit in self._units for worker in (unit.capture, unit.analysis)]
         checks = any(not servers.join(0.0) for servers in self._servers)
+        workers += [] if self._outbox is None else [self._outbox.worker]
         workers += [out.worker for out in self._outlets] + ([] if self._loading is None else [self._loading])
         return self._abandoned or checks or any(worker.alive for worker in workers)
 
@@ -142,6 +148,7 @@ class Daemon:
             self._notifier,
             self._clock,
             self._servers,
+            self._outbox,
         )
         if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
@@ -228,7 +235,7 @@ class Daemon:
         deadline_ns = self._clock.monotonic_ns() + int(_FAREWELL_S * 1e9)
         for worker in workers:  # healthy ones are through within a frame; the others are left behind
             worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9)
-        return undelivered
+        return undelivered + (0 if self._outbox is None else close_outbox(self._outbox))
 
     def _deliver(self, scene: Scene) -> None:
         self._put(self._wire.detections(scene))
@@ -239,6 +246,8 @@ class Daemon:
             self._put(message)
 
     def _put(self, message: Message) -> None:
+        if self._outbox is not None:
+            self._outbox.put(message)
         for outlet in self._outlets:
             outlet.put(message)
 

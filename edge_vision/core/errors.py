@@ -14,8 +14,11 @@ EdgeVisionError
 │   │   └── NoBackendYetError
 │   ├── ModelError
 │   └── InferenceError
-└── SinkError (OSError)
-    └── SinkGoneError (BrokenPipeError)
+├── SinkError (OSError)
+│   └── SinkGoneError (BrokenPipeError)
+└── OutboxError (OSError)
+    ├── OutboxInUseError
+    └── CorruptOutboxError
 """
 
 from collections.abc import Sequence
@@ -106,3 +109,15 @@ class SinkError(EdgeVisionError, OSError):
 
 class SinkGoneError(SinkError, BrokenPipeError):
     """Whoever read from the sink has left for good: it is closed, and what is left for it is counted as dropped."""
+
+
+class OutboxError(EdgeVisionError, OSError):
+    """The outbox cannot be read or written: messages wait in memory, and it is tried again; a start ends with 78."""
+
+
+class OutboxInUseError(OutboxError):
+    """Another process has the outbox: this one ends with 70, to be started again."""
+
+
+class CorruptOutboxError(OutboxError):
+    """The file of the outbox is damaged: it is set aside, counted and told, and a new one is begun."""

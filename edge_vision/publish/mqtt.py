@@ -78,22 +78,21 @@ class MqttSink:
         """Publish a window and wait for its acknowledgements; `sent` gets a packet id per message, 0 if it has none."""
         for message in messages:
             last = self._retained.get(message.topic, 0)
-            if message.retain and message.seq <= last:
-                if message.seq < last:  # else it went out when the connection was made
-                    self._opening.on_dropped(message, "superseded: of a retained topic only the last word counts")
-                sent.append(0)
+            retain = message.retain and message.boot == self._opening.will.boot and message.seq > last
+            if message.retain and message.seq == last and message.boot == self._opening.will.boot:
+                sent.append(0)  # it went out when the connection was made
                 continue
             if len(message.body) + len(message.topic) + _HEADER_BYTES > self._largest:
                 self._opening.on_dropped(message, f"larger than the {self._largest} bytes that the broker takes")
                 sent.append(0)
                 continue
-            info = self._client.publish(message.topic, message.body, qos=1, retain=message.retain)
+            info = self._client.publish(message.topic, message.body, qos=1, retain=retain)
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 msg = f"{self._name}: cannot publish: {paho.error_string(info.rc)}"
                 raise SinkError(msg)
             self._unacknowledged[info.mid] = message
             sent.append(info.mid)
-            if message.retain:
+            if retain:
                 self._retained[message.topic] = message.seq
         if not until(lambda: not self._unacknowledged, self._turn, self._timeout_s, self._clock):
             missing = len(self._unacknowledged)
