@@ -23,7 +23,7 @@ from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
 from edge_vision.publish.table import SinkOpening
-from edge_vision.publish.wire import Wire, new_boot
+from edge_vision.publish.wire import Gap, Wire, new_boot
 from edge_vision.runtime.clock import Clock, SystemClock
 from edge_vision.runtime.loops import every
 from edge_vision.runtime.systemd import Notifier
@@ -61,7 +61,7 @@ class Daemon:
         self._notifier = Notifier()
         self._status: Message = self._wire.status("starting", {})
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
-        self._outbox = open_outbox(checked.site, clock, lambda source, gap: self._put(self._wire.gap(source, gap)))
+        self._outbox = open_outbox(checked.site, clock, self._tell_gap)
         self._outlets = open_outlets(checked.site.publish, opening, self._outbox)
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
@@ -70,6 +70,7 @@ class Daemon:
         self._opened_ns = 0
         self._drained_ns = 0
         self._abandoned = False
+        self._told_all = False
 
     def stop(self) -> None:
         """Ask the run to end: sources first, then what is under way is delivered."""
@@ -224,6 +225,7 @@ class Daemon:
     def _close_sinks(self, facts: dict[str, Any]) -> int:
         """Say offline, deliver what is queued within the time to drain; how many messages could not be."""
         self._publish_status("offline", facts)
+        self._told_all = True
         for outlet in self._outlets:
             outlet.end()
         deadline_ns = self._drained_ns or self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
@@ -243,6 +245,14 @@ class Daemon:
 
     def _tell(self, scene: Scene) -> None:
         for message in self._wire.events(scene):
+            self._put(message)
+
+    def _tell_gap(self, source: str, lost: Gap) -> None:
+        """That messages were lost; what is found out when the sinks have ended is for those of the next run."""
+        message = self._wire.gap(source, lost)
+        if self._told_all and self._outbox is not None:
+            self._outbox.put(message)
+        else:
             self._put(message)
 
     def _put(self, message: Message) -> None:

@@ -227,7 +227,8 @@ class Outbox:
 
     def _lose(self, feed: Feed, reason: str, lost: Range) -> None:
         feed.lost[f"{lost.source}/{lost.kind}" if lost.source else lost.kind] += lost.count
-        self._losses.add(feed.name, reason, lost)
+        if lost.kind != "gap":  # of a lost gap record no other would arrive either
+            self._losses.add(feed.name, reason, lost)
 
     # The writer.
 
