@@ -16,9 +16,10 @@ from edge_vision.core.errors import CorruptOutboxError, OutboxError
 from edge_vision.core.message import Message
 from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
+from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses
 from edge_vision.publish.outbox.place import Place
-from edge_vision.publish.outbox.store import Range, Row
+from edge_vision.publish.outbox.store import Range, Reader, Row
 from edge_vision.publish.outbox.trim import Trimmer
 from edge_vision.publish.wire import Gap
 from edge_vision.runtime.clock import Clock
@@ -66,6 +67,7 @@ class Outbox:
         self._tail: deque[Row] = deque()
         self._tail_bytes = 0
         self._feeds: list[Feed] = []
+        self._keepers: list[Keeper] = []
         self._trouble = Trouble()
         self._losses = Losses()
         self._damage = ""
@@ -74,7 +76,7 @@ class Outbox:
         self._store, self._settled, self._lived_before_s = self._place.open()
         self._begun_ns = clock.monotonic_ns()
         self._committed = self._last = max(self._store.last(), 0, *self._settled.values())
-        self._trimmer = Trimmer(options, self._lock, self._feeds, self._lose)
+        self._trimmer = Trimmer(options, self._lock, self._feeds, self._keepers, self._lose)
         self.worker = Worker("outbox", self._run, _LIMIT_S, clock)
 
     def feed(self, name: str, kinds: Sequence[str], keep_s: float) -> Feed:
@@ -88,10 +90,14 @@ class Outbox:
         self._feeds.append(feed)
         return feed
 
+    def keep(self, keeper: Keeper) -> None:
+        """Keep messages for somebody who may ask for them again. Before `start`."""
+        self._keepers.append(keeper)
+
     def start(self) -> None:
         """Begin to write; what no sink owes any more is let go."""
         names = {feed.name for feed in self._feeds}
-        wanted = {kind for feed in self._feeds for kind in feed.kinds}
+        wanted = {kind for one in (*self._feeds, *self._keepers) for kind in one.kinds}
         with self._store.transaction():
             self._store.forget([name for name in self._settled if name not in names])
             self._store.delete_others([kind for kind in MESSAGE_KINDS if kind in wanted])
@@ -108,10 +114,10 @@ class Outbox:
         self._place.leave()
 
     def put(self, message: Message) -> None:
-        """Take a message that a sink owes. Never waits for the disk; what memory cannot hold is lost, counted."""
+        """Take a message that a sink owes, or that is to be kept. Never waits for the disk; what memory cannot hold is lost, counted."""
         with self._lock:
             owing = self._owing(message.kind)
-            if not owing:
+            if not owing and not any(message.kind in keeper.kinds for keeper in self._keepers):
                 return
             self._make_room(message.weight)
             self._last += 1
@@ -122,6 +128,15 @@ class Outbox:
         self._work.set()
         for feed in owing:
             feed.wake()
+
+    def reader(self) -> Reader:
+        """The reading side of the file, for the calling thread. Raises OutboxError."""
+        return self._place.reader()
+
+    def in_memory(self) -> list[Message]:
+        """What is not on disk yet, in order."""
+        with self._lock:
+            return [row.message for row in self._tail]
 
     @property
     def last(self) -> int:

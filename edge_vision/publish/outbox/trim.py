@@ -6,6 +6,7 @@ from typing import Final
 
 from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
+from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.store import Range, Store
 
 _MOST: Final = 20_000
@@ -26,11 +27,13 @@ class Trimmer:
         options: OutboxOptions,
         lock: threading.Lock,
         feeds: Sequence[Feed],
+        keepers: Sequence[Keeper],
         lose: Callable[[Feed, str, Range], None],
     ) -> None:
         self._options = options
         self._lock = lock
         self._feeds = feeds
+        self._keepers = keepers
         self._lose = lose
         self._deleted: dict[tuple[str, ...], int] = {}
 
@@ -53,22 +56,22 @@ class Trimmer:
         store.give_back(_GIVE_BACK_PAGES)
         return more
 
-    def _groups(self) -> Iterator[tuple[tuple[str, ...], list[Feed]]]:
-        """Kinds that the same sinks owe, with them."""
+    def _groups(self) -> Iterator[tuple[tuple[str, ...], list[Feed], float]]:
+        """Kinds that the same sinks owe and the same others want kept, with those sinks and for how long."""
         groups: dict[tuple[str, ...], list[str]] = {}
         for kind in MESSAGE_KINDS:
-            names = tuple(feed.name for feed in self._feeds if kind in feed.kinds)
+            names = tuple(one.name for one in (*self._feeds, *self._keepers) if kind in one.kinds)
             groups.setdefault(names, []).append(kind)
         for names, kinds in groups.items():
-            yield tuple(kinds), [feed for feed in self._feeds if feed.name in names]
+            keep_s = max((one.keep_s for one in (*self._feeds, *self._keepers) if one.name in names), default=0.0)
+            yield tuple(kinds), [feed for feed in self._feeds if feed.name in names], keep_s
 
     def _drop_settled(self, store: Store, lived_s: float | None, committed: int) -> bool:
         """Delete what every sink that owes it has; within `keep_s` of a sink only when `lived_s` is None."""
         more = False
         with store.transaction():
-            for kinds, feeds in self._groups():
+            for kinds, feeds, keep_s in self._groups():
                 last = min((feed.settled for feed in feeds), default=committed)
-                keep_s = max((feed.keep_s for feed in feeds), default=0.0)
                 if lived_s is not None and keep_s > 0:
                     last = min(last, store.number_at(lived_s - keep_s) - 1)
                 done = self._deleted.get(kinds, store.first() - 1)
