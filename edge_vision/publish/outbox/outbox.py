@@ -97,7 +97,8 @@ class Outbox:
     def start(self) -> None:
         """Begin to write; what no sink owes any more is let go."""
         names = {feed.name for feed in self._feeds}
-        wanted = {kind for one in (*self._feeds, *self._keepers) for kind in one.kinds}
+        wanted = {kind for feed in self._feeds for kind in feed.kinds}
+        wanted |= {kind for keeper in self._keepers for kind in keeper.kinds}
         with self._store.transaction():
             self._store.forget([name for name in self._settled if name not in names])
             self._store.delete_others([kind for kind in MESSAGE_KINDS if kind in wanted])
@@ -114,7 +115,10 @@ class Outbox:
         self._place.leave()
 
     def put(self, message: Message) -> None:
-        """Take a message that a sink owes, or that is to be kept. Never waits for the disk; what memory cannot hold is lost, counted."""
+        """Take a message that a sink owes, or that is to be kept.
+
+        Never waits for the disk; what memory cannot hold is lost, counted.
+        """
         with self._lock:
             owing = self._owing(message.kind)
             if not owing and not any(message.kind in keeper.kinds for keeper in self._keepers):

@@ -58,12 +58,12 @@ class Trimmer:
 
     def _groups(self) -> Iterator[tuple[tuple[str, ...], list[Feed], float]]:
         """Kinds that the same sinks owe and the same others want kept, with those sinks and for how long."""
+        wants: list[Feed | Keeper] = [*self._feeds, *self._keepers]
         groups: dict[tuple[str, ...], list[str]] = {}
         for kind in MESSAGE_KINDS:
-            names = tuple(one.name for one in (*self._feeds, *self._keepers) if kind in one.kinds)
-            groups.setdefault(names, []).append(kind)
+            groups.setdefault(tuple(one.name for one in wants if kind in one.kinds), []).append(kind)
         for names, kinds in groups.items():
-            keep_s = max((one.keep_s for one in (*self._feeds, *self._keepers) if one.name in names), default=0.0)
+            keep_s = max((one.keep_s for one in wants if one.name in names), default=0.0)
             yield tuple(kinds), [feed for feed in self._feeds if feed.name in names], keep_s
 
     def _drop_settled(self, store: Store, lived_s: float | None, committed: int) -> bool:
