@@ -97,7 +97,9 @@ class Outlet:
         return sum(count for name, count in self._all_dropped().items() if name != "status")
 
     def _all_dropped(self) -> Counter[str]:
-        return self._dropped if self._feed is None else self._dropped + self._feed.lost
+        dropped = Counter(dict(self._dropped))  # copied in one step: other threads count there
+        dropped.update({} if self._feed is None else dict(self._feed.lost))
+        return dropped
 
     def facts(self) -> dict[str, Any]:
         """What the site's status says of this sink. `dropped` counts by "source/kind"."""
