@@ -18,7 +18,7 @@ from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
-from edge_vision.capture.table import SOURCES
+from edge_vision.capture.table import reopens
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
@@ -151,7 +151,7 @@ class Daemon:
             self._servers,
             self._outbox,
         )
-        if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
+        if any(not reopens(camera.source) for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
         for unit in self._units:
             unit.start()

@@ -49,7 +49,14 @@ class MissingLibraryError(EdgeVisionError, ImportError):
 
 
 class SourceError(EdgeVisionError, OSError):
-    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up."""
+    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up.
+
+    The pause is at least `patience_s` seconds: a camera that refuses a password locks an account that knocks often.
+    """
+
+    def __init__(self, message: str = "", *, patience_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.patience_s = patience_s
 
 
 class SourceTimeoutError(SourceError, TimeoutError):

@@ -26,7 +26,7 @@ def keep_trying(
     """Call `attempt` until it returns; after each failure, wait and call it again. The one place that retries.
 
     An attempt that lasted `steady_s` seconds before it failed, or for which `progressed` says that it got something
-    done, starts the waits from the shortest again.
+    done, starts the waits from the shortest again. An error with a `patience_s` wants at least so long a wait.
     `on_failure` hears the error and the seconds until the next attempt. Returns when asked to stop.
     """
     failures = 0
@@ -37,7 +37,7 @@ def keep_trying(
         except Exception as error:  # noqa: BLE001 - told to on_failure, and the unit lives on
             steady = worker.clock.monotonic_ns() - started >= steady_s * 1e9
             failures = 1 if progressed() or steady else failures + 1
-            delay_s = backoff.delay_s(failures)
+            delay_s = max(backoff.delay_s(failures), getattr(error, "patience_s", 0.0))
             on_failure(error, delay_s)
             _rest(worker, delay_s)
         else:
