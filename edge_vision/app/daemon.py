@@ -21,6 +21,7 @@ from edge_vision.app.warmup import warm_up
 from edge_vision.capture.table import SOURCES
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
 from edge_vision.core.message import Message
+from edge_vision.core.options import Secret
 from edge_vision.core.scene import Scene
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire, new_boot
@@ -269,13 +270,16 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
 
 def _reveal(options: Any) -> None:
     """Fail at start, not at two in the morning, when a secret cannot be read. Raises ConfigError."""
-    password = getattr(options, "password", None)
-    if password is not None:
+    fields = {name: getattr(options, name) for name in type(options).model_fields}
+    headers = {f"header {name}": value for name, value in fields.get("headers", {}).items()}
+    for name, secret in {**fields, **headers}.items():
+        if not isinstance(secret, Secret):
+            continue
         try:
-            password.reveal()
+            secret.reveal()
         except ConfigError as error:
             what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
-            msg = f"{what}: password: {error}"
+            msg = f"{what}: {name}: {error}"
             raise ConfigError(msg) from None
 
 

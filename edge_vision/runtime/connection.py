@@ -10,7 +10,6 @@ from typing import Any, Final
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.runtime.worker import Worker
 
-_LONGEST: Final = 300
 _RECORD: Final = 1 << 14
 """What one record of TLS holds: Python's limit for sending is for each of them."""
 
@@ -115,13 +114,12 @@ def connect(
 
 
 def why_lost(error: Exception) -> str:
-    """What became of an exchange, in one line of at most 300 characters."""
+    """What became of an exchange, in one line; what the server sent may be in it, as long as it was."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not to be trusted: {error.verify_message}"
     if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
         return "the connection broke off"
-    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
 
 
 def _addresses(host: str, port: int, end: float) -> list[Any]:

@@ -27,6 +27,8 @@ from edge_vision.inference.shapes import short
 from edge_vision.runtime.connection import TimedSocket, connect, why_lost
 
 _OK: Final = 200
+_LONGEST: Final = 300
+"""Letters of what a library says."""
 _PORTS: Final = {"http": 80, "https": 443}
 _HEAD: Final = "Inference-Header-Content-Length"
 
@@ -179,7 +181,7 @@ class RestClient:
         except TimeoutError as error:
             raise self._lose(f"no answer within {timeout_s:g} s") from error
         except (OSError, UnicodeError, http.client.HTTPException) as error:
-            raise self._lose(why_lost(error)) from error
+            raise self._lose(why_lost(error)[:_LONGEST]) from error
         if too_long or len(content) > MOST_BYTES:
             raise self._lose(f"the answer is longer than the limit of {MOST_BYTES} bytes")
         if missing:
