@@ -135,7 +135,7 @@ class HttpSink:
             port = f":{parts.port}" if parts.port else ""
         except ValueError:
             return ""
-        return self._poster.hide(f" (to {parts.scheme}://{parts.hostname}{port})") if parts.hostname else ""
+        return " " + self._poster.hide(f"(to {parts.scheme}://{parts.hostname}{port})") if parts.hostname else ""
 
 
 def _redirects(status: int) -> bool:
