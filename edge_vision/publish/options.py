@@ -14,7 +14,7 @@ from edge_vision.core.schema_errors import did_you_mean, shown
 
 _HIGHEST_PORT: Final = 65_535
 
-HEADER_TEXT: Final = r"^[!-~]([\t -~]{0,4094}[!-~])?$"
+HEADER_TEXT: Final = r"[!-~]([\t -~]{0,4094}[!-~])?"
 """What the value of a header may be: visible ASCII, with blanks inside."""
 
 MESSAGE_KINDS: Final = ("detections", "status", "gap", "evidence", *KINDS)
@@ -56,11 +56,25 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
+def _header_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", name):
+        msg = "is no name of a header"
+        raise ValueError(msg)
+    return name
+
+
+def _header_text(text: str) -> str:
+    if not re.fullmatch(HEADER_TEXT, text):
+        msg = "must be visible ASCII, with blanks inside only"
+        raise ValueError(msg)
+    return text
+
+
 WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 """An address of a web server, without credentials in it."""
 
-HeaderName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
-HeaderText: TypeAlias = Annotated[str, Field(pattern=HEADER_TEXT)]
+HeaderName: TypeAlias = Annotated[str, AfterValidator(_header_name)]
+HeaderText: TypeAlias = Annotated[str, AfterValidator(_header_text)]
 
 MessageKind: TypeAlias = Annotated[
     str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": [*MESSAGE_KINDS]})

@@ -448,8 +448,9 @@ def test_a_second_answer_nobody_asked_for_is_not_taken_for_the_next(opening: Sin
 
 
 HEADS = [
-    b"HTTP/1.1 200 OK", b"HTTP/1.0 204 ", b"HTTP/1.1 422 \xff\xfe", b"HTTP/1.1 099 x", b"HTTP/9.9 200 OK", b"ICY 200 OK",
-    b"HTTP/1.1 1000 x", b"HTTP/1.1 -20 x", b"HTTP/1.1 503", b"", b"\x00" * 20, b"HTTP/1.1 302 Found", b"HTTP/1.1 100 ",
+    b"HTTP/1.1 200 OK", b"HTTP/1.0 204 ", b"HTTP/1.1 422 \xff\xfe", b"HTTP/1.1 099 x", b"HTTP/9.9 200 OK",
+    b"ICY 200 OK", b"HTTP/1.1 1000 x", b"HTTP/1.1 -20 x", b"HTTP/1.1 503", b"", b"\x00" * 20, b"HTTP/1.1 302 Found",
+    b"HTTP/1.1 100 ",
 ]  # fmt: skip
 LINES = [
     b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: 5, 6", b"Content-Length: \xc2\xb2", b": x", b"X",
