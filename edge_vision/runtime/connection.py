@@ -5,13 +5,10 @@ import io
 import socket
 import ssl
 import time
-from typing import Any, Final
+from typing import Any
 
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.runtime.worker import Worker
-
-_RECORD: Final = 1 << 14
-"""What one record of TLS holds: Python's limit for sending is for each of them."""
 
 
 class TimedSocket:
@@ -32,9 +29,7 @@ class TimedSocket:
 
     def sendall(self, data: bytes | memoryview) -> None:
         """Send all of it."""
-        step = _RECORD if isinstance(self._inner, ssl.SSLSocket) else max(1, len(data))
-        for start in range(0, len(data), step):
-            self.arm().sendall(data[start : start + step])
+        self.arm().sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """A reader for one answer; closing it leaves the socket open."""

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -661,3 +662,66 @@ def test_a_context_is_made_for_https_only(opening: SinkOpening, monkeypatch: pyt
     monkeypatch.setattr(ssl, "create_default_context", fail)
     with receiving() as receiver, open_sink(_options(receiver.url), opening) as sink:
         sink.send(_messages(1))
+
+
+def test_a_server_that_reads_slowly_over_tls_does_not_hold_up_the_thread(
+    pems: tuple[Path, Path], opening: SinkOpening
+) -> None:
+    """Byte by byte there is progress; the limit is for all of it."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    size, done = 24_000_000, threading.Event()
+
+    def read_slowly() -> None:
+        with suppress(OSError), serving_tls(pems[0]).wrap_socket(listening.accept()[0], server_side=True) as connection:
+            got = 0
+            while got < size:
+                piece = len(connection.recv(1 << 14))
+                got += piece
+                if not piece or (got < size / 2 and done.wait(0.004)):
+                    return
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    thread = threading.Thread(target=read_slowly)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
+        with open_sink(_options(url, ca_file=pems[0], timeout_s=0.5), opening) as sink:
+            assert "no answer within 0.5 s" in str(_failure(sink, [make_message(1, body=b"x" * size)]))
+    finally:
+        done.set()
+        thread.join()
+        listening.close()
+
+
+def test_an_address_that_swallows_everything_leaves_time_for_the_next(
+    receiver: Receiver, opening: SinkOpening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name with two addresses, of which the first does not even refuse."""
+    port, real = int(receiver.url.split(":")[2].split("/")[0]), socket.getaddrinfo
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # nobody accepts: past the backlog, Linux drops what comes
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+
+        def two(host: Any, *rest: Any, **more: Any) -> Any:
+            if more.get("flags"):
+                return real(host, *rest, **more)
+            return [*real(*full.getsockname(), **more), *real("127.0.0.1", port, **more)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        with open_sink(_options("http://localhost/hook", timeout_s=2), opening) as sink:
+            sink.send(_messages(1))
+    assert len(receiver.posts) == 1
+
+
+def test_an_interim_answer_is_no_receipt(opening: SinkOpening, drops: _Drops) -> None:
+    """103 says that another answer follows, which is not waited for: the message is posted again."""
+    answers = [b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 422 No\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"]
+    with saying(lambda number: [answers[number]]) as url, open_sink(_options(url), opening) as sink:
+        error = _failure(sink, _messages(1))
+        assert "answered 103" in str(error)
+        assert error.patience_s == 0
+        sink.send(_messages(1))
+    assert drops == []
