@@ -20,7 +20,9 @@ from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
 from edge_vision.capture.table import reopens
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
+from edge_vision.core.files import why_not_file
 from edge_vision.core.message import Message
+from edge_vision.core.options import Secret
 from edge_vision.core.scene import Scene
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Gap, Wire, new_boot
@@ -37,6 +39,8 @@ _SINKS_S: Final = 2.0
 """How long the start waits for the sinks to open; one that fails goes on trying."""
 _MODEL_S: Final = 180.0
 """How long systemd may have to wait for one runtime to load a model; some build for minutes."""
+_CERTIFICATES: Final = frozenset({"ca_file", "certificate", "key"})
+"""Options that name a file of certificates or keys."""
 _FAREWELL_S: Final = 1.0
 _JOIN_S: Final = 0.5
 _TICK_S: Final = 0.25
@@ -287,15 +291,20 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
 
 
 def _reveal(options: Any) -> None:
-    """Fail at start, not at two in the morning, when a secret cannot be read. Raises ConfigError."""
-    password = getattr(options, "password", None)
-    if password is not None:
+    """Fail at start, not at two in the morning, when a secret or certificate cannot be read. Raises ConfigError."""
+    what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
+    fields = {name: getattr(options, name) for name in type(options).model_fields}
+    headers = {f"header {name}": value for name, value in fields.get("headers", {}).items()}
+    for name, value in {**fields, **headers}.items():
         try:
-            password.reveal()
+            if isinstance(value, Secret):
+                value.reveal()
         except ConfigError as error:
-            what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
-            msg = f"{what}: password: {error}"
+            msg = f"{what}: {name}: {error}"
             raise ConfigError(msg) from None
+        if name in _CERTIFICATES and value is not None and (why := why_not_file(value)):
+            msg = f"{what}: {value}: {why}"
+            raise ConfigError(msg)
 
 
 def _leave(code: int) -> None:

@@ -109,9 +109,11 @@ class SinkError(EdgeVisionError, OSError):
     `delivered` counts the messages, from the first of the batch, that it did take before it failed.
     """
 
-    def __init__(self, message: str, delivered: int = 0) -> None:
+    def __init__(self, message: str, delivered: int = 0, *, patience_s: float = 0.0) -> None:
         super().__init__(message)
         self.delivered = delivered
+        self.patience_s = patience_s
+        """How long to leave the other side alone, in seconds, when trying sooner cannot help."""
 
 
 class SinkGoneError(SinkError, BrokenPipeError):

@@ -15,6 +15,7 @@ SINKS: Final = {
     "jsonl": "edge_vision.publish.jsonl:open_jsonl",
     "zeromq": "edge_vision.publish.zeromq:open_zeromq",
     "mqtt": "edge_vision.publish.mqtt:open_mqtt",
+    "http": "edge_vision.publish.http:open_http",
     "terminal": "edge_vision.publish.terminal:open_terminal",
 }
 
@@ -58,5 +59,6 @@ def name_of(options: SinkOptions) -> str:
         "jsonl": lambda: str(getattr(options, "path", "")),
         "zeromq": lambda: str(getattr(options, "bind", "")),
         "mqtt": lambda: f"{getattr(options, 'host', '')}:{getattr(options, 'port', '')}",
+        "http": lambda: str(getattr(options, "shown_url", "")),
     }.get(options.kind, str)()
     return f"{options.kind} {address}".rstrip()
