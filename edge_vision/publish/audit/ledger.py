@@ -20,21 +20,30 @@ GRACE_MS: Final = 5000.0
 
 
 class Claims(msgspec.Struct):
-    """The highest number that somebody said there is: what counts, and what was said too lately to count."""
+    """The highest number that somebody said there is: what counts, and two that were said too lately to count.
+
+    Of two, because those who say it every second must not put off for ever what they said first.
+    """
 
     counts: int = 0
     said: int = 0
     said_ms: float = 0.0
+    newest: int = 0
+    newest_ms: float = 0.0
 
     def note(self, number: int, now_ms: float) -> None:
         """Somebody says that there are numbers up to this one."""
         self.counts = self.at(now_ms)
         if self.said <= self.counts:
-            self.said, self.said_ms = max(number, self.said), now_ms
+            self.said, self.said_ms = number, now_ms
+        if number > self.newest:
+            self.newest, self.newest_ms = number, now_ms
 
     def at(self, now_ms: float) -> int:
         """The highest number that should have arrived by now."""
-        return self.said if now_ms - self.said_ms >= GRACE_MS else self.counts
+        if now_ms - self.newest_ms >= GRACE_MS:
+            return self.newest
+        return max(self.counts, self.said if now_ms - self.said_ms >= GRACE_MS else 0)
 
 
 class Stream(msgspec.Struct):
