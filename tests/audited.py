@@ -39,7 +39,12 @@ def stamp(after_ms: float) -> str:
 
 def gap(seq: int, lost_kind: str | None, first: int | None, last: int | None, boot: str = BOOT, **more: Any) -> bytes:
     """A gap message: of a run, numbers of a kind were lost."""
-    lost = {"sink": "mqtt broker:1883", "reason": "older than 168 h", "boot": boot, "lost_kind": lost_kind}
+    lost: dict[str, Any] = {
+        "sink": "mqtt broker:1883",
+        "reason": "older than 168 h",
+        "boot": boot,
+        "lost_kind": lost_kind,
+    }
     lost |= {"first": first, "last": last, **more}
     told = {key: value for key, value in lost.items() if value is not None}
     return message(seq, "gap", frame=None, timestamp=stamp(0), gap=told)

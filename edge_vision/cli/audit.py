@@ -174,8 +174,8 @@ def _listen(options: argparse.Namespace, auditor: "Auditor", worker: "Worker") -
         MqttListener(broker, auditor, _say).listen(worker)
 
 
-def _say(error: Exception, delay_s: float) -> None:
-    print(f"edge-vision audit: {error}; trying again in {delay_s:.1f} s", file=sys.stderr)
+def _say(text: str) -> None:
+    print(f"edge-vision audit: {text}", file=sys.stderr, flush=True)
 
 
 def _secret(path: Path) -> str:

@@ -34,7 +34,7 @@ class Auditor:
         self._heard_ns = 0
 
     def hear(self, body: bytes, *, retained: bool = False, redelivered: bool = False) -> None:
-        """Enter a message. `retained`: the broker had it before we asked. Raises OSError: its state is not kept."""
+        """Enter a message. `retained`: the broker had it before we asked. Raises SinkError: it is not kept."""
         book = self.ledger.book
         if retained:
             book.retained += 1

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from edge_vision.core.errors import ConfigError
+from edge_vision.core.errors import ConfigError, SinkError
 from edge_vision.core.files import write_whole
 from edge_vision.publish.audit.heads import Head
 from edge_vision.publish.audit.ledger import Book, Ledger
@@ -58,25 +58,31 @@ class Kept:
         self._journal: FileIO | None = None
 
     def note(self, entry: Entry) -> None:
-        """Enter a message into the journal before it is acknowledged. Raises OSError."""
+        """Enter a message into the journal before it is acknowledged. Raises SinkError, for a full disk."""
         assert self._journal is not None
         line = _encode(entry) + b"\n"
-        written = self._journal.write(line)
+        try:
+            written = self._journal.write(line)
+        except OSError as error:
+            raise SinkError(f"{self._path}: {error.strerror}") from error
         if written != len(line):
-            self._journal.truncate(self._size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            self._journal.truncate(self._size)  # half a line would hide those that follow
+            raise SinkError(f"{self._path}: {os.strerror(errno.ENOSPC)}")
         self._size += len(line)
         self._entries += 1
         if self._entries >= _MOST_ENTRIES:
             self.save()
 
     def save(self) -> None:
-        """Write the book whole, and begin a new journal. Raises OSError."""
+        """Write the book whole, and begin a new journal. Raises SinkError, for a full disk."""
         assert self._journal is not None
-        write_whole(self._path, _encode(_Saved(VERSION, self._turn + 1, self.book)))
-        self._turn += 1
-        self._journal.truncate(0)
-        self._size = self._journal.write(b"%d\n" % self._turn)
+        try:
+            write_whole(self._path, _encode(_Saved(VERSION, self._turn + 1, self.book)))
+            self._turn += 1
+            self._journal.truncate(0)
+            self._size = self._journal.write(b"%d\n" % self._turn)
+        except OSError as error:
+            raise SinkError(f"{self._path}: {error.strerror}") from error
         self._entries = 0
 
     def open_journal(self, journal: FileIO) -> None:
@@ -98,7 +104,7 @@ class Kept:
 
 @contextmanager
 def keep(path: Path) -> Iterator[Kept]:
-    """Continue the audit in a file, or begin one there; nobody else may meanwhile. Raises ConfigError, OSError."""
+    """Continue the audit in a file, or begin one there; nobody else may meanwhile. Raises ConfigError, SinkError."""
     journal_path = path.with_name(f"{path.name}.journal")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

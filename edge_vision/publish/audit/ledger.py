@@ -15,7 +15,7 @@ MOST_NAMES: Final = 50
 """Reasons and schemas that are counted by name; others are counted together."""
 RECENT: Final = 65_536
 """Bodies whose hash is remembered, to compare duplicates with."""
-GRACE_MS: Final = 5000.0
+GRACE_MS: Final = 2000.0
 """What a heartbeat names may be under way for so long before it counts as missing."""
 
 

@@ -50,10 +50,10 @@ class Broker:
 class MqttListener:
     """Hands what a broker delivers to an auditor, which has entered it before it is acknowledged."""
 
-    def __init__(self, broker: Broker, auditor: Auditor, on_failure: Callable[[Exception, float], None]) -> None:
+    def __init__(self, broker: Broker, auditor: Auditor, say: Callable[[str], None]) -> None:
         self._broker = broker
         self._auditor = auditor
-        self._on_failure = on_failure
+        self._say = say
         self._name = f"{broker.host}:{broker.port}"
         self._client_id = broker.client_id or f"edge-vision-audit-{secrets.token_hex(6)}"
         self._has_session = broker.client_id is not None and auditor.ledger.book.received > 0
@@ -65,7 +65,7 @@ class MqttListener:
         """Listen until the auditor has heard enough, or is asked to stop; connects again for as long."""
 
         def failed(error: Exception, delay_s: float) -> None:
-            self._on_failure(error, delay_s)
+            self._say(f"{error}; trying again in {delay_s:.1f} s")
             if self._auditor.enough():
                 worker.stop()
 
@@ -80,6 +80,9 @@ class MqttListener:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         self._connect(client)
+        client.subscribe(self._broker.topic, qos=1)
+        self._await(client, lambda: self._subscribed)
+        self._say(f"listening at {self._name}")
 
         def turn() -> None:
             worker.beat()
@@ -116,7 +119,7 @@ class MqttListener:
         return client
 
     def _connect(self, client: paho.Client) -> None:
-        """Connect and wait for the broker's word on it and on the subscription. Raises SourceError."""
+        """Connect and wait for the broker's word. Raises SourceError."""
         self._connected = self._subscribed = False
         self._refused = ""
         client.on_connect = self._on_connect
@@ -132,7 +135,11 @@ class MqttListener:
             reason = error if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
             msg = f"{self._name}: cannot connect: {reason}"
             raise SourceError(msg) from error
-        if not until(lambda: self._subscribed, lambda: self._turn(client), self._broker.timeout_s, self._auditor.clock):
+        self._await(client, lambda: self._connected)
+
+    def _await(self, client: paho.Client, answered: Callable[[], bool]) -> None:
+        """Wait for a word of the broker. Raises SourceError."""
+        if not until(answered, lambda: self._turn(client), self._broker.timeout_s, self._auditor.clock):
             msg = f"{self._name}: no answer within {self._broker.timeout_s:g} s"
             raise SourceError(msg)
 
@@ -145,7 +152,7 @@ class MqttListener:
             msg = f"{self._name}: connection lost: {paho.error_string(code)}"
             raise SourceError(msg)
 
-    def _on_connect(self, client: paho.Client, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
+    def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
             self._refused = f"the broker refused the connection: {reason}"
             return
@@ -153,16 +160,15 @@ class MqttListener:
         if self._has_session and not flags.session_present:
             self._auditor.ledger.book.sessions_lost += 1
         self._has_session = True
-        client.subscribe(self._broker.topic, qos=1)
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         if any(reason.value > _GRANTED for reason in reasons):
             self._refused = f"the broker refused the subscription to {self._broker.topic}: {reasons[0]}"
         self._subscribed = True
 
-    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self._connected = False
-        if reason.is_failure and not self._refused:
+        if flags.is_disconnect_packet_from_server and not self._refused:
             self._refused = f"disconnected: {reason}"
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
