@@ -189,7 +189,10 @@ def _report(options: argparse.Namespace, auditor: "Auditor") -> "Report":
 
     expected = _expected(options.expect) if options.expect else None
     scope = Scope(frozenset() if options.strict else options.kinds, options.from_start)
-    return make_report(auditor.ledger, scope, float("inf") if options.file else auditor.now_ms(), expected)
+    report = make_report(auditor.ledger, scope, float("inf") if options.file else auditor.now_ms(), expected)
+    for reason, count in expected.book.malformed.items() if expected else ():  # a process that was killed half-way
+        report.notes.append(f"{options.expect}: a line {reason}: {count}")
+    return report
 
 
 def _expected(path: Path) -> "Ledger":
@@ -201,8 +204,9 @@ def _expected(path: Path) -> "Ledger":
     wanted = Auditor(Ledger(Book()), SystemClock(), Limits())
     read_recorded([path], wanted.hear, lambda: False)
     book = wanted.ledger.book
-    if book.malformed or book.unknown_schemas or book.refused:
-        raise ConfigError(f"{path}: not every line of it is a message: {[*book.malformed, *book.unknown_schemas]}")
+    if book.refused or book.unknown_schemas or not book.received:
+        why = "is more than can be followed" if book.refused else "has no message" if not book.received else ""
+        raise ConfigError(f"{path}: {why or 'is of another schema'}")
     return wanted.ledger
 
 

@@ -2,7 +2,9 @@
 
 import json
 import resource
+import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ import zmq
 from audited import gap, heartbeat, message
 from conftest import Start, wait_until
 from demo_site import camera
+from file_server import certificate
 from paho.mqtt.enums import CallbackAPIVersion
 from servers import Broker
 
@@ -25,10 +28,14 @@ TOPIC = "edge-vision/v1/test/line/count"
 
 
 @contextmanager
-def publisher(port: int) -> Iterator[Callable[..., None]]:
+def publisher(port: int, tls: tuple[Path, str] | None = None) -> Iterator[Callable[..., None]]:
     """Publishes bodies with QoS 1, and waits until the broker has them."""
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.max_inflight_messages_set(200)
+    if tls is not None:
+        pem, password = tls
+        client.tls_set(str(pem), str(pem), str(pem))
+        client.username_pw_set("auditor", password)
     client.connect("127.0.0.1", port)
     client.loop_start()
 
@@ -121,6 +128,7 @@ def test_a_broker_that_loses_some_is_found_out(edge_vision: Start, broker: Broke
         publish(*[message(seq) for seq in range(1, 101) if seq not in {20, 21, 50}])
         publish(message(7), message(9, frame=None), message(103), message(102))
         publish(gap(1, "count", 20, 20), b"nonsense", message(1, schema="edge-vision/7"))
+        publish(b'{"value": false}', topic="edge-vision/v1/test/line/set/enabled")
         publish(message(5, "status", "", state="online"), topic="edge-vision/v1/test/status", retain=True)
     report = report_of(audit)
     assert audit.returncode == 1
@@ -128,7 +136,7 @@ def test_a_broker_that_loses_some_is_found_out(edge_vision: Start, broker: Broke
     assert stream["missing"] == {"count": 3, "ranges": [[21, 21], [50, 50], [101, 101]]}
     assert stream["told"] == {"count": 1, "ranges": [[20, 20]]}
     assert stream["duplicates"] == {"same": 1, "different": 1, "uncompared": 0}
-    assert (stream["out_of_order"], report["retained"]) == (1, 0)
+    assert (stream["out_of_order"], report["retained"], report["commands"]) == (1, 0, 1)
     assert (report["malformed"], report["unknown_schemas"]) == ({"is not JSON": 1}, {"edge-vision/7": 1})
     again = edge_vision("audit", "--mqtt", f"127.0.0.1:{broker.port}", "--wait", "1", "--json")
     report = report_of(again)
@@ -200,6 +208,44 @@ def test_a_broker_that_restarts_is_found_again(edge_vision: Start, tmp_path: Pat
     assert (audit.returncode, report["received"], report["missing"], report["sessions_lost"]) == (1, 11, 1, 1)
 
 
+def test_over_tls_with_a_login(
+    edge_vision: Start, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates of both sides and a password; what is wrong with them is said, and the password never is."""
+    pem = certificate(tmp_path)
+    password, login = "hunter-" + "2" * 20, tmp_path / "login"
+    login.write_text(password + "\n")
+    users = tmp_path / "users"
+    program = shutil.which("mosquitto_passwd")
+    if program is None:
+        pytest.skip("mosquitto_passwd is not installed")
+    subprocess.run([program, "-c", "-b", str(users), "auditor", password], check=True, capture_output=True, timeout=20)
+    users.chmod(0o644)
+    more = f"allow_anonymous false\npassword_file {users}\ncafile {pem}\ncertfile {pem}\nkeyfile {pem}\n"
+    broker = Broker(free_port, tmp_path, f"{more}require_certificate true\nuser root")
+    command = ["audit", "--mqtt", f"127.0.0.1:{free_port}", "--user", "auditor"]
+    ours = ["--ca", str(pem), "--cert", str(pem), "--key", str(pem)]
+    try:
+        broker.start()
+        audit = edge_vision(*command, *ours, "--password-file", login, "--idle", "1", "--seconds", "30")
+        with publisher(free_port, (pem, password)) as publish:
+            listening(audit)
+            publish(message(1), message(2))
+        output, errors = audit.communicate(timeout=40)
+        assert (audit.returncode, "no loss" in output) == (0, True), errors
+        monkeypatch.setenv("EDGE_VISION_AUDIT_PASSWORD", f"{password}-wrong")
+        for words, why in ((ours, "refused the connection: Not authorized"), (["--tls"], "certificate verify failed")):
+            audit = edge_vision(*command, *words, "--wait", "1")
+            output, errors = audit.communicate(timeout=40)
+            assert (audit.returncode, why in errors) == (3, True), errors
+            assert "hunter" not in output + errors
+    finally:
+        broker.kill()
+    for words in (["--ca", str(login)], ["--cert", str(login), "--key", str(pem)], ["--ca", str(tmp_path / "none")]):
+        assert run_command([*command, *words]) == 78
+    assert run_command([*command, "--password-file", str(tmp_path / "none")]) == 78
+
+
 def test_nobody_there_is_not_no_loss(edge_vision: Start, free_port: int) -> None:
     """Without a broker, and with a publisher that is not there: 3 after the wait, and the reason."""
     audit = edge_vision("audit", "--mqtt", f"127.0.0.1:{free_port}", "--wait", "1")
@@ -256,6 +302,8 @@ def test_recordings_are_read_in_order_and_from_standard_input(
     assert run_command(["audit", "--file", str(tmp_path / "none")]) == 78
     assert run_command(["audit", "--file", str(tmp_path)]) == 78
     assert run_command(["audit", "--file", str(first), "--expect", str(recording(b"{}", name="bad"))]) == 78
+    half = recording(message(1), message(9)[:50], message(2), name="half")
+    assert run_command(["audit", "--file", str(first), "--expect", str(half)]) == 0, "a process was killed half-way"
     piped = edge_vision("audit", "--file", "-", "--json", stdin=-1)
     output, _ = piped.communicate("\n".join(body.decode() for body in (message(1), message(3))), timeout=20)
     assert (piped.returncode, json.loads(output)["missing"]) == (1, 1)

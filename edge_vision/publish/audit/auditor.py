@@ -12,6 +12,10 @@ _QUIET_S: Final = 2.0
 """After the last goodbye, what was sent before it may come for so long."""
 
 
+_BESIDE: Final = frozenset({"set", "answer"})
+"""Levels of topics on which people and programs talk to a site: no messages with numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a live audit ends, in seconds; without any, when it is told to."""
@@ -33,7 +37,7 @@ class Auditor:
         self._began_ns = clock.monotonic_ns()
         self._heard_ns = 0
 
-    def hear(self, body: bytes, *, retained: bool = False, redelivered: bool = False) -> None:
+    def hear(self, body: bytes, topic: str = "", *, retained: bool = False, redelivered: bool = False) -> None:
         """Enter a message. `retained`: the broker had it before we asked. Raises SinkError: it is not kept."""
         book = self.ledger.book
         if retained:
@@ -46,7 +50,10 @@ class Auditor:
             count_name(book.unknown_schemas, str(error))
             return
         except MalformedError as error:
-            count_name(book.malformed, str(error))
+            if _BESIDE.isdisjoint(topic.split("/")):
+                count_name(book.malformed, str(error))
+            else:
+                book.commands += 1
             return
         if self._kept is not None:
             self._kept.note(Entry(now_ms, redelivered, head))

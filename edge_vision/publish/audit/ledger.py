@@ -91,6 +91,8 @@ class Book(msgspec.Struct):
     redelivered: int = 0
     wills: int = 0
     heartbeats: int = 0
+    commands: int = 0
+    """What was asked of a site, and its answers."""
     refused: int = 0
     sessions_lost: int = 0
     malformed: dict[str, int] = {}

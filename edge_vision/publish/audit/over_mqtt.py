@@ -172,7 +172,11 @@ class MqttListener:
             self._refused = f"disconnected: {reason}"
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        self._auditor.hear(bytes(message.payload), retained=message.retain, redelivered=message.dup)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        self._auditor.hear(bytes(message.payload), topic, retained=message.retain, redelivered=message.dup)
 
     def _say_goodbye(self, client: paho.Client) -> None:
         """Disconnect; the broker keeps a named session, and forgets one that is not."""

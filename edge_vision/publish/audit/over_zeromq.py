@@ -81,6 +81,6 @@ def listen(publisher: Publisher, auditor: Auditor, worker: Worker) -> None:
             worker.beat()
             socket.poll(_TURN_MS)
             for frames, _ in zip(iter(receive, None), range(_BATCH), strict=False):
-                auditor.hear(frames[-1])
+                auditor.hear(frames[-1], frames[0].decode(errors="replace"))
 
         until(lambda: worker.stopping.is_set() or auditor.enough(), turn, _FOREVER_S, auditor.clock)

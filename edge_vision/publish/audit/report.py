@@ -82,6 +82,7 @@ class Report(msgspec.Struct):
     redelivered: int
     wills: int
     heartbeats: int
+    commands: int
     sessions_lost: int
     refused: int
     malformed: dict[str, int]
@@ -143,6 +144,7 @@ def make_report(ledger: Ledger, scope: Scope, now_ms: float, expected: Ledger | 
         book.redelivered,
         book.wills,
         book.heartbeats,
+        book.commands,
         book.sessions_lost,
         book.refused,
         book.malformed,

@@ -89,6 +89,7 @@ def _remarks(report: Report) -> Iterator[str]:
         (report.redelivered, "delivered again by the broker"),
         (report.wills, "last wills"),
         (report.heartbeats, "heartbeats"),
+        (report.commands, "commands and answers"),
     ):
         if count:
             yield f"{what}: {count}"
