@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from edge_vision.publish.audit.report import Report
     from edge_vision.runtime.worker import Worker
 
-_PASSWORD: Final = "EDGE_VISION_AUDIT_PASSWORD"  # noqa: S105 - the variable's name
+PASSWORD: Final = "EDGE_VISION_AUDIT_PASSWORD"  # noqa: S105 - the variable's name
+"""Where a broker's password may be."""
 _PORT: Final = 1883
 _TLS_PORT: Final = 8883
 _HIGHEST_PORT: Final = 65_535
@@ -59,7 +60,7 @@ def add_to(subparsers: Any) -> None:
     for name, text in (("ca", "TLS with this authority"), ("cert", "our certificate"), ("key", "its key")):
         broker.add_argument(f"--{name}", type=Path, metavar="FILE.pem", help=text)
     broker.add_argument("--user", metavar="NAME")
-    broker.add_argument("--password-file", type=Path, metavar="FILE", help=f"else from the environment: {_PASSWORD}")
+    broker.add_argument("--password-file", type=Path, metavar="FILE", help=f"else from the environment: {PASSWORD}")
 
     curve = parser.add_argument_group("ZeroMQ")
     curve.add_argument("--server-key", metavar="KEY", help="the site's public key: CURVE")
@@ -156,7 +157,7 @@ def _listen(options: argparse.Namespace, auditor: "Auditor", worker: "Worker") -
 
         host, port = options.mqtt
         tls = bool(options.tls or options.ca or options.cert)
-        password = _secret(options.password_file) if options.password_file else os.environ.get(_PASSWORD)
+        password = _secret(options.password_file) if options.password_file else os.environ.get(PASSWORD)
         broker = Broker(
             host=host,
             port=port or (_TLS_PORT if tls else _PORT),

@@ -21,6 +21,7 @@ from file_server import certificate
 from paho.mqtt.enums import CallbackAPIVersion
 from servers import Broker
 
+from edge_vision.cli.audit import PASSWORD
 from edge_vision.cli.command import run_command
 from edge_vision.publish.audit.keeping import keep
 
@@ -233,7 +234,7 @@ def test_over_tls_with_a_login(
             publish(message(1), message(2))
         output, errors = audit.communicate(timeout=40)
         assert (audit.returncode, "no loss" in output) == (0, True), errors
-        monkeypatch.setenv("EDGE_VISION_AUDIT_PASSWORD", f"{password}-wrong")
+        monkeypatch.setenv(PASSWORD, f"{password}-wrong")
         for words, why in ((ours, "refused the connection: Not authorized"), (["--tls"], "certificate verify failed")):
             audit = edge_vision(*command, *words, "--wait", "1")
             output, errors = audit.communicate(timeout=40)
