@@ -4,8 +4,10 @@ import json
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,14 @@ from servers import Broker
 
 from edge_vision.cli.audit import PASSWORD
 from edge_vision.cli.command import run_command
+from edge_vision.core.errors import ConfigError
+from edge_vision.publish.audit.auditor import Auditor, Limits
 from edge_vision.publish.audit.keeping import keep
+from edge_vision.publish.audit.ledger import Book, Ledger
+from edge_vision.publish.audit.over_mqtt import Broker as Origin
+from edge_vision.publish.audit.over_mqtt import MqttListener
+from edge_vision.runtime.clock import SystemClock
+from edge_vision.runtime.worker import Worker
 
 TOPIC = "edge-vision/v1/test/line/count"
 
@@ -242,6 +251,12 @@ def test_over_tls_with_a_login(
             assert "hunter" not in output + errors
     finally:
         broker.kill()
+    locked = tmp_path / "locked.pem"
+    openssl = ["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", str(pem), "-out", str(locked)]
+    subprocess.run(openssl, check=True, capture_output=True, timeout=20)
+    started = time.monotonic()
+    assert run_command([*command, "--cert", str(pem), "--key", str(locked)]) == 78
+    assert time.monotonic() - started < 10, "it asks nobody for the password of the key"
     for words in (["--ca", str(login)], ["--cert", str(login), "--key", str(pem)], ["--ca", str(tmp_path / "none")]):
         assert run_command([*command, *words]) == 78
     assert run_command([*command, "--password-file", str(tmp_path / "none")]) == 78
@@ -270,21 +285,58 @@ def test_a_signal_ends_it_with_the_report(number: signal.Signals, edge_vision: S
     assert audit.returncode in {0, 3}
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("name", [None, "auditor"])
+def test_a_session_without_a_name_is_forgotten(protocol: Any, name: str | None, broker: Broker) -> None:
+    """A broker would queue for ever for who never comes back; for a name it keeps the session."""
+    auditor = Auditor(Ledger(Book(), live=True), SystemClock(), Limits(seconds=0.3))
+    listener = MqttListener(
+        Origin("127.0.0.1", broker.port, protocol=protocol, client_id=name), auditor, lambda _: None
+    )
+    listener.listen(Worker("audit", lambda _: None, 60.0, SystemClock()))
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=listener._client_id, protocol=paho.MQTTv5)
+    present: list[bool] = []
+    client.on_connect = lambda _client, _data, flags, *_: present.append(flags.session_present)
+    client.connect("127.0.0.1", broker.port, clean_start=False)
+    try:
+        wait_until(lambda: client.loop(0.1) == 0 and bool(present), 10, "the broker answers")
+    finally:
+        client.disconnect()
+    assert present == [name is not None]
+
+
+def test_a_broker_that_does_not_let_us_listen_is_named(edge_vision: Start, free_port: int) -> None:
+    """A refused subscription is no silence: mosquitto grants every one, so this broker is of our own making."""
+    with socket.create_server(("127.0.0.1", free_port)) as server:
+        server.settimeout(20)
+        audit = edge_vision("audit", "--mqtt", f"127.0.0.1:{free_port}", "--wait", "0.5")
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"\x20\x03\x00\x00\x00")
+            packet = connection.recv(1000)
+            connection.sendall(b"\x90\x04" + packet[2:4] + b"\x00\x87")
+            connection.settimeout(20)
+            assert connection.recv(1000) == b"", "it goes away"
+        _, errors = audit.communicate(timeout=20)
+    assert (audit.returncode, "refused the subscription to edge-vision/v1/#: Not authorized" in errors) == (3, True)
+
+
 def test_over_zeromq(edge_vision: Start, free_port: int) -> None:
     """What a PUB socket sends, and what its heartbeats say that it sent; with CURVE, too."""
     public, secret = zmq.curve_keypair()
     for more in ((), ("--server-key", public.decode())):
-        with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
-            socket.set(zmq.LINGER, 0)
-            socket.set(zmq.RCVTIMEO, 20_000)
+        with zmq.Context() as context, context.socket(zmq.XPUB) as publishing:
+            publishing.set(zmq.LINGER, 0)
+            publishing.set(zmq.RCVTIMEO, 20_000)
             if more:
-                socket.set(zmq.CURVE_SERVER, 1)
-                socket.set(zmq.CURVE_SECRETKEY, secret)
-            socket.bind(f"tcp://127.0.0.1:{free_port}")
+                publishing.set(zmq.CURVE_SERVER, 1)
+                publishing.set(zmq.CURVE_SECRETKEY, secret)
+            publishing.bind(f"tcp://127.0.0.1:{free_port}")
             audit = edge_vision("audit", "--zeromq", f"tcp://127.0.0.1:{free_port}", "--idle", "3", "--json", *more)
-            assert socket.recv() == b"\x01edge-vision/v1/"
+            assert publishing.recv() == b"\x01edge-vision/v1/"
             for body in (*[message(seq) for seq in (1, 2, 4)], heartbeat(("line", "count", 6))):
-                socket.send_multipart([TOPIC.encode(), body])
+                publishing.send_multipart([TOPIC.encode(), body])
             report = report_of(audit)
         assert (audit.returncode, report["heartbeats"]) == (1, 1)
         assert report["streams"][0]["missing"] == {"count": 3, "ranges": [[3, 3], [5, 6]]}
@@ -354,10 +406,18 @@ def test_a_full_disk_is_no_loss(edge_vision: Start, tmp_path: Path) -> None:
 
 def test_two_audits_do_not_share_a_state(tmp_path: Path) -> None:
     """The second one is refused while the first is at work."""
-    from edge_vision.core.errors import ConfigError
-
     with keep(tmp_path / "a.json"), pytest.raises(ConfigError, match="another audit"), keep(tmp_path / "a.json"):
         pass
+
+
+@pytest.mark.parametrize("topic", ["", "a#", "a/#/b", "a/b+", "x" * 70_000])
+def test_a_topic_that_no_broker_takes_is_refused(topic: str, free_port: int) -> None:
+    """At once: to try again would not help."""
+    listener = MqttListener(
+        Origin("127.0.0.1", free_port, topic), Auditor(Ledger(Book()), SystemClock(), Limits(wait_s=5)), lambda _: None
+    )
+    with pytest.raises(ConfigError, match="cannot be subscribed to"):
+        listener.listen(Worker("audit", lambda _: None, 60.0, SystemClock()))
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,7 @@ def test_everybody_is_offline_when_the_newest_boot_of_each_site_is() -> None:
     assert not ledger_of().all_offline
     assert not ledger_of(*events(1), *events(0, **goodbye)).all_offline
     assert ledger_of(*events(1), *events(3, **goodbye)).all_offline
+    assert not ledger_of(*events(3, **{**goodbye, "kind": "count"})).all_offline
     assert not ledger_of(*events(3, **goodbye), *events(1, boot=LATER)).all_offline
     assert ledger_of(*events(1, boot=LATER), *events(3, boot=LATER, **goodbye), *events(9)).all_offline
 
@@ -199,6 +200,7 @@ def test_latencies_are_those_of_the_clocks_and_of_the_daemon() -> None:
         assert report.wall_ms[name] == pytest.approx(true, rel=0.021)
         assert report.own_ms[name] == pytest.approx(true / 10, rel=0.021)
     assert "negative" not in report.wall_ms
+    assert make_report(ledger_of(*bodies), Scope(), ALL_IS_LATE).wall_ms == {}, "a recording has no time of arrival"
     early = ledger_of(message(1, frame={"timestamp": stamp(60_000)}), live=True)
     assert make_report(early, Scope(), ALL_IS_LATE).wall_ms["negative"] == 1
     counted = Latencies({})
@@ -219,6 +221,9 @@ def test_memory_is_bounded_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> No
     assert ledger.book.streams[0].received.size == 22, "what makes no further hole is still entered"
     report = make_report(ledger, Scope(), ALL_IS_LATE)
     assert "could not be followed" in in_words(report)
+    told = ledger_of(*[gap(number, "count", 10 * number, 10 * number) for number in range(1, 31)])
+    assert told.book.streams[-1].told.ranges + told.book.streams[0].told.ranges <= 20
+    assert sum(told.book.unnamed_gaps.values()) >= 10, "a loss that cannot be entered by its numbers is still told"
     names: dict[str, int] = {}
     for number in range(1000):
         books.count_name(names, f"name {number}")

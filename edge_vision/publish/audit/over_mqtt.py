@@ -22,6 +22,7 @@ from edge_vision.runtime.worker import Worker
 
 _TURN_S: Final = 0.1
 _FAREWELL_S: Final = 2.0
+_LONGEST_TOPIC: Final = 65_535
 _FOREVER_S: Final = 1e9
 _GRANTED: Final = 2
 """Reason codes of a subscription above the highest QoS are refusals."""
@@ -62,13 +63,18 @@ class MqttListener:
         self._refused = ""
 
     def listen(self, worker: Worker) -> None:
-        """Listen until the auditor has heard enough, or is asked to stop; connects again for as long."""
+        """Listen until the auditor has heard enough, or is asked to stop; connects again for as long.
+
+        Raises ConfigError for a topic, a file or a password that can never do.
+        """
 
         def failed(error: Exception, delay_s: float) -> None:
             self._say(f"{error}; trying again in {delay_s:.1f} s")
             if self._auditor.enough():
                 worker.stop()
 
+        if why := _why_no_filter(self._broker.topic):
+            raise ConfigError(f"{self._broker.topic!r} cannot be subscribed to: {why}")
         self._client()  # what is wrong with its options is no trouble that passes
         keep_trying(lambda: self._attempt(worker), worker, Backoff(most_s=5.0), on_failure=failed)
         if self._broker.client_id is None and self._has_session:
@@ -79,16 +85,18 @@ class MqttListener:
         client = self._client()
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        self._connect(client)
-        client.subscribe(self._broker.topic, qos=1)
-        self._await(client, lambda: self._subscribed)
-        self._say(f"listening at {self._name}")
 
-        def turn() -> None:
+        def over() -> bool:
             worker.beat()
-            self._turn(client)
+            return worker.stopping.is_set() or self._auditor.enough()
 
-        until(lambda: worker.stopping.is_set() or self._auditor.enough(), turn, _FOREVER_S, self._auditor.clock)
+        self._connect(client, over)
+        if not over():
+            client.subscribe(self._broker.topic, qos=1)
+            self._await(client, lambda: self._subscribed or over())
+        if not over():
+            self._say(f"listening at {self._name}")
+        until(over, lambda: self._turn(client), _FOREVER_S, self._auditor.clock)
         self._say_goodbye(client)
 
     def _client(self, *, clean: bool = False) -> paho.Client:
@@ -102,7 +110,10 @@ class MqttListener:
         )
         client.connect_timeout = broker.timeout_s
         if broker.username is not None:
-            client.username_pw_set(broker.username, broker.password)
+            try:
+                client.username_pw_set(broker.username, broker.password)
+            except ValueError:
+                raise ConfigError("the password is longer than the 65535 bytes that MQTT can express") from None
         if broker.tls:
             try:
                 client.tls_set(
@@ -118,8 +129,8 @@ class MqttListener:
                 raise ConfigError(msg) from None
         return client
 
-    def _connect(self, client: paho.Client) -> None:
-        """Connect and wait for the broker's word. Raises SourceError."""
+    def _connect(self, client: paho.Client, over: Callable[[], bool]) -> None:
+        """Connect and wait for the broker's word, or until it is over. Raises SourceError."""
         self._connected = self._subscribed = False
         self._refused = ""
         client.on_connect = self._on_connect
@@ -135,7 +146,7 @@ class MqttListener:
             reason = error if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
             msg = f"{self._name}: cannot connect: {reason}"
             raise SourceError(msg) from error
-        self._await(client, lambda: self._connected)
+        self._await(client, lambda: self._connected or over())
 
     def _await(self, client: paho.Client, answered: Callable[[], bool]) -> None:
         """Wait for a word of the broker. Raises SourceError."""
@@ -193,9 +204,19 @@ class MqttListener:
         """Let the broker forget a session that nobody will come back to: MQTT 3.1.1 cannot say it at the end."""
         with suppress(SourceError):
             client = self._client(clean=True)
-            self._connect(client)
+            self._connect(client, lambda: False)
             self._say_goodbye(client)
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _why_no_filter(topic: str) -> str:
+    """Why a broker would not take a topic filter (MQTT 5, 4.7.1); empty when it does."""
+    levels = topic.split("/")
+    if not topic or len(topic.encode()) > _LONGEST_TOPIC or "\0" in topic:
+        return f"it has 1 to {_LONGEST_TOPIC} bytes, none of them 0"
+    if any(("#" in level or "+" in level) and len(level) > 1 for level in levels) or "#" in levels[:-1]:
+        return "# and + stand for whole levels, # for the last ones"
+    return ""
