@@ -73,6 +73,7 @@ class MqttSink:
         self._batch = _Batch(())
         self._connected = False
         self._accepted = False
+        self._denied: Cause | None = None
         self._silent_since_ns = 0
         self._why: Cause | None = None
         self._new_session = False
@@ -98,17 +99,14 @@ class MqttSink:
         """Publish, with up to `inflight` messages under way, and return when the broker has answered for all.
 
         A message that the broker refuses for good is dropped, with the reason. Raises SinkError when the broker is
-        silent for longer than the time-out, or takes nothing at all, not even the status: then no message is dropped.
+        silent for longer than the time-out, or takes nothing at all, the status first: then no message is dropped.
         """
         if not messages:
             self._turn(0.0)
             return
         batch = self._deliver(messages)
-        if len(batch.refused) == len(messages) and not self._accepted and self._options.takes("status"):
-            place, reason = min(batch.refused.items())
-            topic = self._topic_of(messages[place])
-            text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}; check its access list"
-            self._fail(Cause(text, SLOW_S))
+        if self._denied is not None and len(batch.refused) == len(messages):
+            self._fail(self._denied)
         self._tell_refused(batch)
 
     def _deliver(self, messages: Sequence[Message]) -> _Batch:
@@ -120,7 +118,7 @@ class MqttSink:
             if not until(lambda: batch.done, self._step, timeout_s * (len(messages) + 1), self._clock):
                 self._fail(Cause(f"{len(batch.open)} messages not acknowledged in time"))
         except SinkError as error:
-            if self._accepted:
+            if self._denied is None:
                 self._tell_refused(batch)
                 error.delivered = batch.delivered
             raise
@@ -202,10 +200,13 @@ class MqttSink:
             self._fail(Cause("the broker sends more than it was asked for, and takes no answer"))
 
     def _fail(self, cause: Cause) -> NoReturn:
-        """Let go of the connection, so that nothing of it is sent once more later, and say why."""
+        """Let go of the connection, so that nothing of it is sent once more later, and say why.
+
+        Some brokers end the connection of who publishes what is not allowed: then that is why.
+        """
         self._connected = False
         self._client.hang_up()
-        raise cause.error(self._name)
+        raise (self._denied or cause).error(self._name)
 
     def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:
@@ -234,8 +235,12 @@ class MqttSink:
         self._silent_since_ns = self._clock.monotonic_ns()
         if reason.is_failure:
             batch.answer(place, f"refused by the broker: {reason}")
+            if not self._accepted and batch.messages[place].kind == "status":
+                topic = self._topic_of(batch.messages[place])
+                text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
+                self._denied = Cause(f"{text}; check its access list", SLOW_S)
         else:
-            self._accepted = True
+            self._accepted, self._denied = True, None
             batch.answer(place)
 
 

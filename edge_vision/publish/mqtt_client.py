@@ -2,6 +2,8 @@
 
 import select
 import ssl
+from datetime import datetime, timezone
+from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY, TCP_QUICKACK, socket
 from typing import Any, Final
 
@@ -13,8 +15,9 @@ from paho.mqtt.properties import Properties
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.message import Message
 from edge_vision.core.options import Secret
+from edge_vision.publish.mqtt_certificate import why_invalid
 from edge_vision.publish.mqtt_topic import topic_of
-from edge_vision.publish.mqtt_words import SLOW_S, Cause, cause_of, reset_in_handshake, silent_end
+from edge_vision.publish.mqtt_words import SLOW_S, Cause, cause_of, ended_in_handshake, ended_without_answer, is_end
 from edge_vision.publish.options import MqttOptions, MqttTls
 
 _LARGEST_ANSWER: Final = 65_536
@@ -79,7 +82,15 @@ class MqttClient(paho.Client):
         """Why the connection ended, where the socket said so."""
         if self._why is not None or self.acknowledged:
             return self._why
-        return silent_end(tls=self._ssl, answered_in_tls=not self._ssl and self._first == _TLS_ALERT)
+        if self._ssl:
+            return ended_in_handshake(self.certificate)
+        return ended_without_answer(in_tls=self._first == _TLS_ALERT)
+
+    @property
+    def certificate(self) -> str | None:
+        """What is wrong with the dates of this client's certificate, if anything; None without a certificate."""
+        file = None if self.context is None else self.context.certificate
+        return None if file is None else why_invalid(file, datetime.now(timezone.utc))
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > _LARGEST_ANSWER:
@@ -105,7 +116,7 @@ class MqttClient(paho.Client):
             raise
 
     def _note(self, error: OSError) -> None:
-        unanswered = not self.acknowledged and isinstance(error, ConnectionError)  # hung up: `why` knows more
+        unanswered = not self.acknowledged and is_end(error)  # then `why` knows more
         if self._why is None and not unanswered:
             self._why = cause_of(error, connected=self.acknowledged, timeout_s=self.timeout_s)
 
@@ -114,6 +125,7 @@ class _Context(ssl.SSLContext):
     """Settings of TLS that know by what name the broker's certificate goes, and which socket they were used for."""
 
     name: str | None = None
+    certificate: Path | None = None
     made: ssl.SSLSocket | None = None
 
     def wrap_socket(self, sock: socket, *given: Any, **more: Any) -> ssl.SSLSocket:
@@ -162,8 +174,9 @@ def connect(client: MqttClient, options: MqttOptions, broker: str) -> None:
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
     except Exception as error:  # noqa: BLE001 - paho's, the resolver's and OpenSSL's: each a reason not to be connected
         begun = None if client.context is None else client.context.made
-        reset = begun is not None and isinstance(error, ConnectionError)
-        cause = reset_in_handshake() if reset else cause_of(error, connected=False, timeout_s=options.timeout_s)
+        cause = cause_of(error, connected=False, timeout_s=options.timeout_s)
+        if begun is not None and is_end(error):
+            cause = ended_in_handshake(client.certificate)
         if begun is not None:
             begun.close()
     if cause is not None:  # raised here: no chain of errors behind it, which might hold a secret
@@ -214,7 +227,7 @@ def _reveal(secret: Secret | None, what: str) -> str | None:
 def _tls_context(tls: MqttTls, broker: str) -> _Context:
     """Settings of TLS, with the certificates as they are on disk now. Raises SinkError."""
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
-    context.name = tls.server_name
+    context.name, context.certificate = tls.server_name, tls.certificate
     context.minimum_version = _VERSIONS[tls.minimum_version]
     password = _reveal(tls.key_password, f"{broker}: key_password")
     problem = ""

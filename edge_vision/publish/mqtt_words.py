@@ -7,6 +7,7 @@ from typing import Final
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_vision.core.errors import SinkError
+from edge_vision.runtime.loops import MOST_PATIENCE
 
 SLOW_S: Final = 60.0
 """Where only a person can mend it: who knocks more often is locked out, or fills the broker's log."""
@@ -53,7 +54,11 @@ class Cause:
 
     def error(self, broker: str, delivered: int = 0) -> SinkError:
         """The error to raise: it names the broker, the cause, and how often it is asked again if not as usual."""
-        often = f"; asked again after {self.patience_s:g} s, then ever more seldom" if self.patience_s else ""
+        often = (
+            f"; asked again only every {self.patience_s:g} to {MOST_PATIENCE * self.patience_s:g} s"
+            if self.patience_s
+            else ""
+        )
         return SinkError(f"{broker}: {self.text}{often}", delivered, self.patience_s)
 
 
@@ -98,24 +103,29 @@ def _tls_cause(error: ssl.SSLError, what: str) -> Cause:
         return Cause(f'{what}: the broker ended the TLS connection with "{said}"{hint}', SLOW_S)
     if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}:
         return Cause(f"{what}: what answers there does not speak TLS: check port and tls", SLOW_S)
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or reason == "UNEXPECTED_EOF_WHILE_READING":
-        return _cut_short(what)
     return Cause(f"{what}: TLS: {reason.lower().replace('_', ' ') or 'failed'}", DOUBTFUL_S)
 
 
-def reset_in_handshake() -> Cause:
-    """The other side hung up on a TLS handshake."""
-    return _cut_short("cannot connect")
+def ended_in_handshake(certificate: str | None) -> Cause:
+    """The other side hung up on a TLS handshake; `certificate` is what is wrong with the client's, None without one."""
+    if certificate:
+        return Cause(f"cannot connect: the broker ended the connection in the TLS handshake: {certificate}", SLOW_S)
+    hint = (
+        "does it want a certificate of this client" if certificate is None else "does it know this client's authority"
+    )
+    text = f"the broker ended the connection in the TLS handshake: does it speak TLS on this port, and does it {hint}?"
+    return Cause(f"cannot connect: {text}", DOUBTFUL_S)
 
 
-def _cut_short(what: str) -> Cause:
-    hint = "does it speak TLS on this port, and does it want a certificate of this client?"
-    return Cause(f"{what}: the broker ended the connection in the TLS handshake: {hint}", DOUBTFUL_S)
+def is_end(error: BaseException) -> bool:
+    """Whether the other side just hung up."""
+    cut = isinstance(error, ssl.SSLError) and error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    return cut or isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
-def silent_end(*, tls: bool, answered_in_tls: bool) -> Cause:
-    """The other side hung up on CONNECT without a word of MQTT."""
-    if answered_in_tls:
+def ended_without_answer(*, in_tls: bool) -> Cause:
+    """The other side hung up on CONNECT without a word of MQTT; `in_tls`: with a word of TLS."""
+    if in_tls:
         return Cause("cannot connect: the broker speaks TLS on this port: set tls, or another port", SLOW_S)
-    hint = "does it want a certificate of this client?" if tls else "does it speak TLS on this port?"
-    return Cause(f"cannot connect: the broker ended the connection without an answer: {hint}", DOUBTFUL_S)
+    text = "the broker ended the connection without an answer: does it speak TLS on this port?"
+    return Cause(f"cannot connect: {text}", DOUBTFUL_S)

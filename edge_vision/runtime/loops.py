@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 POLL_S = 0.5
 """How often a waiting loop looks whether it should stop."""
-_MOST_PATIENCE: Final = 5
+MOST_PATIENCE: Final = 5
 """The waits for what asks for patience grow to so many times what it asks for."""
 
 
@@ -50,7 +50,7 @@ def keep_trying(
 
 def _waits(backoff: Backoff, error: Exception) -> Backoff:
     patience_s = error.patience_s if isinstance(error, SinkError) else 0.0
-    return replace(backoff, first_s=patience_s, most_s=_MOST_PATIENCE * patience_s) if patience_s else backoff
+    return replace(backoff, first_s=patience_s, most_s=MOST_PATIENCE * patience_s) if patience_s else backoff
 
 
 def _rest(worker: Worker, seconds: float) -> None:
