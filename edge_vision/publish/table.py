@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from edge_vision.core.message import Message
@@ -30,7 +30,7 @@ class SinkOpening:
     `will` is the message a broker publishes when it loses the connection; `status` gives the site's newest status.
     A sink calls `progress` while it works on a long batch, and `on_dropped` for a message that the other side does not
     take, with the reason. It calls `forgotten` when the other side has lost what it acknowledged a short while ago:
-    what is still kept of that is then handed to it again.
+    what is still kept of that is then handed to it again. `notes` are what a sink leaves for its next opening.
     """
 
     site: str
@@ -40,6 +40,7 @@ class SinkOpening:
     progress: Callable[[], None] = _quiet
     on_dropped: Callable[[Message, str], None] = _quiet
     forgotten: Callable[[], None] = _quiet
+    notes: dict[str, int] = field(default_factory=dict)
 
 
 def open_sink(options: SinkOptions, opening: SinkOpening) -> AbstractContextManager[Sink]:
