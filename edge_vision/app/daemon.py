@@ -14,15 +14,14 @@ from edge_vision.app.check import Checked, check_site
 from edge_vision.app.engines import Engines, load_engines
 from edge_vision.app.outbox import close_outbox, open_outbox, open_outlets
 from edge_vision.app.pipeline import open_road
+from edge_vision.app.secrets import check_secrets
 from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
 from edge_vision.capture.table import reopens
-from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
-from edge_vision.core.files import why_not_file
+from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP
 from edge_vision.core.message import Message
-from edge_vision.core.options import Secret
 from edge_vision.core.scene import Scene
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Gap, Wire, new_boot
@@ -39,8 +38,6 @@ _SINKS_S: Final = 2.0
 """How long the start waits for the sinks to open; one that fails goes on trying."""
 _MODEL_S: Final = 180.0
 """How long systemd may have to wait for one runtime to load a model; some build for minutes."""
-_CERTIFICATES: Final = frozenset({"ca_file", "certificate", "key"})
-"""Options that name a file of certificates or keys."""
 _FAREWELL_S: Final = 1.0
 _JOIN_S: Final = 0.5
 _TICK_S: Final = 0.25
@@ -276,10 +273,7 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
     Raises ConfigError, NoBackendError, ModelError or MissingLibraryError before anything is analyzed.
     """
     checked = check_site(file)
-    for camera in checked.site.cameras:
-        _reveal(camera.source)
-    for sink in checked.site.publish:
-        _reveal(sink)
+    check_secrets(checked.site)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     daemon = Daemon(checked, SystemClock())
     with _signals(daemon.stop):
@@ -288,23 +282,6 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
         _log.info("ending beside a thread that still waits for its camera, broker or runtime")
         _leave(code)
     return code
-
-
-def _reveal(options: Any) -> None:
-    """Fail at start, not at two in the morning, when a secret or certificate cannot be read. Raises ConfigError."""
-    what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
-    fields = {name: getattr(options, name) for name in type(options).model_fields}
-    headers = {f"header {name}": value for name, value in fields.get("headers", {}).items()}
-    for name, value in {**fields, **headers}.items():
-        try:
-            if isinstance(value, Secret):
-                value.reveal()
-        except ConfigError as error:
-            msg = f"{what}: {name}: {error}"
-            raise ConfigError(msg) from None
-        if name in _CERTIFICATES and value is not None and (why := why_not_file(value)):
-            msg = f"{what}: {value}: {why}"
-            raise ConfigError(msg)
 
 
 def _leave(code: int) -> None:
