@@ -22,6 +22,7 @@ from edge_vision.capture.table import SOURCES
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
+from edge_vision.publish.options import ZeromqOptions
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire, new_boot
 from edge_vision.runtime.clock import Clock, SystemClock
@@ -269,6 +270,8 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
 
 def _reveal(options: Any) -> None:
     """Fail at start, not at two in the morning, when a secret cannot be read. Raises ConfigError."""
+    if isinstance(options, ZeromqOptions):
+        options.check_secrets()
     password = getattr(options, "password", None)
     if password is not None:
         try:
