@@ -168,8 +168,9 @@ class Order:
         self._ranges_due, first_time = False, not self._ranges_known
         self._ranges_known = True
         self._served = None if answer.kinds is msgspec.UNSET else frozenset(answer.kinds)
+        came = self._newest_known or next(iter(self._whole), "")  # boots sort by time
         for row in answer.ranges if first_time and not self._kept else ():
-            if row.boot not in self._whole and (not self._newest_known or row.boot < self._newest_known):
+            if row.boot not in self._whole and (not came or row.boot < came):
                 self._old.add(row.boot)  # it ended before we came
         for row in answer.ranges:
             if row.boot in self._old or not self._wants(row.source, row.kind):
