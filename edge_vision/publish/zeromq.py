@@ -113,7 +113,9 @@ def open_zeromq(options: ZeromqOptions, opening: SinkOpening) -> Iterator[Zeromq
         sink.beat()  # whoever lost the last message of all would not know
     finally:
         socket.close(linger=_LINGER_MS)
-        if all([_stopped(service) for service in reversed(services)]):  # noqa: C419 - each has to be stopped
+        for service in services:
+            service.worker.stop()
+        if all([_ended(service) for service in services]):  # noqa: C419 - each is waited for
             context.term()  # returns when the subscribers have everything, or the linger time is over
         else:
             _left_behind.append(context)
@@ -127,9 +129,8 @@ def _start(service: Service) -> None:
         raise SinkError(service.problem or f"{service.worker.name} did not start within {_START_S:g} s")
 
 
-def _stopped(service: Service) -> bool:
-    """End a thread of the sink; whether it ended in time."""
-    service.worker.stop()
+def _ended(service: Service) -> bool:
+    """Whether a thread of the sink, asked to stop, ends in time."""
     if service.worker.join(_STOP_S):
         return True
     _log.warning("%s still runs; its socket is left behind", service.worker.name)

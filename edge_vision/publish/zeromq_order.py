@@ -187,7 +187,7 @@ class Order:
         if state is None:
             state = self._streams[stream] = _State(begin, last)
         if state.new:
-            state.next = max(state.next, min(state.held, default=begin))
+            state.next = max(state.next, min(begin, *state.held) if state.held else begin)
         state.last = max(state.last, last)
         self._advance(stream, state)
 
