@@ -83,7 +83,7 @@ PublicKey: TypeAlias = Annotated[str, AfterValidator(_a_key)]
 
 
 def read_clients(file: Path) -> frozenset[str]:
-    """The public keys of a file: one per line; what stands behind a blank is for people, as is a line that starts "# ".
+    """The public keys of a file: one per line; what stands behind a blank is for people, as is a line with # in front.
 
     Raises ConfigError for a file that cannot be read, has no key, or a line without one.
     """
@@ -98,7 +98,7 @@ def read_clients(file: Path) -> frozenset[str]:
     keys = set()
     for number, line in enumerate(text.splitlines(), 1):
         word = (line.split() or ["#"])[0]
-        if word == "#":
+        if word.startswith("#"):  # no key does
             continue
         if why := why_no_key(word):
             raise ConfigError(f"{file}:{number}: {why}")
