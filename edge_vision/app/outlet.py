@@ -63,7 +63,14 @@ class Outlet:
         self._settled = 0
         limit_s = _LIMIT_S + 2 * getattr(options, "timeout_s", 0.0)
         self.worker = Worker(f"publish {self.name}", self._publish, limit_s, opening.clock)
-        self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._refuse, forgotten=self._rewind)
+        self._dropped_last: dict[tuple[str, str], int] = {}
+        self._opening = replace(
+            opening,
+            progress=self.worker.beat,
+            on_dropped=self._refuse,
+            forgotten=self._rewind,
+            dropped_last=self._dropped_last.copy,
+        )
 
     def put(self, message: Message) -> None:
         """Queue a message of a kind that goes there and is not owed; the oldest make room when it is full, counted."""
@@ -114,6 +121,9 @@ class Outlet:
 
     def _count_drop(self, message: Message) -> None:
         self._dropped[f"{message.source}/{message.kind}" if message.source else message.kind] += 1
+        if message.boot == self._opening.will.boot:
+            stream = message.source, message.kind
+            self._dropped_last[stream] = max(message.seq, self._dropped_last.get(stream, 0))
 
     def _refuse(self, message: Message, reason: str) -> None:
         """The other side does not take this message: it is not sent again."""

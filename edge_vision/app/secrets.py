@@ -8,6 +8,7 @@ from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file
 from edge_vision.core.options import Options, Secret
+from edge_vision.publish.options import ZeromqOptions
 
 _CERTIFICATES: Final = ("ca_file", "certificate", "key")
 
@@ -15,6 +16,8 @@ _CERTIFICATES: Final = ("ca_file", "certificate", "key")
 def check_secrets(site: Site) -> None:
     """Fail at start, not at two in the morning, when one cannot be read. Raises ConfigError that never shows it."""
     for options in (*(camera.source for camera in site.cameras), *site.publish):
+        if isinstance(options, ZeromqOptions):
+            options.check_secrets()
         what = getattr(options, "shown_url", None) or getattr(options, "host", None) or options.kind
         for name, value in _named(options):
             try:

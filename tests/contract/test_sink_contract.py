@@ -66,10 +66,10 @@ def test_every_kind_of_sink_is_tested_here() -> None:
 def test_a_sink_has_a_name_for_logs(kind: str) -> None:
     """Its kind and its address."""
     given: dict[str, Any] = {
-        "jsonl": {"path": "out.jsonl"}, "zeromq": {"bind": "tcp://*:5556"}, "mqtt": {"host": "broker"},
+        "jsonl": {"path": "out.jsonl"}, "zeromq": {"bind": "ipc://a.sock"}, "mqtt": {"host": "broker"},
         "http": {"url": "https://mes:8443/hook?key=k"}, "terminal": {},
     }[kind]  # fmt: skip
-    expected = {"jsonl": "jsonl out.jsonl", "zeromq": "zeromq tcp://*:5556", "mqtt": "mqtt broker:1883"}
+    expected = {"jsonl": "jsonl out.jsonl", "zeromq": "zeromq ipc://a.sock", "mqtt": "mqtt broker:1883"}
     expected["http"] = "http https://mes:8443"  # the path of a webhook is often a secret
     assert name_of(_options(kind=kind, **given)) == expected.get(kind, kind)
 
@@ -189,7 +189,7 @@ def _no_folder(tmp_path: Path, taken: int) -> dict[str, Any]:
 
 def _no_address(tmp_path: Path, taken: int) -> dict[str, Any]:
     del tmp_path, taken
-    return {"kind": "zeromq", "bind": "tcp://192.0.2.1:5556"}  # TEST-NET-1 is no address of this machine
+    return {"kind": "zeromq", "bind": "tcp://192.0.2.1:5556", "plain": True}  # TEST-NET-1 is no address of this machine
 
 
 def _silent_broker(tmp_path: Path, taken: int) -> dict[str, Any]:
