@@ -103,10 +103,13 @@ class Stream:
             return (self._clock.monotonic_ns() - asked_ns) / 1e9
 
         if not self._pictures:
-            self._translated(
-                lambda: self._decode_some(waited_s),
-                lambda error: failed_to_read(self._av, error, self._options, waited_s()),
-            )
+            try:
+                self._translated(
+                    lambda: self._decode_some(waited_s),
+                    lambda error: failed_to_read(self._av, error, self._options, waited_s()),
+                )
+            except IndexError:  # torn: at the end PyAV stumbles over streams that appeared on the way
+                self._packets = iter(())
         if not self._pictures:
             return None
         picture = self._pictures.popleft()
@@ -143,7 +146,7 @@ class Stream:
 
     def _decoded(self, packet: Any) -> list[Any]:
         try:
-            pictures: list[Any] = packet.decode()
+            pictures: list[Any] = self._video.codec_context.decode(packet)
         except self._av.error.FFmpegError:  # a torn packet; the next key frame mends it
             self.lost += self._seen  # before the first picture there was nothing to lose
             return []

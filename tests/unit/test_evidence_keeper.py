@@ -209,21 +209,21 @@ def test_the_quota_holds_under_a_thousand_events(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    noise = np.random.default_rng(3).integers(0, 255, (120, 160, 3), np.uint8)
+    noise = np.random.default_rng(3).integers(0, 255, (72, 96, 3), np.uint8)
     try:
         for _ in range(2):
-            with _running(tmp_path, max_mb=2, clip={"before_s": 1, "after_s": 1}) as site:
+            with _running(tmp_path, max_mb=1, clip={"before_s": 1, "after_s": 1}) as site:
                 for _ in range(500):
                     site.see(MOVED, image=noise)
                     wait_until(lambda: site.keeper.facts()["waiting"] < 20, 20, "the queue is shorter")
                 facts = site.keeper
             assert facts.facts()["removed"] > 0
-            assert facts.facts()["bytes"] == _size(tmp_path) <= 2_000_000
+            assert facts.facts()["bytes"] == _size(tmp_path) <= 1_000_000
             assert len(site.last) == 500
     finally:
         watching.set()
         watcher.join()
-    assert 1_000_000 < largest <= 2_000_000
+    assert 500_000 < largest <= 1_000_000
     sets: dict[str, list[str]] = {}
     for name in _names(tmp_path):
         sets.setdefault(name.partition(".cam")[0], []).append(name)

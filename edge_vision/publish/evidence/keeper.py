@@ -19,7 +19,7 @@ from edge_vision.publish.evidence.writing import NO_MEMORY, EvidenceWriter, Job,
 from edge_vision.publish.wire import Evidence, EvidenceFile
 from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.clock import Clock
-from edge_vision.runtime.loops import deliver
+from edge_vision.runtime.loops import POLL_S, repeat
 from edge_vision.runtime.tally import Tally
 from edge_vision.runtime.worker import Worker
 
@@ -65,7 +65,7 @@ class EvidenceKeeper:
         self._cameras = {name: _Camera(sampled=clips and one.ring is None) for name, one in cameras.items()}
         self._writer = EvidenceWriter(options, store, cameras, put, clock, self.tally)
         self._queue: Channel[Job] = Channel(_MOST_WAITING, Overflow.DROP_OLDEST, on_drop=self._lose)
-        self._pending: list[Job] = []
+        self._busy = False
         self._most_held = int(options.queue_mb * 1_000_000)
         self._held = 0
         self._lock = threading.Lock()
@@ -140,7 +140,7 @@ class EvidenceKeeper:
             **{name: counts.get(name, 0) for name in ("events", "written", "dropped", "missing", "left_out")},
             "removed": self._store.removed,
             "bytes": self._store.load,
-            "waiting": len(self._queue) + len(self._pending),
+            "waiting": len(self._queue) + self._busy,
             **({"error": error} if error else {}),
         }
 
@@ -199,16 +199,17 @@ class EvidenceKeeper:
 
     def _run(self, worker: Worker) -> None:
         self._writer.mind()
-        deliver(self._queue, self._pending, self._work, worker, most=1)
+        repeat(self._work, worker)
         self._queue.cancel()
-        for job in self._pending:
-            self._lose(job)
-        self._pending.clear()
         self._writer.finish()
 
-    def _work(self, pending: list[Job]) -> None:
-        """One job, and what is to be done from time to time; a failure concerns the job alone."""
-        job = pending.pop() if pending else None
+    def _work(self) -> bool:
+        """One job, and what is to be done from time to time; True when there will be no more jobs.
+
+        A failure concerns the job alone.
+        """
+        job = self._queue.get(POLL_S)
+        self._busy = job is not None
         try:
             if job is not None:
                 self._writer.do(job)
@@ -217,5 +218,7 @@ class EvidenceKeeper:
             self.tally.add("missing", 1 if job is None else len(job.told))
             self._writer.complain(error)
         finally:
+            self._busy = False
             if job is not None:
                 self._release(job)
+        return job is None and self._queue.exhausted
