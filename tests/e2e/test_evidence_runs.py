@@ -272,7 +272,7 @@ def test_a_full_disk_spoils_nothing_but_the_evidence(write_site: WriteSite, edge
     """Every frame is analyzed and every event delivered; the messages say what is missing, and why."""
     folder = tmp_path / "evidence"
     site = write_site(
-        cameras=[_line_crossing(kind="synthetic", frames=120)],
+        cameras=[_line_crossing(kind="synthetic", frames=120, realtime=False)],
         evidence={"kinds": ["line_crossed"], "clip": {"before_s": 1, "after_s": 1}, "folder": str(folder)},
         publish=[{"kind": "jsonl", "path": "-"}],
     )
