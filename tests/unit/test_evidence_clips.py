@@ -4,6 +4,7 @@ import io
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,32 @@ def test_packets_are_stored_as_they_are(name: str, way: str, data: Path, tmp_pat
         ["ffprobe", "-v", "error", "-show_streams", str(file)], capture_output=True, text=True, check=False
     )
     assert (probed.returncode, probed.stderr) == (0, "")
+
+
+def test_times_of_decoding_that_are_not_known_yet_are_made_up(data: Path, tmp_path: Path) -> None:
+    """RTSP tells none for the first packets: they lie far back, and nothing is lost or torn by it."""
+    track, packets = _packets(data / "video/worker-zone_h264.mp4", 30)
+    long_ago = packets[0].pts - 2 * track.time_base.denominator
+    told = [replace(one, dts=long_ago + place) if place < 3 else one for place, one in enumerate(packets)]
+    file = tmp_path / "clip.mp4"
+    with file.open("w+b") as stream:
+        clip = PacketClip(stream, track)
+        clip.add(told[:12])
+        clip.add(told[12:])
+        clip.finish()
+    with av.open(str(file)) as opened:
+        times = [
+            (float(one.dts * one.time_base), float(one.pts * one.time_base))
+            for one in opened.demux(video=0)
+            if one.size
+        ]
+    assert len(times) == 30
+    assert all(dts <= pts for dts, pts in times)
+    assert all(0 < later - dts < 0.3 for (dts, _), (later, _) in pairwise(times))
+    for (_, picture), (_, reference) in zip(
+        _decoded(file), _decoded(data / "video/worker-zone_h264.mp4"), strict=False
+    ):
+        assert np.array_equal(picture, reference)
 
 
 def test_packets_that_mp4_cannot_hold_are_an_error(tmp_path: Path) -> None:

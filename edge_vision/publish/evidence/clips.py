@@ -153,10 +153,17 @@ class OpenCvPictures:
 
 
 def _evened(packets: Sequence[Packet]) -> list[Packet]:
-    """The same, decoded no earlier than is needed: a camera that was just opened has times of showing only."""
+    """The same, the first ones decoded no earlier than is needed.
+
+    A camera that was just opened tells at first when pictures are shown, not when they are to be decoded.
+    """
     shown = sorted(packet.pts for packet in packets)
     delay = max(pts - packet.pts for pts, packet in zip(shown, packets, strict=True))
-    return [replace(packet, dts=max(packet.dts, pts - delay)) for pts, packet in zip(shown, packets, strict=True)]
+    needed = [max(packet.dts, pts - delay) for pts, packet in zip(shown, packets, strict=True)]
+    told = next((place for place, one in enumerate(packets) if one.dts == needed[place]), len(packets) - 1)
+    latest = [packets[told].dts - (told - place) for place in range(told)]
+    evened = [replace(one, dts=min(dts, end)) for one, dts, end in zip(packets, needed, latest, strict=False)]
+    return [*evened, *packets[told:]]
 
 
 def open_pictures(draft: Draft, fps: float, wh: tuple[int, int]) -> Pictures:

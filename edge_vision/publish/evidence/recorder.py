@@ -27,6 +27,8 @@ _SILENT_NS: Final = 5 * _NS
 _LATE_NS: Final = 120 * _NS
 """A clip may take this, and ten times its length, of real time; a clock of media that creeps must not hold it open."""
 _MS: Final = 1_000_000
+_REORDERED_NS: Final = 400_000_000
+"""A picture that is shown before others may come so much later than they do (B-frames)."""
 _SLACK_NS: Final = 500_000_000
 """A clip that is shorter by less than this, or than two samples, is as long as was asked for."""
 
@@ -146,7 +148,8 @@ class Recorder:
         for cut in list(self._running):
             if self._ring is not None:
                 self._guarded(cut, lambda cut=cut: self._add_packets(cut))
-            reached = (cut.last_ns if self._ring is None else self._newest_ns) >= cut.end_ns
+            latest_ns = cut.last_ns if self._ring is None else self._newest_ns - _REORDERED_NS
+            reached = latest_ns >= cut.end_ns
             lasted_ns = self._clock.monotonic_ns() - cut.since_ns
             if not reached and silent_ns > self._after_ns + _SILENT_NS:
                 cut.why = cut.why or "no more frames came"
