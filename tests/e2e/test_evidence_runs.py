@@ -140,6 +140,7 @@ def test_the_clip_of_an_event_shows_it(
     print(f"{kind}: mean difference {distances[best]:.2f} at the event, {sorted(distances)[1]:.2f} next to it")
 
 
+@pytest.mark.full
 def test_a_camera_that_is_lost_leaves_a_shorter_clip(
     line: RtspServer, write_site: WriteSite, edge_vision: Start, tmp_path: Path
 ) -> None:
