@@ -108,6 +108,22 @@ def test_times_of_decoding_that_are_not_known_yet_are_made_up(data: Path, tmp_pa
         assert np.array_equal(picture, reference)
 
 
+def test_pictures_that_need_what_is_not_there_are_left_out(data: Path, tmp_path: Path) -> None:
+    """Behind the first key frame stand some that are shown before it: they are made of those before, too."""
+    track, packets = _packets(data / "video/worker-zone_h264.mp4", 30)
+    leading = replace(packets[2], pts=packets[0].pts - 1, dts=packets[0].dts + 1)
+    file = tmp_path / "clip.mp4"
+    with file.open("w+b") as stream:
+        clip = PacketClip(stream, track)
+        clip.add(packets[:1])
+        clip.add([leading])
+        clip.add([])
+        clip.add(packets[1:])
+        clip.finish()
+    with av.open(str(file)) as opened:
+        assert len([one for one in opened.demux(video=0) if one.size]) == 30
+
+
 def test_packets_that_mp4_cannot_hold_are_an_error(tmp_path: Path) -> None:
     """With the codec's name; nothing else is raised, whatever the packets are."""
     with (tmp_path / "a").open("w+b") as stream, pytest.raises(EvidenceError, match="does not support 'rawvideo'"):

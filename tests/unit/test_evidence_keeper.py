@@ -212,10 +212,10 @@ def test_the_quota_holds_under_a_thousand_events(tmp_path: Path) -> None:
     noise = np.random.default_rng(3).integers(0, 255, (72, 96, 3), np.uint8)
     try:
         for _ in range(2):
-            with _running(tmp_path, max_mb=1, clip={"before_s": 1, "after_s": 1}) as site:
+            with _running(tmp_path, max_mb=1, snapshot=["clean"], clip={"before_s": 1, "after_s": 1}) as site:
                 for _ in range(500):
                     site.see(MOVED, image=noise)
-                wait_until(lambda: site.keeper.facts()["waiting"] == 0, 60, "all is written")
+                wait_until(lambda: site.keeper.facts()["waiting"] == 0, 100, "all is written")
                 facts = site.keeper
             assert facts.facts()["removed"] > 0
             assert facts.facts()["bytes"] == _size(tmp_path) <= 1_000_000
@@ -249,6 +249,36 @@ def test_what_is_missing_is_told_with_the_reason(tmp_path: Path) -> None:
     site.keeper.start()
     assert site.keeper.finish(20)
     assert site.told[0]["evidence"]["missing"] == [], "one picture is always taken"
+
+
+def test_memory_is_given_back(tmp_path: Path) -> None:
+    """What was written makes room for what comes."""
+    with _running(tmp_path, queue_mb=0.02) as site:
+        for _ in range(6):
+            site.see(MOVED)
+            wait_until(lambda: site.keeper.facts()["waiting"] == 0, 20, "it is written")
+    assert [one["evidence"]["missing"] for one in site.told] == [[]] * 6
+    assert site.keeper._held == 0
+
+
+def test_what_a_full_queue_forgets_is_counted_and_answered(tmp_path: Path) -> None:
+    """Who waits for a picture hears of it at once."""
+    site = Site(tmp_path, {})
+    waiting = threading.Thread(target=lambda: answers.append(_refusal(site)))
+    answers: list[str] = []
+    waiting.start()
+    wait_until(lambda: bool(site.keeper._cameras["cam"].asked), 10, "a picture is asked for")
+    site.see(MOVED)
+    site.keeper._queue.cancel()
+    waiting.join(10)
+    assert answers == ["cam: too many pictures wait to be written (queue_mb)"]
+    assert (site.keeper.facts()["dropped"], site.keeper.facts()["missing"], site.keeper._held) == (1, 1, 0)
+
+
+def _refusal(site: Site) -> str:
+    with pytest.raises(EvidenceError) as raised:
+        site.keeper.request_snapshot("cam", timeout_s=30)
+    return str(raised.value)
 
 
 def test_a_disk_that_cannot_be_written_to_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

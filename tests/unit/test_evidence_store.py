@@ -72,6 +72,18 @@ def test_the_oldest_go_first_and_together(tmp_path: Path) -> None:
     assert store.load == sum(file.stat().st_size for file in tmp_path.iterdir()) <= 45 * _KB
 
 
+def test_the_oldest_is_so_by_its_time_not_by_its_end(tmp_path: Path) -> None:
+    """Clips of several cameras end in another order than they began."""
+    store = _store(tmp_path, kilobytes=45)
+    names = [store.begin(NOON + timedelta(seconds=second), "cam") for second in (3, 1, 2, 0)]
+    for name in names:
+        store.save(f"{name}.0001.clean.jpg", b"x" * 10 * _KB)
+    for name in names:
+        store.end(name)
+    store.save(f"{store.begin(NOON + timedelta(seconds=9), 'cam')}.0001.clean.jpg", b"x" * 20 * _KB)
+    assert [name[13:15] for name in _names(tmp_path)] == ["02", "03", "09"]
+
+
 def test_the_limit_holds_across_restarts(tmp_path: Path) -> None:
     """What an earlier run left counts, and goes first."""
     old = _fill(_store(tmp_path), 6)

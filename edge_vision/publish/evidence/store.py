@@ -65,6 +65,7 @@ class Store:
         self._closed: list[str] = []
         self._bytes = 0
         self._scanned = False
+        self._named = False
         self._trouble = Trouble()
 
     @property
@@ -141,7 +142,7 @@ class Store:
         draft.size = size
 
     def keep(self, draft: Draft) -> Stored:
-        """Give a draft its name: it is on the disk, whole. Raises EvidenceError."""
+        """Give a draft its name: it is on the disk, whole; its name is, too, after `sync`. Raises EvidenceError."""
         with _translated():
             draft.stream.flush()
             os.fsync(draft.stream.fileno())
@@ -149,11 +150,23 @@ class Store:
             digest = _sha256_of(draft.stream)
             draft.stream.close()
             draft.path.rename(self.folder / draft.name)
-            self._sync_folder()
+        self._named = True
         name = _NAME.fullmatch(draft.name)
         assert name is not None
         self._sets.setdefault(name["set"], {})[draft.name] = draft.size
         return Stored(draft.name, digest, draft.size)
+
+    def sync(self) -> None:
+        """Let the names of what was kept be on the disk before anybody is told of them. Raises EvidenceError."""
+        if not self._named:
+            return
+        self._named = False
+        with _translated():
+            opened = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
 
     def discard(self, draft: Draft) -> None:
         """Remove a draft that was not kept."""
@@ -245,13 +258,6 @@ class Store:
             self.removed += 1
         if not files:
             self._sets.pop(name, None)
-
-    def _sync_folder(self) -> None:
-        opened = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 def _sha256_of(stream: BinaryIO) -> str:

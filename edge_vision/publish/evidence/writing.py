@@ -165,6 +165,7 @@ class EvidenceWriter:
                 self._keep(job, name, clip)
             for request in job.requests:
                 request.answer = self._answer(job, name, request.kind)
+                self._sync()
                 request.done.set()
             if clip is None:
                 self._end(camera, name)
@@ -257,7 +258,14 @@ class EvidenceWriter:
 
     def _tell(self, source: str, kept: _Kept, pending: list[EvidenceType]) -> None:
         told = kept.told
+        self._sync()
         self._put(source, Evidence(told.of, told.kind, kept.files, kept.missing, pending, told.left_out))
+
+    def _sync(self) -> None:
+        try:
+            self._store.sync()
+        except EvidenceError as error:
+            self.complain(error)
 
     def _end(self, camera: _Camera, name: str) -> None:
         camera.pictures.pop(name, None)
