@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from edge_vision.capture.ring import Ring
 from edge_vision.core.packets import EncodedTrack, Packet
+from edge_vision.core.scene import Scene
 from edge_vision.publish.evidence.bitstream import parameter_sets, with_start_codes
-from edge_vision.publish.evidence.options import ClipOptions
+from edge_vision.publish.evidence.options import ClipOptions, EvidenceOptions
 from edge_vision.publish.evidence.recorder import Cut, Recorded, Recorder
 from edge_vision.publish.evidence.store import Store
+from edge_vision.publish.evidence.writing import EvidenceWriter, Job, Told, Watched
+from edge_vision.publish.wire import Evidence
+from edge_vision.runtime.tally import Tally
 from edge_vision.testing.fakes import NOON, FakeClock, make_frame
 
 av = pytest.importorskip("av")
@@ -199,3 +203,31 @@ def test_too_many_at_once_end_early(tmp_path: Path) -> None:
         assert isinstance(clip, Recorded)
         assert clip.why == "too many events for max_mb"
         assert clip.first_ns <= at_s * S <= clip.last_ns
+
+
+def test_a_clip_that_does_not_show_the_event_is_not_named(data: Path, tmp_path: Path) -> None:
+    """The packets of that time were gone: the message says so, and names no clip of another moment."""
+    clock, ring, told = FakeClock(), Ring(50_000_000, 10), list[Evidence]()
+    options = EvidenceOptions.model_validate(
+        {"kinds": ["count"], "snapshot": [], "clip": {"before_s": 1, "after_s": 2}}
+    )
+    store = Store(tmp_path, 100_000_000, 1e6, clock)
+    watched = {"cam": Watched(ring=ring)}
+    writer = EvidenceWriter(options, store, watched, lambda _, kept: told.append(kept), clock, Tally())
+    track, packets = _stream(_recording(data), 4)
+    ring.begin(track)
+    for packet in packets[20:]:
+        ring.add(packet)
+    for at_s, name in ((0.5, "early"), (2.2, "late")):
+        frame = make_frame(media_ns=int(at_s * S))
+        writer.do(Job(frame, Scene(frame), [Told(name, "count", 0)]))
+    writer.mind()
+    writer.finish()
+    early, late = told[-2:]
+    assert (early.of, early.files) == ("early", [])
+    assert [one.reason for one in early.missing] == ["there are no pictures of that time any more"]
+    assert (late.of, [one.type for one in late.files]) == ("late", ["clip"])
+    assert (
+        late.files[0].shorter
+        == "begins 0.2 s before the event, not 1; ends 1.7 s after the event, not 2: the run ended"
+    )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edge_vision.core.events import KINDS, Count, Event, LineCrossed, PresenceChanged, ZoneEntered, ZoneLeft
-from edge_vision.publish.words import in_words
+from edge_vision.publish.words import in_words, message_in_words
 
 BOTH = {"in": 3, "out": 1}
 
@@ -81,3 +81,19 @@ def test_no_known_kind_is_left_out() -> None:
     for kind, event in KINDS.items():
         names = [field.encode_name for field in msgspec.structs.fields(event)]
         assert in_words(kind, dict.fromkeys(names, "x"))
+
+
+@pytest.mark.parametrize(
+    "kept, expected",
+    [
+        ({"files": [{"type": "snapshot"}], "missing": [], "pending": ["clip"]}, "snapshot, clip to come"),
+        ({"files": [], "missing": [{"type": "clean", "reason": "the disk is full"}], "pending": []},
+         "no clean: the disk is full"),
+        ({}, "nothing"),
+    ],
+)  # fmt: skip
+def test_evidence_is_said(kept: dict[str, Any], expected: str) -> None:
+    """What there is, what will be, and what is not."""
+    body = {"schema": "edge-vision/1", "kind": "evidence", "source": "gate", "timestamp": "2026-11-22T05:00:06.123456Z"}
+    said = message_in_words({**body, "evidence": {"of": "b-gate-verdict-1", **kept}})
+    assert said == f"05:00:06 gate  evidence of b-gate-verdict-1: {expected}"

@@ -243,8 +243,10 @@ class EvidenceWriter:
         if isinstance(clip, str):
             return clip
         before_ns, after_ns = kept.media_ns - clip.first_ns, clip.last_ns - kept.media_ns
-        if before_ns < 0 or after_ns < 0:
-            return clip.why or "there are no pictures of that time any more"
+        if before_ns < 0:
+            return "there are no pictures of that time any more"
+        if after_ns < 0:
+            return clip.why or "no more frames came"
         slack_ns, shorter = camera.recorder.slack_ns, []
         if before_ns + slack_ns < self._options.clip.before_s * 1e9:
             shorter.append(f"begins {before_ns / 1e9:.1f} s before the event, not {self._options.clip.before_s:g}")
