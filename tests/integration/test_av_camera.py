@@ -247,13 +247,13 @@ def test_what_an_http_camera_answers_is_said(status: int, words: str, patience_s
 
 def test_both_phases_of_opening_share_one_limit(tmp_path: Path) -> None:
     """A camera that answers late and then falls silent is noticed within `open_timeout_s`, not twice that."""
-    beginning = record(tmp_path / "clip.ts", 3, container="mpegts").read_bytes()[:700]
+    tables = record(tmp_path / "clip.ts", 3, container="mpegts").read_bytes()[: 3 * 188]  # that there will be a video
     released = threading.Event()
 
     def answer(web: _Web) -> None:
         released.wait(1.5)
         web.begin(200, "video/mp2t")
-        web.wfile.write(beginning)
+        web.wfile.write(tables * 60)
         web.wfile.flush()
         released.wait(20)
 

@@ -166,6 +166,12 @@ def test_a_picture_of_another_size_is_a_frame_of_that_size(tmp_path: Path) -> No
     kept = ring.between(0, ALL)
     assert [packet.media_ns for packet in kept] == times[10:]
     assert _decoded(ring.track, kept) == [(96, 80)] * 10
+    before = Ring(LARGE, 1e6)
+    list(_frames(_av(parts[0]), before))
+    assert before.track is not None
+    assert ring.track.extradata.startswith(b"\0\0\0\1\x67")
+    assert ring.track.extradata[4:20] in kept[0].data
+    assert ring.track.extradata[:20] != before.track.extradata[:20]
 
 
 def _decoded(track: EncodedTrack, packets: list[Packet]) -> list[tuple[int, int]]:
