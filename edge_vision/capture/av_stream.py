@@ -164,7 +164,7 @@ class Stream:
             msg = f"{name}: has a video of a kind that is not known here"
             raise SourceError(msg)
         for other in streams:
-            if other is not video and hasattr(self._av.stream, "Discard"):  # PyAV 16 has no such thing
+            if other is not video:
                 other.discard = self._av.stream.Discard.all
         video.codec_context.thread_count = self._options.decoder_threads
         video.codec_context.thread_type = "AUTO"

@@ -1,6 +1,7 @@
 """The daemon with PyAV's decoder: the same answers from a recording, and cameras that come, go and refuse."""
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,3 +116,17 @@ def test_a_camera_says_why_it_is_lost_and_comes_back(
     assert "hunter2" not in said
     assert "s3cr" not in said
     assert "op:" not in said
+
+
+def test_a_site_whose_library_is_missing_does_not_start(
+    server: RtspServer, yolox: Path, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
+) -> None:
+    """No camera brings it: 78, with the command that does; not a camera that is lost for ever."""
+    (tmp_path / "absent/av").mkdir(parents=True)
+    (tmp_path / "absent/av/__init__.py").write_text("raise ModuleNotFoundError('no av', name='av')\n")
+    paths = [str(tmp_path / "absent"), os.environ.get("PYTHONPATH", "")]
+    site = write_site(cameras=[_camera("gate", yolox, url=server.url)], publish=[{"kind": "jsonl", "path": "-"}])
+    process = edge_vision("run", site, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))})
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 78, errors
+    assert "av is not installed: pip install 'edge-vision[av]'" in errors

@@ -411,3 +411,26 @@ def test_a_thread_that_only_reads_keeps_every_packet(camera: RtspServer) -> None
     thread.join()
     assert set(taken) <= {packet.media_ns for packet in ring.between(0, ALL)}
     assert len(ring.between(0, taken[-1])) >= 25
+
+
+def test_packets_that_never_become_a_picture_are_no_sign_of_life(tmp_path: Path) -> None:
+    """A stream joined behind its only key frame: the error says that packets do come."""
+    raw = record(tmp_path / "clip.ts", 400, container="mpegts", g="1000", bf="0", sc_threshold="0").read_bytes()
+    done = threading.Event()
+
+    def answer(web: _Web) -> None:
+        web.begin(200, "video/mp2t")
+        web.wfile.write(raw[: 3 * 188])
+        rest = io.BytesIO(raw[len(raw) // 188 // 4 * 188 :])
+        for block in iter(lambda: rest.read(188), b""):
+            if done.wait(0.02):
+                return
+            web.wfile.write(block)
+
+    with _web(answer) as url:
+        try:
+            error = _failure(_options(url, None, open_timeout_s=2, read_timeout_s=1))
+        finally:
+            done.set()
+    assert isinstance(error, SourceTimeoutError)
+    assert "packets came: no key frame among them" in str(error)

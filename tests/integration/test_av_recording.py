@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT
 from encoded import join, record, rotate
 
+from edge_vision.app import probe
 from edge_vision.capture.av_pixels import Painter, _Scaler
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import AvOptions, FileOptions
@@ -329,3 +330,13 @@ def test_without_pyav_the_error_names_the_extra(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingLibraryError, match=r"pip install 'edge-vision\[av\]'"):
         list(_frames(_av(tmp_path / "clip.mp4")))
+    facts = probe._pyav()
+    assert facts["available"] is False
+    assert "pip install 'edge-vision[av]'" in facts["reason"]
+
+
+def test_the_probe_shows_pyav() -> None:
+    """Its version, where it lies, and the FFmpeg in it."""
+    facts = probe._pyav()
+    assert (facts["available"], facts["version"], facts["file"]) == (True, av.__version__, av.__file__)
+    assert facts["libraries"]["libavcodec"].count(".") == 2
