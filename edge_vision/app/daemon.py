@@ -19,7 +19,7 @@ from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
-from edge_vision.capture.table import reopens
+from edge_vision.capture.table import reopens, require_library
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
@@ -136,6 +136,8 @@ class Daemon:
     def _start(self) -> Supervisor:
         """Load and warm up every model, then let the cameras in."""
         site = self._checked.site
+        for camera in site.cameras:
+            require_library(camera.source)
         engines = self._load()
         self._units = [
             Unit(camera, partial(open_road, camera, engines, self._clock, {}), self._deliver, self._tell, self._clock)
