@@ -109,13 +109,16 @@ def _double_sinks(document: Document) -> Iterator[Problem]:
     """Two sinks on one address or file would take it from each other."""
     seen: dict[tuple[str, str], int] = {}
     for number, sink in _mappings(document.data, "publish"):
-        for key in ("bind", "path"):
-            where = sink.get(key)
-            if not isinstance(where, str):
-                continue
-            if (key, where) in seen:
-                yield document.problem(("publish", number, key), f"the same as publish[{seen[key, where]}].{key}")
-            seen.setdefault((key, where), number)
+        replay = sink.get("replay")
+        for holder, keys in ((sink, ("bind", "path")), (replay if isinstance(replay, dict) else {}, ("bind",))):
+            for key in keys:
+                where = holder.get(key)
+                if not isinstance(where, str) or where.endswith(":*"):  # a free port of its own each
+                    continue
+                place = ("publish", number, key) if holder is sink else ("publish", number, "replay", key)
+                if (key, where) in seen and seen[key, where] != number:  # within one sink its options say so
+                    yield document.problem(place, f"the same as publish[{seen[key, where]}].{key}")
+                seen.setdefault((key, where), number)
 
 
 def _missing_files(document: Document) -> Iterator[Problem]:
