@@ -109,16 +109,27 @@ def _double_sinks(document: Document) -> Iterator[Problem]:
     """Two sinks on one address or file would take it from each other; on one URL, post the same messages twice."""
     seen: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
     for number, sink in _mappings(document.data, "publish"):
-        for key in ("bind", "path", "url"):
-            where = sink.get(key)
-            if not isinstance(where, str):
-                continue
+        for place, where in _addresses(number, sink):
+            key = str(place[-1])
             earlier = seen.setdefault((key, where), [])
             for first, other in earlier:
-                if key != "url" or _share_kinds(sink, other):
-                    yield document.problem(("publish", number, key), f"the same as publish[{first}].{key}")
+                if first != number and (key != "url" or _share_kinds(sink, other)):  # within one, its options say so
+                    yield document.problem(place, f"the same as publish[{first}].{key}")
                     break
             earlier.append((number, sink))
+
+
+def _addresses(number: int, sink: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Where a sink binds, writes and posts, each with its place in the file."""
+    replay = sink.get("replay")
+    found: list[tuple[tuple[str | int, ...], Any]] = [
+        (("publish", number, key), sink.get(key)) for key in ("bind", "path", "url")
+    ]
+    if isinstance(replay, dict):
+        found.append((("publish", number, "replay", "bind"), replay.get("bind")))
+    for place, where in found:
+        if isinstance(where, str) and not where.endswith(":*"):  # a free port of its own each
+            yield place, where
 
 
 def _share_kinds(one: dict[str, Any], other: dict[str, Any]) -> bool:
