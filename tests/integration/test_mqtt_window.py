@@ -294,6 +294,11 @@ def test_both_versions_of_mqtt(protocol: str, broker: Broker, told: Told) -> Non
             sink.send(numbered(1))
         heard.wait_for(STATUS, 2)
     assert told.forgotten == 1, "the second time the broker knew the session"
+    broker.kill()
+    broker.start()
+    with open_mqtt(options(broker.port, **given), told.opening()) as sink:
+        sink.send(numbered(1))
+    assert told.forgotten == 2, "it lost its memory when it was killed"
     with mqtt_listener(broker.port) as later:
         later.wait_for(STATUS, 1)
         assert [status["state"] for status in later.on(STATUS)] == ["online"]
