@@ -9,6 +9,7 @@ from typing import Any
 from edge_vision.capture.options import SourceOptions
 from edge_vision.config.options import SiteFile
 from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
+from edge_vision.core.commands import TOPIC_WORDS
 from edge_vision.core.document import Document, DocumentError, Problem, read_document
 from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.options import IDENTIFIER
@@ -26,6 +27,8 @@ class Camera:
     pipeline: str
     stages: tuple[Any, ...]
     priority: int
+    confidence: tuple[tuple[int, str], ...] = ()
+    """The options that `confidence` sets in this pipeline: the place of the stage, and the option's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def read_site(file: Path) -> SiteDraft:
     parsed, found = validate(document, SiteFile)
     problems += found
     problems += _double_ids(document)
+    problems += _ids_of_topics(document)
     problems += _missing_files(document)
     problems += _double_sinks(document)
     drafts = []
@@ -68,7 +72,14 @@ def read_site(file: Path) -> SiteDraft:
     if parsed is None or problems:
         return SiteDraft(None, tuple(drafts), tuple(problems))
     cameras = tuple(
-        Camera(camera.id, camera.source, camera.pipeline, _stage_options(stages, parsed), camera.priority)
+        Camera(
+            camera.id,
+            camera.source,
+            camera.pipeline,
+            _stage_options(stages, parsed),
+            camera.priority,
+            _set_by(stages, "confidence"),
+        )
         for camera, stages in zip(parsed.cameras, drafts, strict=True)
     )
     site = Site(file, parsed.site, cameras, parsed.publish, parsed.state_dir, parsed.outbox)
@@ -82,6 +93,13 @@ def _stage_options(stages: tuple[StageDraft, ...], site: SiteFile) -> tuple[Any,
         if site.backends is not None and isinstance(stage.options, ModelStageOptions) and "backends" not in stage.raw
         else stage.options
         for stage in stages
+    )
+
+
+def _set_by(stages: tuple[StageDraft, ...], key: str) -> tuple[tuple[int, str], ...]:
+    """The stages and options that a key of `with:` sets."""
+    return tuple(
+        (place, option) for place, stage in enumerate(stages) for option, by in stage.keys.items() if by == key
     )
 
 
@@ -105,17 +123,31 @@ def _double_ids(document: Document) -> Iterator[Problem]:
         seen.setdefault(name, number)
 
 
+def _ids_of_topics(document: Document) -> Iterator[Problem]:
+    """A camera called `set` would have its messages where the commands of the site are."""
+    for number, camera in _mappings(document.data, "cameras"):
+        if camera.get("id") in TOPIC_WORDS:
+            text = f"{camera['id']!r} is a word of the topics of commands: choose another name"
+            yield document.problem(("cameras", number, "id"), text)
+
+
 def _double_sinks(document: Document) -> Iterator[Problem]:
     """Two sinks on one address or file would take it from each other."""
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str], tuple[int, str]] = {}
     for number, sink in _mappings(document.data, "publish"):
-        for key in ("bind", "path"):
-            where = sink.get(key)
+        commands = sink.get("commands")
+        asked = commands if isinstance(commands, dict) else {}
+        for key, place, where in (
+            ("bind", ("bind",), sink.get("bind")),
+            ("path", ("path",), sink.get("path")),
+            ("bind", ("commands", "bind"), asked.get("bind")),
+        ):
             if not isinstance(where, str):
                 continue
             if (key, where) in seen:
-                yield document.problem(("publish", number, key), f"the same as publish[{seen[key, where]}].{key}")
-            seen.setdefault((key, where), number)
+                text = f"the same as publish[{seen[key, where][0]}].{seen[key, where][1]}"
+                yield document.problem(("publish", number, *place), text)
+            seen.setdefault((key, where), (number, ".".join(place)))
 
 
 def _missing_files(document: Document) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from edge_vision.core.events import KINDS
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, beside_its_file
 from edge_vision.core.schema_errors import did_you_mean, shown
+from edge_vision.publish.commands_options import CommandOptions, ZeromqCommandOptions
 
 _HIGHEST_PORT: Final = 65_535
 
@@ -120,6 +121,9 @@ class ZeromqOptions(_SinkOptions):
     high_water_mark: Integer = Field(
         10_000, ge=1, le=1_000_000, description="Messages kept for a slow subscriber; it loses what is beyond."
     )
+    commands: ZeromqCommandOptions | None = Field(
+        None, description="Commands that are taken on a socket of their own; none if not given."
+    )
 
 
 class MqttOptions(_DurableOptions, Login):
@@ -132,6 +136,9 @@ class MqttOptions(_DurableOptions, Login):
     keepalive_s: Integer = Field(15, ge=5, le=3600, description="After 1.5 times this silence the last will is sent.")
     timeout_s: Seconds = Field(10.0, description="How long the broker may take to accept or acknowledge.")
     inflight: Integer = Field(64, ge=1, le=1000, description="Messages sent before the first must be acknowledged.")
+    commands: CommandOptions | None = Field(
+        None, description="Commands that are taken from this broker; none if not given."
+    )
 
 
 class TerminalOptions(_SinkOptions):
