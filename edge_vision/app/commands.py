@@ -143,7 +143,10 @@ class Desk:
             raise CommandError(msg)
         try:
             payload: Payload = self._decoders[letter.what].decode(letter.body or b"{}")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UnicodeDecodeError:
+            msg = "the body is not UTF-8 text"
+            raise CommandError(msg) from None
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise CommandError(str(error)) from None
         return Order(letter.source, letter.what, payload)
 

@@ -2,7 +2,8 @@
 
 import base64
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,7 +20,7 @@ from edge_vision.core.commands import (
     Fetch,
     Snapshot,
 )
-from edge_vision.core.errors import CommandError, ConfigError, MissingLibraryError
+from edge_vision.core.errors import CommandError, ConfigError, EdgeVisionError
 from edge_vision.core.frame import Frame
 from edge_vision.core.plugin import require
 from edge_vision.publish.wire import utc
@@ -31,6 +32,8 @@ SNAPSHOT_S: Final = 5.0
 """How long a snapshot waits for a frame."""
 _MOST_SNAPSHOTS: Final = 8
 """Snapshots that may wait at once."""
+MOST_FILE_BYTES: Final = 64_000_000
+"""A file of evidence up to this size is given out, in parts."""
 _OVER: Final = frozenset({"ended", "failed"})
 _MOST_PROBLEMS: Final = 20
 _MOST_PROBLEM: Final = 400
@@ -131,6 +134,10 @@ class Effects:
         if not unit.enabled:  # the pipeline may blur what nobody should see
             msg = f"{order.source} is disabled: its frames are not analyzed, and only those are shown"
             raise CommandError(msg)
+        if order.payload.keep:
+            with _as_refusal():
+                later({"path": self._kept().request_snapshot(order.source).path})
+            return
         if len(self._snapshots) >= _MOST_SNAPSHOTS:
             msg = f"busy: {_MOST_SNAPSHOTS} snapshots wait for their frames; send it again"
             raise CommandError(msg)
@@ -142,12 +149,18 @@ class Effects:
     def _fetch(self, order: Order, later: Later) -> None:
         wanted = order.payload
         assert isinstance(wanted, Fetch)
+        evidence = self._kept()
+        check_path(wanted.path, order.source)
+        with _as_refusal():
+            whole = evidence.fetch(wanted.path, MOST_FILE_BYTES)
+        part = whole[wanted.offset : wanted.offset + wanted.length]
+        later({"path": wanted.path, "offset": wanted.offset, "size": len(whole), "data": _text(part)})
+
+    def _kept(self) -> Evidence:
         if self._evidence is None:
-            msg = "the site keeps no evidence: there is nothing to fetch"
+            msg = "the site keeps no evidence: evidence: is not in its file"
             raise CommandError(msg)
-        check_path(wanted.path)
-        data, size = self._evidence.fetch(order.source, wanted.path, wanted.offset, wanted.length)
-        later({"path": wanted.path, "offset": wanted.offset, "size": size, "data": _text(data)})
+        return self._evidence
 
     def _reload(self, order: Order, later: Later) -> None:
         del order
@@ -193,10 +206,8 @@ class _Wanted:
 
 def _picture(frame: Frame, wanted: Snapshot) -> dict[str, Any]:
     """The frame as a JPEG, no wider than asked for. Raises CommandError when it is too large for an answer."""
-    try:
+    with _as_refusal():
         cv2: Any = require("cv2", "cpu")
-    except MissingLibraryError as error:
-        raise CommandError(str(error)) from None
     image, (width, height) = frame.image, frame.wh
     if width > wanted.width_px:
         size = (wanted.width_px, max(1, round(height * wanted.width_px / width)))
@@ -211,12 +222,24 @@ def _picture(frame: Frame, wanted: Snapshot) -> dict[str, Any]:
     return {"frame": shown, "size": len(data), "data": _text(data)}
 
 
-def check_path(path: str) -> None:
-    """Raise CommandError unless a path goes down from the folder of the evidence, and nowhere else."""
+def check_path(path: str, source: str) -> None:
+    """Raise CommandError unless a path is one that an evidence message of this camera names."""
     parts = path.split("/")
     if not path.isprintable() or "\\" in path or any(part in {"", ".", ".."} for part in parts):
         msg = "path is not one that an evidence message names: relative, without . and .. in it"
         raise CommandError(msg)
+    if f".{source}." not in path:
+        msg = f"path is not that of a file of {source}"
+        raise CommandError(msg)
+
+
+@contextmanager
+def _as_refusal() -> Iterator[None]:
+    """What goes wrong on purpose is told to whoever asked."""
+    try:
+        yield
+    except EdgeVisionError as error:
+        raise CommandError(str(error)) from None
 
 
 def _text(data: bytes) -> str:

@@ -44,8 +44,12 @@ class Confidence(Payload, frozen=True, kw_only=True):
 
 
 class Snapshot(Payload, frozen=True, kw_only=True):
-    """The next frame of a camera that is analyzed, as its pipeline leaves it: a JPEG no wider than `width_px`."""
+    """The next frame of a camera that is analyzed, as its pipeline leaves it: a JPEG no wider than `width_px`.
 
+    With `keep` it is kept as evidence instead, and the answer has its path.
+    """
+
+    keep: bool = False
     width_px: Annotated[int, msgspec.Meta(ge=64, le=3840)] = 1280
     quality: Annotated[int, msgspec.Meta(ge=10, le=95)] = 80
 
@@ -111,11 +115,22 @@ class Commands(Protocol):
         """See to it that `reply` is called once, now or later. Never blocks, never raises."""
 
 
+class KeptFile(Protocol):
+    """A file that is kept as evidence."""
+
+    @property
+    def path(self) -> str:
+        """How messages name it."""
+
+
 class Evidence(Protocol):
     """The files that were kept as evidence; a command reads them without knowing how they are kept."""
 
-    def fetch(self, source_id: str, path: str, offset: int, length: int) -> tuple[bytes, int]:
-        """A part of a camera's file, and the size of the whole. Raises CommandError, such as for no such file."""
+    def request_snapshot(self, source_id: str) -> KeptFile:
+        """Keep the next frame of a camera as a picture. Waits some seconds at most; raises an EdgeVisionError."""
+
+    def fetch(self, path: str, most_bytes: int) -> bytes:
+        """The contents of a file by its path. Raises an EdgeVisionError, such as for no such file."""
 
 
 def read_topic(site: str, topic: str) -> tuple[str, str] | None:
