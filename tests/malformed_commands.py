@@ -54,11 +54,6 @@ def malformed(count: int, seed: int, camera: str = "line") -> Iterator[Malformed
         yield made._replace(topic=made.topic.replace("line/", f"{camera}/", 1)) if camera != "line" else made
 
 
-def answered(one: Malformed) -> bool:
-    """Whether a command names a topic where its answer may go, and is known by its correlation data there."""
-    return one.response == "asker/own" and one.correlation is not None and len(one.correlation) <= 1024
-
-
 def _a_topic(chance: random.Random) -> str:
     return f"line/set/{chance.choice(_KINDS)}"
 

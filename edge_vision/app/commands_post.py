@@ -26,6 +26,7 @@ _LIMIT_S: Final = 60.0
 _COUNTS: Final = ("received", "done", "refused", "ignored", "unanswered")
 _END_S: Final = 1.0
 """How long the end may take to carry out what waits, and to send the answers."""
+_FAREWELL_S: Final = 2.0
 
 
 class Inlet:
@@ -164,5 +165,6 @@ class CommandPost:
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread still runs."""
-        return any(worker.alive for worker in self.workers)
+        """Whether a thread still runs, after a moment for the last goodbye."""
+        deadline_ns = self._clock.monotonic_ns() + int(_FAREWELL_S * 1e9)
+        return any(not worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9) for worker in self.workers)

@@ -26,7 +26,7 @@ from edge_vision.core.scene import Scene
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire, new_boot
 from edge_vision.runtime.clock import Clock, SystemClock
-from edge_vision.runtime.loops import every
+from edge_vision.runtime.loops import every, until
 from edge_vision.runtime.systemd import Notifier
 from edge_vision.runtime.worker import Worker
 
@@ -41,6 +41,8 @@ _MODEL_S: Final = 180.0
 _FAREWELL_S: Final = 1.0
 _JOIN_S: Final = 0.5
 _TICK_S: Final = 0.25
+_PATIENCE_S: Final = 12.0
+"""How long a reload waits for threads that are with a camera or broker that does not answer."""
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long one thread may keep the interpreter: 5 ms, the default, is a frame's whole budget."""
 
@@ -132,6 +134,11 @@ class Daemon:
         checks = any(not servers.join(0.0) for servers in self._servers)
         workers += [out.worker for out in self._outlets] + ([] if self._loading is None else [self._loading])
         return self._abandoned or checks or self._commands.left_behind or any(worker.alive for worker in workers)
+
+    def wait(self) -> None:
+        """Be patient for a moment; systemd hears that it is meant so."""
+        self._notifier.progress("reloading")
+        self._clock.sleep(_TICK_S)
 
     def _open_sinks(self) -> None:
         for outlet in self._outlets:
@@ -291,15 +298,17 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
 
     Raises ConfigError, NoBackendError, ModelError or MissingLibraryError before anything is analyzed.
     """
-    checked, clock, code = _checked(file), SystemClock(), EXIT_DONE
+    checked, clock = _checked(file), SystemClock()
     before: Checked | None = None
+    code, runs = EXIT_DONE, 0
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     end_ns = None if max_seconds is None else clock.monotonic_ns() + int(max_seconds * 1e9)
     with taken_signals() as signals:
 
         def run() -> bool:
-            nonlocal checked, before, code
-            daemon = Daemon(checked, clock, again=before is not None)
+            nonlocal checked, before, code, runs
+            runs += 1
+            daemon = Daemon(checked, clock, again=runs > 1)
             signals.listen(daemon)
             left_s = None if end_ns is None else max(0.0, (end_ns - clock.monotonic_ns()) / 1e9)
             try:
@@ -309,11 +318,13 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
                     raise
                 _log.error("the reloaded site cannot start: %s; the one before goes on", error)
                 checked, before = before, None
-                return False
-            if daemon.next is None or daemon.left_behind:
-                if daemon.left_behind:
-                    _log.info("ending beside a thread that still waits for its camera, broker or runtime")
-                    _leave(code if daemon.next is None else EXIT_GAVE_UP)  # a new process is clean
+                return signals.asked_to_stop
+            if daemon.next is not None:
+                until(lambda: not daemon.left_behind, daemon.wait, _PATIENCE_S, clock)
+            if daemon.left_behind:
+                _log.info("ending beside a thread that still waits for its camera, broker or runtime")
+                _leave(code if daemon.next is None else EXIT_GAVE_UP)  # only a new process is clean
+            if daemon.next is None:
                 return True
             checked, before = daemon.next, checked
             return signals.asked_to_stop

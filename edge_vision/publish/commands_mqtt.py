@@ -23,8 +23,9 @@ from edge_vision.runtime.loops import until
 _TURN_S: Final = 0.05
 _FAREWELL_S: Final = 2.0
 _AT_ONCE: Final = 32
-"""Commands that the broker may send before the first of them is acknowledged, which is when it is answered."""
-_MOST_ANSWERS: Final = 256
+"""Commands that the broker may send before the first is acknowledged, and answers on their way at once."""
+_MOST_ANSWERS: Final = 4096
+"""Answers that may wait to be sent, where a broker sends more at once than it was asked to."""
 _MOST_CORRELATION: Final = 1024
 _HEADER_BYTES: Final = 64
 _ANY_SIZE: Final = 268_435_460
@@ -45,8 +46,8 @@ class _Ready(NamedTuple):
 class MqttListener:
     """A connected client that subscribes to the commands of a site, driven by the calling thread.
 
-    A command is acknowledged when its answer is on its way, so that the broker holds a flood back. The session ends
-    with the connection: what is sent while nobody listens is not carried out later.
+    A command is acknowledged when its answer is, so that the broker holds a flood back. The session ends with the
+    connection: what is sent while nobody listens is not carried out later.
     """
 
     def __init__(self, client: paho.Client, options: MqttOptions, opening: CommandOpening) -> None:
@@ -55,7 +56,8 @@ class MqttListener:
         self._opening = opening
         self._name = f"{options.host}:{options.port}"
         self._ready: deque[_Ready] = deque()
-        self._waiting: set[int] = set()
+        self._given_up: deque[int] = deque()
+        self._waiting: dict[int, _Ready] = {}
         self._largest = _ANY_SIZE
         self._connected = False
         self._subscribed = False
@@ -90,8 +92,7 @@ class MqttListener:
         """Send what is ready, and say goodbye."""
         with suppress(SinkError):
             if self._connected:
-                self._answer()
-                until(lambda: not self._waiting, self._look, _FAREWELL_S, self._opening.clock)
+                until(lambda: not (self._ready or self._waiting), self.turn, _FAREWELL_S, self._opening.clock)
                 self._client.disconnect()
                 until(lambda: not self._connected, self._look, _FAREWELL_S, self._opening.clock)
 
@@ -113,7 +114,9 @@ class MqttListener:
             raise SinkError(msg)
 
     def _answer(self) -> None:
-        for _ in range(len(self._ready)):
+        for _ in range(len(self._given_up)):
+            self._client.ack(self._given_up.popleft(), 1)
+        for _ in range(min(len(self._ready), _AT_ONCE - len(self._waiting))):
             ready = self._ready.popleft()
             properties = None
             if ready.correlation is not None:
@@ -123,12 +126,10 @@ class MqttListener:
             if len(body) + len(ready.topic) + len(ready.correlation or b"") + _HEADER_BYTES > self._largest:
                 body = _too_large(body, self._largest)
             info = self._client.publish(ready.topic, body, qos=1, properties=properties)
-            if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._waiting.add(info.mid)
-            else:
-                self._opening.unanswered(paho.error_string(info.rc))
-            if ready.qos:
-                self._client.ack(ready.mid, ready.qos)
+            if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                msg = f"{self._name}: cannot publish an answer: {paho.error_string(info.rc)}"
+                raise SinkError(msg)
+            self._waiting[info.mid] = ready
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         about = read_topic(self._opening.site, message.topic)
@@ -149,8 +150,10 @@ class MqttListener:
         self._opening.take(letter, partial(self._keep, topic, correlation, message.mid, message.qos))
 
     def _keep(self, topic: str, correlation: bytes | None, mid: int, qos: int, body: bytes, _ok: bool) -> None:
-        if qos == 0 and len(self._ready) >= _MOST_ANSWERS:  # the broker does not hold back those
+        if len(self._ready) >= _MOST_ANSWERS:  # a broker that does not hold back, or QoS 0
             self._opening.unanswered(f"{_MOST_ANSWERS} answers wait already")
+            if qos:
+                self._given_up.append(mid)
             return
         self._ready.append(_Ready(topic, correlation, body, mid, qos))
 
@@ -173,7 +176,9 @@ class MqttListener:
             self._refused = f"disconnected: {reason}"
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        self._waiting.discard(mid)
+        ready = self._waiting.pop(mid, None)
+        if ready is not None and ready.qos:
+            self._client.ack(ready.mid, ready.qos)
         if reason.is_failure:
             self._opening.unanswered(f"refused by the broker: {reason}")
 
@@ -200,7 +205,7 @@ def open_mqtt_commands(options: MqttOptions, opening: CommandOpening) -> Iterato
         )
         properties = None
     client.connect_timeout = options.timeout_s
-    client.max_queued_messages_set(_MOST_ANSWERS)
+    client.max_inflight_messages_set(_AT_ONCE)
     if options.username is not None:
         try:
             client.username_pw_set(options.username, options.password.reveal() if options.password else None)
