@@ -345,13 +345,15 @@ def _checked(file: Path) -> Checked:
 
 def _reveal(options: Any) -> None:
     """Fail at start, not at two in the morning, when a secret cannot be read. Raises ConfigError."""
-    password = getattr(options, "password", None)
-    if password is not None:
+    tls = getattr(options, "tls", None)
+    for name, owner in (("password", options), ("key_password", tls)):
+        secret = getattr(owner, name, None)
         try:
-            password.reveal()
+            if secret is not None:
+                secret.reveal()
         except ConfigError as error:
             what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
-            msg = f"{what}: password: {error}"
+            msg = f"{what}: {name}: {error}"
             raise ConfigError(msg) from None
 
 

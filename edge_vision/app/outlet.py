@@ -99,7 +99,7 @@ class Outlet:
     def _drop(self, message: Message, reason: str) -> None:
         self._count_drop(message)
         error = SinkError(f"{message.topic} dropped: {reason}")
-        if message.kind != "status" and self._drop_trouble.is_news(error):
+        if message.kind != "status" and self._drop_trouble.is_unheard(error):
             _log.warning("%s: %s; more of the kind are counted in the status", self.name, error)
 
     def _publish(self, worker: Worker) -> None:
@@ -123,22 +123,22 @@ class Outlet:
     def _send(self, sink: Sink, batch: list[Message]) -> None:
         """Deliver a batch; what was delivered is taken off the list, also when the rest was not."""
         now = batch[:1] if self._careful else batch
-        done = 0
+        done, suspect = 0, True
         try:
             sink.send(now)
             done = len(now)
         except SinkError as error:
-            done = error.delivered
+            done, suspect = error.delivered, not error.patience_s
             raise
         finally:
-            self._settle(batch, done)
+            self._settle(batch, done, suspect=suspect)
         if now:
             self.state = "online"
             if self._trouble.clear():
                 _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered)
 
-    def _settle(self, batch: list[Message], done: int) -> None:
-        """Take delivered and refused messages off the list, and one that failed too often."""
+    def _settle(self, batch: list[Message], done: int, *, suspect: bool) -> None:
+        """Take delivered and refused messages off the list, and one that failed too often and may be at fault."""
         before = len(batch)
         self.delivered += sum(message.id not in self._refused for message in batch[:done])
         batch[:] = [message for message in batch[done:] if message.id not in self._refused]
@@ -147,7 +147,7 @@ class Outlet:
         if done:
             self._failures = 0
             self._careful = max(0, self._careful - done)
-        elif batch:
+        elif batch and suspect:
             self._failures = self._failures + 1 if batch[0].id == self._first_in_line else 1
             self._first_in_line = batch[0].id
             if self._failures >= _SUSPICIOUS:

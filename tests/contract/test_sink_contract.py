@@ -11,21 +11,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
 from conftest import wait_until
 from listeners import mqtt_listener, zeromq_listener
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import TypeAdapter
 from servers import Broker
 
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
-from edge_vision.publish.mqtt import MqttSink
-from edge_vision.publish.options import MqttOptions, SinkOptions
+from edge_vision.publish.options import SinkOptions
 from edge_vision.publish.table import SINKS, SinkOpening, name_of, open_sink
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock
@@ -303,19 +298,6 @@ def test_a_sink_may_be_used_by_any_one_thread(free_port: int, opening: SinkOpeni
     thread.start()
     thread.join(10)
     assert errors == []
-
-
-def test_a_broker_over_its_quota_has_not_taken_the_message(opening: SinkOpening, messages: list[Message]) -> None:
-    """QUOTA EXCEEDED is about now: the message stays unacknowledged, so that it is sent again and not lost."""
-    options = MqttOptions(kind="mqtt", host="127.0.0.1", port=1)
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    sink = MqttSink(client, options, opening)
-    sink._unacknowledged = {7: messages[0], 8: messages[1]}
-    sink._on_publish(None, None, 7, ReasonCode(PacketTypes.PUBACK, "Quota exceeded"), None)
-    sink._on_publish(None, None, 8, ReasonCode(PacketTypes.PUBACK, "Success"), None)
-    assert sink._unacknowledged == {7: messages[0]}
-    with pytest.raises(SinkError, match="takes no more messages for now"):
-        sink._turn(0.0)
 
 
 def test_terminal_tells_of_bad_parts(opening: SinkOpening, capsys: pytest.CaptureFixture[str]) -> None:
