@@ -34,7 +34,9 @@ class MqttAsker:
         self.heard: list[Heard] = []
         self.version = version
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
-        self.client.max_inflight_messages_set(200)
+        self.client.max_inflight_messages_set(0)  # paho's own queue changes the order
+        self._under_way = threading.Semaphore(100)
+        self.client.on_publish = lambda *_: self._under_way.release()
         self._numbers = itertools.count(1)
         self._more = threading.Condition()
         self._subscribed = threading.Event()
@@ -64,6 +66,7 @@ class MqttAsker:
                 properties.CorrelationData = correlation
         payload = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         how = {"qos": 1, **how}
+        assert self._under_way.acquire(timeout=30), "the broker does not acknowledge"
         self.client.publish(f"{ROOT}/{topic}", payload, properties=properties, **how)
 
     def ask(self, topic: str, body: Any = None, timeout_s: float = 15.0) -> dict[str, Any]:

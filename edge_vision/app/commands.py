@@ -22,7 +22,7 @@ from edge_vision.runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
 
-_WAITING: Final = 64
+_WAITING: Final = 256
 """Commands that may wait for their turn; who comes then is told to come again."""
 _KNOWN: Final = 1024
 """Ids that are remembered, and copies that carry none."""

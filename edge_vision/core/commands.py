@@ -21,8 +21,16 @@ MOST_TOPIC_BYTES: Final = 256
 CommandName: TypeAlias = Literal["enabled", "confidence", "snapshot", "fetch", "reload", "ping"]
 
 
-CommandId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+_END: Final = r"$(?!\n)"
+"""The end of a text: to Python's $ a line feed at the end is one more."""
+
+CommandId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=rf"^[!-~]+{_END}")]
 """What a sender calls a command: printable ASCII without blanks, new for each command, such as a UUID."""
+
+
+_NAME: Final = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
+FilePath: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=rf"^{_NAME}(/{_NAME})*{_END}")]
+"""A path down from the folder of evidence: relative, without hidden names and .. in it."""
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +65,7 @@ class Snapshot(Payload, frozen=True, kw_only=True):
 class Fetch(Payload, frozen=True, kw_only=True):
     """Part of a file that a camera's evidence message names by `path`: at most `length` bytes from `offset`."""
 
-    path: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+    path: FilePath
     offset: Annotated[int, msgspec.Meta(ge=0, le=1 << 48)] = 0
     length: Annotated[int, msgspec.Meta(ge=1, le=MOST_PICTURE_BYTES)] = MOST_PICTURE_BYTES
 

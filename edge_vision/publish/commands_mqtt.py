@@ -1,6 +1,7 @@
 """Commands from an MQTT broker, on a connection of their own: they never wait behind a backlog of messages."""
 
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,8 +29,11 @@ _TURN_S: Final = 0.05
 _FAREWELL_S: Final = 2.0
 _AT_ONCE: Final = 32
 """Commands that the broker may send before the first is acknowledged, and answers on their way at once."""
-_MOST_ANSWERS: Final = 4096
-"""Answers that may wait to be sent, where a broker sends more at once than it was asked to."""
+_MOST_WAITING: Final = 16_000_000
+"""Memory for answers that wait, in bytes: mosquitto 2.0.11 sends thousands of commands ahead of the acknowledgements
+of their answers, whatever it was asked for."""
+_ANSWER_BYTES: Final = 500
+"""What an answer costs beside its body."""
 _MOST_CORRELATION: Final = 1024
 _HEADER_BYTES: Final = 64
 _ANY_SIZE: Final = 268_435_455
@@ -62,6 +66,8 @@ class MqttListener:
         self._who = f"user {options.username!r}" if options.username is not None else "a client without user name"
         self._own = _own_topics(options.topic, opening.site)
         self._ready: deque[_Ready] = deque()
+        self._load = 0
+        self._lock = threading.Lock()
         self._given_up: deque[int] = deque()
         self._waiting: dict[int, _Ready] = {}
         self._largest = _ANY_SIZE
@@ -127,6 +133,8 @@ class MqttListener:
         for _ in range(min(len(self._ready), _AT_ONCE - len(self._waiting))):
             ready = self._ready.popleft()
             body = ready.body
+            with self._lock:
+                self._load -= len(body) + _ANSWER_BYTES
             if len(body) + len(ready.topic) + len(ready.correlation or b"") + _HEADER_BYTES > self._largest:
                 body = _too_large(body, self._largest)
             info = self._client.publish(ready.topic, body, qos=1, properties=self._properties(ready.correlation))
@@ -163,13 +171,17 @@ class MqttListener:
 
     def _why_not(self, topic: str) -> str:
         """Why an answer must not go to a topic; empty where it may."""
-        if self._own.fullmatch(topic) and read_topic(self._opening.site, topic) is None and "/answer/" not in topic:
+        if self._own.fullmatch(topic) and "/answer/" not in topic:  # no camera is called answer
             return "the response topic is one of this site's messages"
         return why_no_answer_topic(self._opening.site, topic)
 
     def _keep(self, topic: str, correlation: bytes | None, mid: int, qos: int, body: bytes, _ok: bool) -> None:
-        if len(self._ready) >= _MOST_ANSWERS:  # QoS 0, or a broker that does not hold back
-            self._opening.unanswered(f"{_MOST_ANSWERS} answers wait already")
+        weight = len(body) + _ANSWER_BYTES
+        with self._lock:
+            fits = not self._load or self._load + weight <= _MOST_WAITING
+            self._load += weight if fits else 0
+        if not fits:
+            self._opening.unanswered(f"answers of {_MOST_WAITING} bytes wait already")
             if qos:
                 self._given_up.append(mid)
             return

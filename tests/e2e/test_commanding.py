@@ -315,7 +315,7 @@ def test_malformed_commands_over_mqtt_change_nothing(count: int, site: Running) 
     told = [one for one in site.mqtt.heard if one.topic == "asker/v"]
     assert len(told) == valid
     assert len({one.correlation for one in told}) == valid
-    assert all(one.answer["ok"] for one in told)
+    assert [one.answer for one in told if not one.answer["ok"]] == []
     good = {"asker/v", "asker/end", "asker/there"}
     assert [one for one in site.mqtt.heard if one.answer["ok"] and one.topic not in good] == []
     _nothing_has_changed(site, before)

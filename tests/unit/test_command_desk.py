@@ -97,6 +97,7 @@ REFUSED = [
     ("enabled", "gate", {"value": True, "id": "a b"}, "`$.id`"),
     ("enabled", "gate", {"value": True, "id": "x" * 65}, "`$.id`"),
     ("enabled", "gate", {"value": True, "id": 7}, "`$.id`"),
+    ("enabled", "gate", {"value": True, "id": "x\n"}, "`$.id`"),
     ("enabled", "gate", b'{"value": true} x', "trailing"),
     ("enabled", "gate", b'{"value": tr\xff}', "invalid"),
     ("enabled", "gate", b'{"value": true, "id": "\xff"}', "not UTF-8 text"),
@@ -116,6 +117,10 @@ REFUSED = [
     ("snapshot", "gate", {"quality": 100}, "<= 95"),
     ("fetch", "gate", {}, "path"),
     ("fetch", "gate", {"path": ""}, "length >= 1"),
+    *(
+        ("fetch", "gate", {"path": path}, "`$.path`")
+        for path in ("../x.gate.1", "/x", "a/../b", "a//b", "x/", "x\0", "a\\b", ".x", "a/.x", "..", "x\n", "x" * 513)
+    ),
     ("fetch", "gate", {"path": "a", "offset": -1}, ">= 0"),
     ("fetch", "gate", {"path": "a", "length": 10**9}, "<= 262144"),
     ("fetch", "gate", b'{"path": "a", "offset": 99999999999999999999999999}', ""),
@@ -227,13 +232,13 @@ def test_a_large_answer_is_not_kept_for_copies(office: Office) -> None:
 
 def test_too_many_commands_are_told_to_come_again(office: Office) -> None:
     """The queue has a bound; who was turned away may come again under the same id."""
-    for number in range(64):
+    for number in range(256):
         office.take("enabled", {"value": True, "id": f"n{number}"})
     assert office.answers == []
     office.take("enabled", {"value": True, "id": "last"})
-    assert office.answers[-1]["reason"] == "busy: 64 commands wait; send it again"
+    assert office.answers[-1]["reason"] == "busy: 256 commands wait; send it again"
     office.work()
-    assert len(office.answers) == 65
+    assert len(office.answers) == 257
     assert office.ask("enabled", {"value": True, "id": "last"})["ok"] is True
 
 

@@ -11,7 +11,6 @@ from command_place import DETECT, SOURCE, TRACKER, Kept, Place
 from edge_vision import __version__
 from edge_vision.analytics.filter import FilterOptions
 from edge_vision.analytics.smooth import SmoothOptions
-from edge_vision.app.commands_effects import check_path
 from edge_vision.app.tuning import Tuning
 from edge_vision.config.site import Camera
 from edge_vision.core.commands import Confidence, Enabled, Fetch, Ping, Reload, Snapshot
@@ -180,14 +179,12 @@ def test_without_evidence_there_is_nothing_to_fetch(place: Place) -> None:
             place.do(what, payload)
 
 
-@pytest.mark.parametrize(
-    "path", ["../x.gate.1", "/x.gate.1", "a/../b.gate.1", "a//b.gate.1", "x\0.gate.1", "x\\.gate.1", "x.dock.1", "gate"]
-)
-def test_a_path_goes_nowhere_else(path: str) -> None:
-    """Down from the folder of evidence, to the files of this camera."""
-    with pytest.raises(CommandError):
-        check_path(path, "gate")
-    check_path(Kept.path, "gate")
+def test_a_path_is_of_the_camera_that_is_asked() -> None:
+    """Who may ask for the files of one camera does not get those of another."""
+    place = Place(Kept())
+    for path in (Kept.path.replace("gate", "dock"), "gate", "gate.1", Kept.path.replace(".gate.", ".gate-2.")):
+        with pytest.raises(CommandError, match="path is not that of a file of gate"):
+            place.do("fetch", Fetch(path=path))
 
 
 def test_ping(place: Place) -> None:
