@@ -8,6 +8,7 @@ from edge_vision.app.commands_post import CommandPost
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.servers import Servers
 from edge_vision.app.unit import Unit
+from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.systemd import Notifier
 from edge_vision.runtime.worker import Worker
@@ -32,6 +33,7 @@ class Supervisor:
         notifier: Notifier,
         clock: Clock,
         servers: Sequence[Servers] = (),
+        outbox: Outbox | None = None,
         commands: CommandPost | None = None,
     ) -> None:
         self.gave_up = ""
@@ -42,6 +44,7 @@ class Supervisor:
         self._notifier = notifier
         self._clock = clock
         self._servers = servers
+        self._outbox = outbox
         self._commands = commands
         self._last_states: tuple[Any, ...] = ()
         self._last_status_ns = 0
@@ -74,14 +77,16 @@ class Supervisor:
 
     def _states(self) -> tuple[str, ...]:
         units, outlets = (unit.state for unit in self._units), (outlet.state for outlet in self._outlets)
+        own = () if self._outbox is None else (self._outbox.state,)
         inlets = (inlet.state for inlet in self._commands.inlets) if self._commands else ()
-        return (*units, *outlets, *(server.state for servers in self._servers for server in servers), *inlets)
+        return (*units, *outlets, *own, *(server.state for servers in self._servers for server in servers), *inlets)
 
     def facts(self) -> dict[str, Any]:
         """What the status message says."""
         return {
             "cameras": [unit.facts() for unit in self._units],
             "publish": [outlet.facts() for outlet in self._outlets],
+            **({} if self._outbox is None else {"outbox": self._outbox.facts()}),
             **({"commands": self._commands.facts()} if self._commands and self._commands.inlets else {}),
         }
 
@@ -93,6 +98,7 @@ class Supervisor:
 
     def _workers(self, *, captures: bool = True) -> list[Worker]:
         own = [unit.analysis for unit in self._units] + [outlet.worker for outlet in self._outlets]
+        own += [] if self._outbox is None else [self._outbox.worker]
         own += self._commands.workers if self._commands else []
         return own + [unit.capture for unit in self._units] if captures else own
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge_vision.capture.options import SourceOptions
 from edge_vision.config.options import SiteFile
@@ -16,6 +16,16 @@ from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.publish.options import OutboxOptions, SinkOptions
+
+
+_ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
+    ("bind",),
+    ("path",),
+    ("url",),
+    ("replay", "bind"),
+    ("commands", "bind"),
+)
+"""Where a sink says where messages go, or are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +142,35 @@ def _ids_of_topics(document: Document) -> Iterator[Problem]:
 
 
 def _double_sinks(document: Document) -> Iterator[Problem]:
-    """Two sinks on one address or file would take it from each other."""
-    seen: dict[tuple[str, str], tuple[int, str]] = {}
+    """Two sinks on one address or file would take it from each other; on one URL, post the same messages twice."""
+    seen: dict[tuple[str, str], list[tuple[int, tuple[str, ...], dict[str, Any]]]] = {}
     for number, sink in _mappings(document.data, "publish"):
-        commands = sink.get("commands")
-        asked = commands if isinstance(commands, dict) else {}
-        for key, place, where in (
-            ("bind", ("bind",), sink.get("bind")),
-            ("path", ("path",), sink.get("path")),
-            ("bind", ("commands", "bind"), asked.get("bind")),
-        ):
-            if not isinstance(where, str):
+        for place in _ADDRESSES:
+            where = _inside(sink, place)
+            if not isinstance(where, str) or where.endswith(":*"):
                 continue
-            if (key, where) in seen:
-                text = f"the same as publish[{seen[key, where][0]}].{seen[key, where][1]}"
-                yield document.problem(("publish", number, *place), text)
-            seen.setdefault((key, where), (number, ".".join(place)))
+            earlier = seen.setdefault((place[-1], where), [])
+            for first, there, other in earlier:
+                told = (first, place) == (number, ("replay", "bind"))  # by the schema
+                if not told and (place[-1] != "url" or _share_kinds(sink, other)):
+                    text = f"the same as publish[{first}].{'.'.join(there)}"
+                    yield document.problem(("publish", number, *place), text)
+                    break
+            earlier.append((number, place, sink))
+
+
+def _inside(sink: dict[str, Any], place: tuple[str, ...]) -> Any:
+    """What a sink says at a place; nothing where there is no such place."""
+    value: Any = sink
+    for key in place:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _share_kinds(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether there is a kind of message that both sinks take; the schema speaks of what is no list."""
+    kinds, others = one.get("kinds"), other.get("kinds")
+    return not (isinstance(kinds, list) and isinstance(others, list)) or any(kind in others for kind in kinds)
 
 
 def _missing_files(document: Document) -> Iterator[Problem]:

@@ -15,8 +15,11 @@ EdgeVisionError
 │   │   └── NoBackendYetError
 │   ├── ModelError
 │   └── InferenceError
-└── SinkError (OSError)
-    └── SinkGoneError (BrokenPipeError)
+├── SinkError (OSError)
+│   └── SinkGoneError (BrokenPipeError)
+└── OutboxError (OSError)
+    ├── OutboxInUseError
+    └── CorruptOutboxError
 """
 
 from collections.abc import Sequence
@@ -51,7 +54,14 @@ class CommandError(EdgeVisionError, ValueError):
 
 
 class SourceError(EdgeVisionError, OSError):
-    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up."""
+    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up.
+
+    The pause is at least `patience_s` seconds: a camera that refuses a password locks an account that knocks often.
+    """
+
+    def __init__(self, message: str = "", *, patience_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.patience_s = patience_s
 
 
 class SourceTimeoutError(SourceError, TimeoutError):
@@ -113,3 +123,15 @@ class SinkError(EdgeVisionError, OSError):
 
 class SinkGoneError(SinkError, BrokenPipeError):
     """Whoever read from the sink has left for good: it is closed, and what is left for it is counted as dropped."""
+
+
+class OutboxError(EdgeVisionError, OSError):
+    """The outbox cannot be read or written: messages wait in memory, and it is tried again; a start ends with 78."""
+
+
+class OutboxInUseError(OutboxError):
+    """Another process has the outbox: this one ends with 70, to be started again."""
+
+
+class CorruptOutboxError(OutboxError):
+    """The file of the outbox is damaged: it is set aside, counted and told, and a new one is begun."""

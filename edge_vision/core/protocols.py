@@ -168,3 +168,19 @@ class Sink(Protocol):
         Called with nothing every second or so, for the sink to keep its connection alive. Blocks no longer than
         the sink's time-out.
         """
+
+
+class History(Protocol):
+    """What was published and is still kept, of this run of the process and of earlier ones; any thread may ask."""
+
+    def since(self, boot: str, source: str, kind: str, first: int, last: int | None, most: int) -> list[Message]:
+        """Messages numbered from `first` to `last`, or to the newest, in order; the first `most` of those kept.
+
+        Blocks no longer than a second or two. Raises SinkError when what is kept cannot be read.
+        """
+
+    def ranges(self) -> list[tuple[str, str, str, int, int]]:
+        """Boot, source, kind, and the first and last number kept, oldest boot first.
+
+        Blocks no longer than a second or two. Raises SinkError when what is kept cannot be read.
+        """

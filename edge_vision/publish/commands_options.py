@@ -1,15 +1,10 @@
 """What a site file may say about who may command the site."""
 
-import ipaddress
-from pathlib import Path
-from typing import Final
-
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from edge_vision.core.commands import CommandName
-from edge_vision.core.options import Options, beside_its_file
-
-_HIGHEST_PORT: Final = 65_535
+from edge_vision.core.options import Options
+from edge_vision.publish.zeromq_addresses import BindAddress
 
 
 class CommandOptions(Options):
@@ -30,30 +25,4 @@ class CommandOptions(Options):
 class ZeromqCommandOptions(CommandOptions):
     """Commands that are taken on a ZeroMQ ROUTER socket."""
 
-    bind: str = Field(
-        pattern=r"^(tcp://[^\s@]+:(\d{1,5}|\*)|ipc://\S+)$",
-        description="Where to listen: tcp://127.0.0.1:PORT or ipc://PATH.",
-    )
-
-    @field_validator("bind")
-    @classmethod
-    def _a_port_or_a_path(cls, bind: str, info: ValidationInfo) -> str:
-        scheme, _, rest = bind.partition("://")
-        if scheme == "ipc":
-            return f"ipc://{beside_its_file(Path(rest), info)}"
-        host, _, port = rest.rpartition(":")
-        if port != "*" and not 1 <= int(port) <= _HIGHEST_PORT:
-            msg = f"port {port} is not one of 1 to {_HIGHEST_PORT}"
-            raise ValueError(msg)
-        if not _is_here(host.strip("[]")):
-            msg = f"{bind} is reached from other machines: commands are taken at tcp://127.0.0.1:{port} or ipc://PATH"
-            raise ValueError(msg)
-        return bind
-
-
-def _is_here(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in {"localhost", "lo"}
+    bind: BindAddress = Field(description="Where to listen: tcp://ADDRESS:PORT or ipc://PATH.")

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import zmq
@@ -13,6 +12,8 @@ from edge_vision.core.commands import MOST_BYTES, Letter, read_topic
 from edge_vision.core.errors import SinkError
 from edge_vision.publish.commands_table import CommandOpening
 from edge_vision.publish.options import ZeromqOptions
+from edge_vision.publish.zeromq_gate import Gate, clients_of, protect, secret_of
+from edge_vision.publish.zeromq_sockets import bind, forget, limit
 
 _TURN_MS: Final = 50
 _BATCH: Final = 64
@@ -22,6 +23,11 @@ _LARGEST_FRAME: Final = 16 * MOST_BYTES
 """ZeroMQ ends the connection of who sends a larger one; what is larger than a command is answered up to here."""
 _FRAMES: Final = 2
 _LINGER_MS: Final = 1000
+_START_S: Final = 5.0
+"""How long the thread that minds the keys may take to start, and to end."""
+
+_left_behind: "list[zmq.Context[zmq.Socket[bytes]]]" = []
+"""Contexts of threads that hang: the end of one would wait for its thread for ever."""
 
 
 class _Ready(NamedTuple):
@@ -35,13 +41,18 @@ class _Ready(NamedTuple):
 class ZeromqListener:
     """Takes commands from whoever connects; an answer goes back to who asked."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", opening: CommandOpening) -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", opening: CommandOpening, gate: Gate | None) -> None:
         self._socket = socket
         self._opening = opening
+        self._gate = gate
         self._ready: deque[_Ready] = deque()
 
     def turn(self) -> None:
-        """Pass on what has come in, and send the answers that are ready."""
+        """Pass on what has come in, and send the answers that are ready. Raises SinkError when no key is minded."""
+        self._opening.progress()
+        if self._gate is not None and (not self._gate.worker.alive or self._gate.worker.stuck):
+            msg = f"{self._gate.worker.name}: {self._gate.worker.error or 'hangs'}"
+            raise SinkError(msg)
         if self._socket.poll(_TURN_MS):
             for _ in range(_BATCH):
                 if not self._take_one():
@@ -90,26 +101,40 @@ class ZeromqListener:
 
 @contextmanager
 def open_zeromq_commands(options: ZeromqOptions, opening: CommandOpening) -> Iterator[ZeromqListener]:
-    """Bind the socket. Raises SinkError, such as for an address in use."""
+    """Bind the socket, for the clients of the sink's keys where it has some.
+
+    Raises SinkError, such as for an address in use or a key that cannot be read.
+    """
     assert options.commands is not None
-    bind = options.commands.bind
+    address = options.commands.bind
+    secret = None if options.curve is None else secret_of(options.curve)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.ROUTER)
+    gate: Gate | None = None
+    number = 0
     try:
+        if options.curve is not None:
+            gate = Gate(context, clients_of(options.curve), f"commands {address}", opening.clock)
+            gate.worker.start()
+            if not gate.ready.wait(_START_S) or gate.problem:
+                msg = f"{address}: {gate.problem or 'the keys are not minded in time'}"
+                raise SinkError(msg)
         socket.set(zmq.ROUTER_MANDATORY, 1)  # else an answer that cannot be sent is dropped without a word
-        socket.set(zmq.MAXMSGSIZE, _LARGEST_FRAME)
         socket.set(zmq.RCVHWM, _BATCH)
         socket.set(zmq.SNDHWM, _MOST_ANSWERS)
-        try:
-            socket.bind(bind)
-        except zmq.ZMQError as error:
-            msg = f"{bind}: {zmq.strerror(error.errno or 0)}"
-            raise SinkError(msg) from error
-        listener = ZeromqListener(socket, opening)
+        limit(socket, _LARGEST_FRAME)
+        if secret is not None:
+            protect(socket, secret)
+        number = bind(socket, address)
+        listener = ZeromqListener(socket, opening, gate)
         yield listener
         listener.answer()
     finally:
         socket.close(linger=_LINGER_MS)
-        context.term()
-        if bind.startswith("ipc://"):
-            Path(bind.removeprefix("ipc://")).unlink(missing_ok=True)
+        if gate is not None:
+            gate.worker.stop()
+        if gate is None or gate.worker.join(_START_S):
+            context.term()
+        else:
+            _left_behind.append(context)
+        forget(address, number)

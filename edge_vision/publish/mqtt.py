@@ -24,8 +24,14 @@ _HEADER_BYTES: Final = 64
 """At least as much as the head of a PUBLISH packet and its properties hold beside topic and body."""
 _ANY_SIZE: Final = 268_435_455
 """The largest packet that MQTT can express."""
-_FOR_GOOD: Final = frozenset({0x87, 0x90, 0x99})
+_NOT_AUTHORIZED: Final = 0x87
+_FOR_GOOD: Final = frozenset({_NOT_AUTHORIZED, 0x90, 0x99})
 """NOT AUTHORIZED, TOPIC NAME INVALID, PAYLOAD FORMAT INVALID: what a broker would say of the message again."""
+
+
+_DENIED_S: Final = 60.0
+"""How long a topic that was refused is not asked for again: some brokers end the connection each time."""
+_MOST_NOTES: Final = 1_000
 
 
 class _Batch:
@@ -155,12 +161,20 @@ class MqttSink:
         if len(message.body) + len(topic) + _HEADER_BYTES > self._largest:
             self._batch.answer(place, f"larger than the {self._largest} bytes that the broker takes")
             return
+        if self._opening.notes and message.kind != "status" and self._is_denied(topic):
+            self._batch.answer(place, "refused by the broker less than a minute ago: Not authorized")
+            return
         info = self._client.publish(topic, message.body, qos=1, retain=retain, properties=self._properties[retain])
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._fail(self._client.why or Cause(f"cannot publish: {paho.error_string(info.rc)}"))
         self._batch.open[info.mid] = place
         if retain:
             self._retained[topic] = message.seq
+
+    def _is_denied(self, topic: str) -> bool:
+        """Whether the broker refused a topic a short while ago."""
+        since_ns = self._opening.notes.get(f"{self._name} {topic}")
+        return since_ns is not None and self._clock.monotonic_ns() - since_ns < _DENIED_S * 1e9
 
     def _tell_refused(self, batch: _Batch) -> None:
         for place, reason in batch.refused.items():
@@ -235,8 +249,10 @@ class MqttSink:
         self._silent_since_ns = self._clock.monotonic_ns()
         if reason.is_failure:
             batch.answer(place, f"refused by the broker: {reason}")
+            topic = self._topic_of(batch.messages[place])
+            if reason.value == _NOT_AUTHORIZED and len(self._opening.notes) < _MOST_NOTES:
+                self._opening.notes[f"{self._name} {topic}"] = self._clock.monotonic_ns()
             if not self._accepted and batch.messages[place].kind == "status":
-                topic = self._topic_of(batch.messages[place])
                 text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
                 self._denied = Cause(f"{text}; check its access list", SLOW_S)
         else:

@@ -22,8 +22,10 @@ from edge_vision.publish.options import MqttOptions, MqttTls
 
 _LARGEST_ANSWER: Final = 65_536
 """No answer to a publisher is longer, even with a reason in words; paho would take 256 MB into memory."""
+_MOST_UNASKED: Final = 100
+"""Messages of QoS 2 that a broker has begun to deliver to a client that subscribes to nothing."""
 _MOST_WAITING: Final = 5_000
-"""Packets that wait inside paho; only a broker that floods us with requests and reads no answer brings more."""
+"""Packets that wait to be sent; only a broker that floods us with requests and reads no answer brings more."""
 _TLS_ALERT: Final = b"\x15"
 
 
@@ -75,7 +77,7 @@ class MqttClient(paho.Client):
     @property
     def flooded(self) -> bool:
         """Whether the broker sends what it was not asked for and does not take the answers."""
-        return len(self._in_messages) + len(self._out_packet) > _MOST_WAITING
+        return len(self._in_messages) > _MOST_UNASKED or len(self._out_packet) > _MOST_WAITING
 
     @property
     def why(self) -> Cause | None:

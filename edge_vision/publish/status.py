@@ -53,6 +53,17 @@ class _Sink(msgspec.Struct):
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Outbox(msgspec.Struct):
+    """How the outbox is: `lost` when nothing can be written, and new messages wait in memory.
+
+    `set_aside` counts the damaged files since the start.
+    """
+
+    state: Literal["online", "lost"]
+    set_aside: int
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Inlet(msgspec.Struct):
     """Where commands come in. Of those received, `done` were carried out and `refused` answered with a reason.
 
@@ -122,4 +133,5 @@ class Status(msgspec.Struct):
     models: list[_ServedModel] | msgspec.UnsetType = msgspec.UNSET
     cameras: list[_Camera] | msgspec.UnsetType = msgspec.UNSET
     publish: list[_Sink] | msgspec.UnsetType = msgspec.UNSET
+    outbox: _Outbox | msgspec.UnsetType = msgspec.UNSET
     commands: list[_Inlet] | msgspec.UnsetType = msgspec.UNSET

@@ -176,6 +176,30 @@ def test_a_refusal_for_good_drops_that_message_only(told: Told) -> None:
     assert told.dropped == [("m1", "refused by the broker: Not authorized")]
 
 
+def test_a_topic_that_is_refused_is_left_alone_for_a_while(told: Told) -> None:
+    """Some brokers end the connection at what is not allowed: the others' messages must not wait for that each time."""
+    forbidden = [make_message(seq, source="bad") for seq in (1, 2)]
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(WELCOME)
+        packets = [packet for packet in (dialog.read() for _ in range(2 if dialog.number else 3)) if packet]
+        for packet in packets:
+            dialog.say(puback(packet.mid, 0x87 if "/bad/" in packet.topic else 0))
+            if "/bad/" in packet.topic:
+                return
+        dialog.read()
+
+    opening = told.opening()
+    with scripted_broker(script) as (port, dialogs):
+        with pytest.raises(SinkError, match="connection lost"), open_mqtt(options(port), opening) as sink:
+            sink.send([forbidden[0], *numbered(2)])
+        with open_mqtt(options(port), opening) as sink:
+            sink.send([*numbered(2), forbidden[1]])
+    assert [packet.topic for packet in dialogs[1].seen if packet.type == PUBLISH] == [make_message().topic] * 2
+    assert [name for name, _ in told.dropped] == [message.id for message in forbidden]
+
+
 def test_when_everything_is_refused_nothing_is_dropped(told: Told) -> None:
     """Not even the status is taken: that is a setting, to be mended, and the messages wait for it."""
     given = {"username": "edge", **WITH_STATUS}

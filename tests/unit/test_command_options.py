@@ -12,6 +12,7 @@ from edge_vision.app.check import check_site
 from edge_vision.core.errors import ConfigError
 
 Check = Callable[..., str]
+KEY = "l75$%@{g61KN]UNb0Mj^}svZjxhf1zu9#q0.irbB"
 
 
 @pytest.fixture(name="check")
@@ -61,8 +62,10 @@ def test_commands_over_zeromq_come_from_this_machine(bind: str, check: Check) ->
     "bind", ["tcp://*:5557", "tcp://0.0.0.0:5557", "tcp://10.0.0.5:5557", "tcp://eth0:5557", "tcp://[::]:5557"]
 )
 def test_nobody_else_may_send_them_without_encryption(bind: str, check: Check) -> None:
-    """Whoever reaches the port could command the site."""
+    """Whoever reaches the port could command the site, so that `plain` is not enough."""
     assert f"{bind} is reached from other machines" in check(_zeromq(bind))
+    assert "give curve: with keys" in check({**_zeromq(bind), "plain": True})
+    assert check({**_zeromq(bind), "curve": {"secret_key": {"env": "KEY"}, "clients": [KEY]}}) == ""
 
 
 def test_wrong_addresses(check: Check) -> None:
