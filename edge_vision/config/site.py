@@ -17,7 +17,6 @@ from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.publish.options import OutboxOptions, SinkOptions
 
-
 _ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
     ("bind",),
     ("path",),
