@@ -12,19 +12,19 @@ from typing import Any, Final
 
 from edge_vision.app.check import Checked, check_site
 from edge_vision.app.engines import Engines, load_engines
-from edge_vision.app.outlet import Outlet
+from edge_vision.app.outbox import close_outbox, open_outbox, open_outlets
 from edge_vision.app.pipeline import open_road
+from edge_vision.app.secrets import check_secrets
 from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
-from edge_vision.capture.table import SOURCES
-from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
+from edge_vision.capture.table import reopens, require_library
+from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
-from edge_vision.publish.options import ZeromqOptions
 from edge_vision.publish.table import SinkOpening
-from edge_vision.publish.wire import Wire, new_boot
+from edge_vision.publish.wire import Gap, Wire, new_boot
 from edge_vision.runtime.clock import Clock, SystemClock
 from edge_vision.runtime.loops import every
 from edge_vision.runtime.systemd import Notifier
@@ -62,7 +62,8 @@ class Daemon:
         self._notifier = Notifier()
         self._status: Message = self._wire.status("starting", {})
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
-        self._outlets = [Outlet(options, opening) for options in checked.site.publish]
+        self._outbox = open_outbox(checked.site, clock, self._tell_gap)
+        self._outlets = open_outlets(checked.site.publish, opening, self._outbox)
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
         self._loading: Worker | None = None
@@ -70,6 +71,7 @@ class Daemon:
         self._opened_ns = 0
         self._drained_ns = 0
         self._abandoned = False
+        self._told_all = False
 
     def stop(self) -> None:
         """Ask the run to end: sources first, then what is under way is delivered."""
@@ -80,8 +82,9 @@ class Daemon:
 
         Raises NoBackendError or ModelError when a model cannot be served, after closing what was opened.
         """
-        for outlet in self._outlets:
-            outlet.put(self._status)
+        self._put(self._status)
+        if self._outbox is not None:
+            self._outbox.start()
         self._open_sinks()
         reason, gave_up, counts = "done", "", dict[str, Any]()
         try:
@@ -105,7 +108,10 @@ class Daemon:
             _log.warning("%d messages were dropped on the way out; the last status says where", lost)
         if gave_up:
             _log.error("gave up: %s", gave_up)
-        if lost and not self._asked_to_stop:  # a run that ends by itself is done when everything is delivered
+        kept = sum(outlet.kept for outlet in self._outlets)
+        if kept:
+            _log.warning("%d messages wait in the outbox for the next run", kept)
+        if (lost or kept) and not self._asked_to_stop:  # a run that ends by itself is done when everything is delivered
             return EXIT_GAVE_UP
         gone = any(outlet.gone for outlet in self._outlets)
         return EXIT_DONE if flawless and not (undelivered or gave_up or gone) else EXIT_GAVE_UP
@@ -115,6 +121,7 @@ class Daemon:
         """Whether a thread still runs that cannot be ended: then only `os._exit` ends the process."""
         workers = [worker for unit in self._units for worker in (unit.capture, unit.analysis)]
         checks = any(not servers.join(0.0) for servers in self._servers)
+        workers += [] if self._outbox is None else [self._outbox.worker]
         workers += [out.worker for out in self._outlets] + ([] if self._loading is None else [self._loading])
         return self._abandoned or checks or any(worker.alive for worker in workers)
 
@@ -129,6 +136,8 @@ class Daemon:
     def _start(self) -> Supervisor:
         """Load and warm up every model, then let the cameras in."""
         site = self._checked.site
+        for camera in site.cameras:
+            require_library(camera.source)
         engines = self._load()
         self._units = [
             Unit(camera, partial(open_road, camera, engines, self._clock, {}), self._deliver, self._tell, self._clock)
@@ -143,8 +152,9 @@ class Daemon:
             self._notifier,
             self._clock,
             self._servers,
+            self._outbox,
         )
-        if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
+        if any(not reopens(camera.source) for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
         for unit in self._units:
             unit.start()
@@ -218,6 +228,7 @@ class Daemon:
     def _close_sinks(self, facts: dict[str, Any]) -> int:
         """Say offline, deliver what is queued within the time to drain; how many messages could not be."""
         self._publish_status("offline", facts)
+        self._told_all = True
         for outlet in self._outlets:
             outlet.end()
         deadline_ns = self._drained_ns or self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
@@ -229,7 +240,7 @@ class Daemon:
         deadline_ns = self._clock.monotonic_ns() + int(_FAREWELL_S * 1e9)
         for worker in workers:  # healthy ones are through within a frame; the others are left behind
             worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9)
-        return undelivered
+        return undelivered + (0 if self._outbox is None else close_outbox(self._outbox))
 
     def _deliver(self, scene: Scene) -> None:
         self._put(self._wire.detections(scene))
@@ -239,7 +250,17 @@ class Daemon:
         for message in self._wire.events(scene):
             self._put(message)
 
+    def _tell_gap(self, source: str, lost: Gap) -> None:
+        """That messages were lost; what is found out when the sinks have ended is for those of the next run."""
+        message = self._wire.gap(source, lost)
+        if self._told_all and self._outbox is not None:
+            self._outbox.put(message)
+        else:
+            self._put(message)
+
     def _put(self, message: Message) -> None:
+        if self._outbox is not None:
+            self._outbox.put(message)
         for outlet in self._outlets:
             outlet.put(message)
 
@@ -254,10 +275,7 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
     Raises ConfigError, NoBackendError, ModelError or MissingLibraryError before anything is analyzed.
     """
     checked = check_site(file)
-    for camera in checked.site.cameras:
-        _reveal(camera.source)
-    for sink in checked.site.publish:
-        _reveal(sink)
+    check_secrets(checked.site)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     daemon = Daemon(checked, SystemClock())
     with _signals(daemon.stop):
@@ -266,20 +284,6 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
         _log.info("ending beside a thread that still waits for its camera, broker or runtime")
         _leave(code)
     return code
-
-
-def _reveal(options: Any) -> None:
-    """Fail at start, not at two in the morning, when a secret cannot be read. Raises ConfigError."""
-    if isinstance(options, ZeromqOptions):
-        options.check_secrets()
-    password = getattr(options, "password", None)
-    if password is not None:
-        try:
-            password.reveal()
-        except ConfigError as error:
-            what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
-            msg = f"{what}: password: {error}"
-            raise ConfigError(msg) from None
 
 
 def _leave(code: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.servers import Servers
 from edge_vision.app.unit import Unit
+from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.systemd import Notifier
 from edge_vision.runtime.worker import Worker
@@ -31,6 +32,7 @@ class Supervisor:
         notifier: Notifier,
         clock: Clock,
         servers: Sequence[Servers] = (),
+        outbox: Outbox | None = None,
     ) -> None:
         self.gave_up = ""
         self.abandoned: list[Worker] = []
@@ -40,6 +42,7 @@ class Supervisor:
         self._notifier = notifier
         self._clock = clock
         self._servers = servers
+        self._outbox = outbox
         self._last_states: tuple[str, ...] = ()
         self._last_status_ns = 0
         self._last_tick_ns = clock.monotonic_ns()
@@ -71,13 +74,15 @@ class Supervisor:
 
     def _states(self) -> tuple[str, ...]:
         units, outlets = (unit.state for unit in self._units), (outlet.state for outlet in self._outlets)
-        return (*units, *outlets, *(server.state for servers in self._servers for server in servers))
+        own = () if self._outbox is None else (self._outbox.state,)
+        return (*units, *outlets, *own, *(server.state for servers in self._servers for server in servers))
 
     def facts(self) -> dict[str, Any]:
         """What the status message says."""
         return {
             "cameras": [unit.facts() for unit in self._units],
             "publish": [outlet.facts() for outlet in self._outlets],
+            **({} if self._outbox is None else {"outbox": self._outbox.facts()}),
         }
 
     def summary(self) -> str:
@@ -88,6 +93,7 @@ class Supervisor:
 
     def _workers(self, *, captures: bool = True) -> list[Worker]:
         own = [unit.analysis for unit in self._units] + [outlet.worker for outlet in self._outlets]
+        own += [] if self._outbox is None else [self._outbox.worker]
         return own + [unit.capture for unit in self._units] if captures else own
 
     def _mind_captures(self) -> None:

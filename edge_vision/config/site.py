@@ -106,19 +106,36 @@ def _double_ids(document: Document) -> Iterator[Problem]:
 
 
 def _double_sinks(document: Document) -> Iterator[Problem]:
-    """Two sinks on one address or file would take it from each other."""
-    seen: dict[tuple[str, str], int] = {}
+    """Two sinks on one address or file would take it from each other; on one URL, post the same messages twice."""
+    seen: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
     for number, sink in _mappings(document.data, "publish"):
-        replay = sink.get("replay")
-        for holder, keys in ((sink, ("bind", "path")), (replay if isinstance(replay, dict) else {}, ("bind",))):
-            for key in keys:
-                where = holder.get(key)
-                if not isinstance(where, str) or where.endswith(":*"):  # a free port of its own each
-                    continue
-                place = ("publish", number, key) if holder is sink else ("publish", number, "replay", key)
-                if (key, where) in seen and seen[key, where] != number:  # within one sink its options say so
-                    yield document.problem(place, f"the same as publish[{seen[key, where]}].{key}")
-                seen.setdefault((key, where), number)
+        for place, where in _addresses(number, sink):
+            key = str(place[-1])
+            earlier = seen.setdefault((key, where), [])
+            for first, other in earlier:
+                if first != number and (key != "url" or _share_kinds(sink, other)):  # within one, its options say so
+                    yield document.problem(place, f"the same as publish[{first}].{key}")
+                    break
+            earlier.append((number, sink))
+
+
+def _addresses(number: int, sink: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Where a sink binds, writes and posts, each with its place in the file."""
+    replay = sink.get("replay")
+    found: list[tuple[tuple[str | int, ...], Any]] = [
+        (("publish", number, key), sink.get(key)) for key in ("bind", "path", "url")
+    ]
+    if isinstance(replay, dict):
+        found.append((("publish", number, "replay", "bind"), replay.get("bind")))
+    for place, where in found:
+        if isinstance(where, str) and not where.endswith(":*"):  # a free port of its own each
+            yield place, where
+
+
+def _share_kinds(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether there is a kind of message that both sinks take; the schema speaks of what is no list."""
+    kinds, others = one.get("kinds"), other.get("kinds")
+    return not (isinstance(kinds, list) and isinstance(others, list)) or any(kind in others for kind in kinds)
 
 
 def _missing_files(document: Document) -> Iterator[Problem]:

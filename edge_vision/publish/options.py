@@ -1,14 +1,27 @@
 """What a site file may say about where its messages go."""
 
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.events import KINDS
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Secret
 from edge_vision.core.schema_errors import did_you_mean, shown
+from edge_vision.publish.http_address import Headers, WebAddress, origin_of, why_readable
+from edge_vision.publish.mqtt_topic import USUAL, checked_template
 from edge_vision.publish.zeromq_addresses import BindAddress, PublicKey, reaches_out, read_clients, why_no_key
+
+_HIGHEST_PORT: Final = 65_535
+_MQTT_TLS_PORT: Final = 8883
 
 MESSAGE_KINDS: Final = ("detections", "status", "gap", "evidence", *KINDS)
 """Every kind of message there is."""
@@ -41,7 +54,7 @@ class _SinkOptions(Options):
             msg = f"{double} is listed twice"
             raise ValueError(msg)
         if kinds is not None and "status" in kinds and not cls.holds_status:
-            msg = "status is about now: it goes to MQTT and ZeroMQ only"
+            msg = "status is about now: it goes to MQTT, ZeroMQ and HTTP only"
             raise ValueError(msg)
         return kinds
 
@@ -220,16 +233,125 @@ def _refuse_unprotected(bind: str, info: ValidationInfo) -> None:
         raise ValueError(msg)
 
 
+def _number_as_text(value: Any) -> Any:
+    """YAML takes a version such as 5 or 1.3 for a number."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class MqttTls(Options):
+    """An encrypted connection; the broker's certificate is always verified, and its name."""
+
+    ca_file: RelativePath | None = Field(
+        None, description="Certificates of the authorities that are trusted, as PEM; the system's if not given."
+    )
+    certificate: RelativePath | None = Field(None, description="Certificate of this client, as PEM.")
+    key: RelativePath | None = Field(None, description="Its private key; in the certificate's file if not given.")
+    key_password: Secret | None = Field(None, description="Where the key's password is: {env|file|credential: NAME}.")
+    minimum_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(_number_as_text)] = Field(
+        "1.2", description="Oldest version of TLS that is spoken."
+    )
+    server_name: str | None = Field(
+        None, min_length=1, max_length=253, description="Name in the broker's certificate; the host if not given."
+    )
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> "MqttTls":
+        for name in ("key", "key_password"):
+            if getattr(self, name) is not None and self.certificate is None:
+                msg = f"{name} needs a certificate beside it"
+                raise ValueError(msg)
+        return self
+
+
 class MqttOptions(_DurableOptions, Login):
-    """An MQTT 5 broker, with QoS 1, a last will and a retained status; without them where `kinds` leaves status out."""
+    """An MQTT broker, with QoS 1, a last will and a retained status; without them where `kinds` leaves status out."""
 
     kind: Literal["mqtt"]
     host: str = Field(pattern=r"^[^\s/@]+$", description="Name or address of the broker.")
-    port: Integer = Field(1883, ge=1, le=65535, description="Its port.")
+    port: Integer = Field(1883, ge=1, le=65535, description="Its port; 8883 if not given and `tls` is.")
+    protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(_number_as_text)] = Field(
+        "5", description="Version of MQTT; with 3.1.1 a broker cannot say that it refuses a message."
+    )
+    tls: MqttTls | None = Field(None, description="Encrypt the connection; {} trusts the system's authorities.")
     client_id: str | None = Field(None, min_length=1, max_length=128, description="edge-vision-SITE if not given.")
+    topic: Annotated[str, AfterValidator(checked_template)] = Field(
+        USUAL, min_length=1, description="Topic of each message, made from {site}, {source} and {kind}."
+    )
     keepalive_s: Integer = Field(15, ge=5, le=3600, description="After 1.5 times this silence the last will is sent.")
-    timeout_s: Seconds = Field(10.0, description="How long the broker may take to accept or acknowledge.")
+    timeout_s: Seconds = Field(10.0, description="How long the broker may take to accept, or to acknowledge any more.")
     inflight: Integer = Field(64, ge=1, le=1000, description="Messages sent before the first must be acknowledged.")
+    session_expiry_s: Integer = Field(
+        3600, ge=0, le=4_294_967_294, description="How long the broker remembers this client; 0: not at all."
+    )
+    resend_s: Number = Field(
+        60.0, ge=0, le=86_400, description="What was acknowledged this recently is sent again to a broker that forgot."
+    )
+    message_expiry_s: Integer | None = Field(
+        None, ge=1, le=4_294_967_295, description="When the broker drops a message nobody fetched; never if not given."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_tls(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("tls") is not None and "port" not in given:
+            return {**given, "port": _MQTT_TLS_PORT}
+        return given
+
+    @model_validator(mode="after")
+    def _fits_its_protocol(self) -> "MqttOptions":
+        if self.protocol == "3.1.1" and self.message_expiry_s is not None:
+            msg = "message_expiry_s needs protocol 5: MQTT 3.1.1 has no such thing"
+            raise ValueError(msg)
+        return self
+
+
+class HttpSinkOptions(_DurableOptions):
+    """A webhook: messages are posted to an address, signed; an answer of 2xx says that they have arrived."""
+
+    kind: Literal["http"]
+    url: WebAddress = Field(description="Address to post to, https://HOST[:PORT]/PATH.")
+    plain: bool = Field(False, description="Whether another machine may be spoken to over http, for all to read.")
+    secret: Secret | None = Field(
+        None,
+        description="Where the key of the signature (HMAC-SHA256) is: {env|file|credential: NAME}; none: no signature.",
+    )
+    headers: Headers = Field(
+        default_factory=dict, description="Headers to send as well; the value is text or where it is."
+    )
+    timeout_s: Seconds = Field(10.0, description="How long one post may take, from connecting to the whole answer.")
+    batch: Integer = Field(
+        1, ge=1, le=1000, description="Most messages in one post: 1 posts the message itself, more a JSON array."
+    )
+    ca_file: RelativePath | None = Field(
+        None, description="Certificates (PEM) to trust; those of the system if not given."
+    )
+    certificate: RelativePath | None = Field(
+        None, description="Certificate (PEM) to show to the server, with what it is signed by."
+    )
+    key: RelativePath | None = Field(
+        None, description="Its private key (PEM), not encrypted; in the certificate's file if not given."
+    )
+
+    @property
+    def shown_url(self) -> str:
+        """The address as logs may have it: without its path."""
+        return origin_of(self.url)
+
+    @field_serializer("url", when_used="json")
+    def _dump_url(self, _url: str) -> str:
+        return self.shown_url
+
+    @model_validator(mode="after")
+    def _not_in_the_clear_by_mistake(self) -> "HttpSinkOptions":
+        if self.key is not None and self.certificate is None:
+            msg = "a key needs its certificate beside it"
+            raise ValueError(msg)
+        if self.url.startswith("http:") and (self.ca_file is not None or self.certificate is not None):
+            msg = f"{'certificate' if self.ca_file is None else 'ca_file'} is for https; the url says http"
+            raise ValueError(msg)
+        if not self.plain and (why := why_readable(self.url)):
+            raise ValueError(why)
+        return self
 
 
 class TerminalOptions(_SinkOptions):
@@ -240,5 +362,5 @@ class TerminalOptions(_SinkOptions):
 
 
 SinkOptions: TypeAlias = Annotated[
-    JsonlOptions | ZeromqOptions | MqttOptions | TerminalOptions, Field(discriminator="kind")
+    JsonlOptions | ZeromqOptions | MqttOptions | HttpSinkOptions | TerminalOptions, Field(discriminator="kind")
 ]

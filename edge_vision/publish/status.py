@@ -44,6 +44,17 @@ class _Sink(msgspec.Struct):
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Outbox(msgspec.Struct):
+    """How the outbox is: `lost` when nothing can be written, and new messages wait in memory.
+
+    `set_aside` counts the damaged files since the start.
+    """
+
+    state: Literal["online", "lost"]
+    set_aside: int
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Server(msgspec.Struct):
     """How a server is that answers in the place of this machine; `refused` answered something else."""
 
@@ -97,3 +108,4 @@ class Status(msgspec.Struct):
     models: list[_ServedModel] | msgspec.UnsetType = msgspec.UNSET
     cameras: list[_Camera] | msgspec.UnsetType = msgspec.UNSET
     publish: list[_Sink] | msgspec.UnsetType = msgspec.UNSET
+    outbox: _Outbox | msgspec.UnsetType = msgspec.UNSET

@@ -1,8 +1,10 @@
 """Every loop that runs for as long as the daemon does; there is no other `while` in the package."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Final, TypeVar
 
+from edge_vision.core.errors import SinkError
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel
 from edge_vision.runtime.clock import Clock
@@ -12,6 +14,8 @@ Item = TypeVar("Item")
 
 POLL_S = 0.5
 """How often a waiting loop looks whether it should stop."""
+MOST_PATIENCE: Final = 5
+"""The waits for what asks for patience grow to so many times what it asks for."""
 
 
 def keep_trying(
@@ -26,7 +30,7 @@ def keep_trying(
     """Call `attempt` until it returns; after each failure, wait and call it again. The one place that retries.
 
     An attempt that lasted `steady_s` seconds before it failed, or for which `progressed` says that it got something
-    done, starts the waits from the shortest again.
+    done, starts the waits from the shortest again. The waits of an error that asks for patience start with that.
     `on_failure` hears the error and the seconds until the next attempt. Returns when asked to stop.
     """
     failures = 0
@@ -37,11 +41,16 @@ def keep_trying(
         except Exception as error:  # noqa: BLE001 - told to on_failure, and the unit lives on
             steady = worker.clock.monotonic_ns() - started >= steady_s * 1e9
             failures = 1 if progressed() or steady else failures + 1
-            delay_s = backoff.delay_s(failures)
+            delay_s = _waits(backoff, error).delay_s(failures)
             on_failure(error, delay_s)
             _rest(worker, delay_s)
         else:
             return
+
+
+def _waits(backoff: Backoff, error: Exception) -> Backoff:
+    patience_s = error.patience_s if isinstance(error, SinkError) else 0.0
+    return replace(backoff, first_s=patience_s, most_s=MOST_PATIENCE * patience_s) if patience_s else backoff
 
 
 def _rest(worker: Worker, seconds: float) -> None:
@@ -87,26 +96,31 @@ def consume(channel: Channel[Item], each: Callable[[Item], None], worker: Worker
 
 
 def deliver(
-    channel: Channel[Item],
+    fill: Callable[[], bool],
     pending: list[Item],
     send: Callable[[list[Item]], None],
     worker: Worker,
-    *,
-    most: int,
 ) -> None:
-    """Send what the channel brings, in batches of at most `most`, until it is exhausted or asked to stop.
+    """Send what `fill` puts into `pending`, until that is True, for nothing will come any more, or asked to stop.
 
     `send` takes a prefix of its batch off the list as it is delivered: what a failure leaves in `pending` is for
-    the next attempt. It is called with nothing about twice a second when there is nothing to send.
+    the next attempt. It is called with nothing when `fill` waited for something in vain.
     """
     while not worker.stopping.is_set():
-        if not pending:
-            pending.extend(channel.take(most, POLL_S))
+        ended = not pending and fill()
         worker.beat()
-        if not pending and channel.exhausted:
+        if ended:
             return
         send(pending)
         worker.beat()
+
+
+def repeat(step: Callable[[], bool], worker: Worker) -> None:
+    """Call `step`, which does its own waiting, until it returns True or the worker is asked to stop."""
+    while not worker.stopping.is_set():
+        worker.beat()
+        if step():
+            return
 
 
 def every(period_s: float, tick: Callable[[], bool], clock: Clock) -> None:

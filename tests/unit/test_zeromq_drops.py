@@ -12,7 +12,7 @@ from edge_vision.publish.zeromq_order import Missed
 def test_a_drop_that_nothing_follows_is_in_the_next_heartbeat(tmp_path: Path) -> None:
     """The only reading is pushed out by counts: the reader misses it although no reading comes after it."""
     site = Site(tmp_path, curve=False, replay=False, queue_mb=0.02)
-    outlet = Outlet(site.options, replace(site.opening, dropped_last=dict))
+    outlet = Outlet("zeromq", site.options, replace(site.opening, dropped_last=dict))
     with site.read() as reader:
         outlet.worker.start()
         try:
