@@ -3,6 +3,7 @@
 EdgeVisionError
 ├── ConfigError (ValueError)
 ├── MissingLibraryError (ImportError)
+├── CommandError (ValueError)
 ├── SourceError (OSError)
 │   └── SourceTimeoutError (TimeoutError)
 ├── DownloadError (OSError)
@@ -47,6 +48,10 @@ class ConfigError(EdgeVisionError, ValueError):
 
 class MissingLibraryError(EdgeVisionError, ImportError):
     """An optional library is absent: a backend is passed over with this reason, anything else ends with 78."""
+
+
+class CommandError(EdgeVisionError, ValueError):
+    """A command cannot be carried out: it is answered with the reason, and nothing changes."""
 
 
 class SourceError(EdgeVisionError, OSError):
