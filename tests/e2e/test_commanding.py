@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +180,31 @@ def test_sighup_reloads(site: Running) -> None:
     site.process.send_signal(signal.SIGHUP)
     site.wait_for(lambda one: one["boot"] != first["boot"] and one["state"] == "online", "a new boot", 30)
     assert site.process.poll() is None
+
+
+def test_systemd_hears_of_a_reload(edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path) -> None:
+    """RELOADING=1, then READY=1 from the same process, fed all the while; not STOPPING=1 until the end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        site = write_site(cameras=[camera()], publish=[])
+        process = edge_vision("run", site, env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")})
+
+        def hear_until(start: str) -> list[str]:
+            heard = [systemd.recv(4096).decode()]
+            while not heard[-1].startswith(start):
+                heard.append(systemd.recv(4096).decode())
+            return heard
+
+        hear_until("READY=1")
+        process.send_signal(signal.SIGHUP)
+        assert not any(word.startswith("STOPPING") for word in hear_until("RELOADING=1\nMONOTONIC_USEC="))
+        again = hear_until("READY=1")
+        assert "WATCHDOG=1\nSTATUS=loading models" in again
+        assert not any(word.startswith("STOPPING") for word in again)
+        process.send_signal(signal.SIGTERM)
+        hear_until("STOPPING=1")
+        assert process.wait(15) == 0
 
 
 def test_a_site_that_cannot_start_gives_way_to_the_one_before(site: Running, tmp_path: Path) -> None:
