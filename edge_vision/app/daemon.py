@@ -11,6 +11,7 @@ from typing import Any, Final
 from edge_vision.app.check import Checked, check_site
 from edge_vision.app.commands_post import CommandPost
 from edge_vision.app.engines import Engines, load_engines
+from edge_vision.app.evidence import keeper_of, rings_of
 from edge_vision.app.outbox import close_outbox, open_outbox, open_outlets
 from edge_vision.app.pipeline import open_road
 from edge_vision.app.secrets import check_secrets
@@ -20,7 +21,7 @@ from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.tuning import Tuning
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
-from edge_vision.capture.table import reopens
+from edge_vision.capture.table import reopens, require_library
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, BackendError, MissingLibraryError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
@@ -72,6 +73,8 @@ class Daemon:
         opening = SinkOpening(checked.site.id, clock, self._wire.will(), lambda: self._status)
         self._outbox = open_outbox(checked.site, clock, self._tell_gap)
         self._outlets = open_outlets(checked.site.publish, opening, self._outbox)
+        self._rings = rings_of(checked.site)
+        self._evidence = keeper_of(checked.site, self._rings, self._wire, self._put, clock)
         self._units: list[Unit] = []
         self._servers: list[Servers] = []
         self._loading: Worker | None = None
@@ -140,6 +143,7 @@ class Daemon:
         checks = any(not servers.join(0.0) for servers in self._servers)
         workers += [] if self._outbox is None else [self._outbox.worker]
         workers += [out.worker for out in self._outlets] + ([] if self._loading is None else [self._loading])
+        workers += [] if self._evidence is None else [self._evidence.worker]
         return self._abandoned or checks or self._commands.left_behind or any(worker.alive for worker in workers)
 
     def wait(self) -> None:
@@ -158,13 +162,16 @@ class Daemon:
     def _start(self) -> Supervisor:
         """Load and warm up every model, then let the cameras in."""
         site = self._checked.site
+        for camera in site.cameras:
+            require_library(camera.source)
         engines = self._load()
         self._units = [
-            Unit(camera, road, self._deliver, self._tell, self._clock, tuning)
+            Unit(camera, road, self._deliver, self._tell, self._clock, tuning, self._rings.get(camera.id))
             for camera, tuning in ((camera, Tuning(camera)) for camera in site.cameras)
             for road in (partial(open_road, camera, engines, self._clock, {}, tuning),)
         ]
-        self._models = lambda: {"models": engines.facts()}
+        kept = self._evidence
+        self._models = lambda: {"models": engines.facts(), **({} if kept is None else {"evidence": kept.facts()})}
         self._servers = [served.servers for served in engines if served.servers is not None]
         supervisor = Supervisor(
             self._units,
@@ -178,6 +185,8 @@ class Daemon:
         )
         if any(not reopens(camera.source) for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
+        if kept is not None:
+            kept.start()
         for unit in self._units:
             unit.start()
         self._commands.start(self._units)
@@ -266,6 +275,9 @@ class Daemon:
         for unit in self._units:
             if not unit.analysis.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
                 unit.stop_analysis()
+        if self._evidence is not None:
+            deadline_ns = self._drained_ns - int(DRAIN_S / 4 * 1e9)
+            self._evidence.finish(max(0.0, (deadline_ns - self._clock.monotonic_ns()) / 1e9))
 
     def _close_sinks(self, facts: dict[str, Any]) -> int:
         """Say offline, deliver what is queued within the time to drain; how many messages could not be."""
@@ -289,8 +301,11 @@ class Daemon:
         self._tell(scene)
 
     def _tell(self, scene: Scene) -> None:
-        for message in self._wire.events(scene):
+        messages = self._wire.events(scene)
+        for message in messages:
             self._put(message)
+        if self._evidence is not None:
+            self._evidence.hear(scene, messages)
 
     def _tell_gap(self, source: str, lost: Gap) -> None:
         """That messages were lost; what is found out when the sinks have ended is for those of the next run."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from edge_vision.app.tuning import Tuning
 from edge_vision.capture.opening import Opening
+from edge_vision.capture.ring import Ring
 from edge_vision.capture.table import open_source, reopens, silence_limit_s
 from edge_vision.config.site import Camera
 from edge_vision.core.errors import SourceTimeoutError
@@ -41,7 +42,8 @@ class Way(Protocol):
 class Unit:
     """Captures the frames of one camera and takes each down the road; other cameras never notice it.
 
-    `deliver` is given each scene; `tell` one more at the end of a recording, where events wait to be told.
+    `deliver` is given each scene; `tell` one more at the end of a recording, where events wait to be told. `ring` is
+    for the encoded packets of a source that has some.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class Unit:
         tell: Callable[[Scene], None],
         clock: Clock,
         tuning: Tuning | None = None,
+        ring: Ring | None = None,
     ) -> None:
         self.camera = camera
+        self._ring = ring
         self.tuning = tuning or Tuning(camera)
         self.enabled = True
         """Whether frames are analyzed; a command may change it at any time."""
@@ -198,7 +202,12 @@ class Unit:
     def _read_all(self, worker: Worker) -> None:
         """Open the source and read it to its end, or until it fails."""
         opening = Opening(
-            self.camera.id, self._clock, self._next_index, self._epoch_ns, lambda count: self.tally.add("lost", count)
+            self.camera.id,
+            self._clock,
+            self._next_index,
+            self._epoch_ns,
+            lambda count: self.tally.add("lost", count),
+            self._ring,
         )
         with open_source(self.camera.source, opening) as source:
             if worker.stopping.is_set():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_vision.capture.options import SourceOptions
+from edge_vision.config.evidence import evidence_problems
 from edge_vision.config.options import SiteFile
 from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
 from edge_vision.core.commands import TOPIC_WORDS
@@ -15,6 +16,7 @@ from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.core.stages import ModelStageOptions
+from edge_vision.publish.evidence.options import EvidenceOptions
 from edge_vision.publish.options import OutboxOptions, SinkOptions
 
 _ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
@@ -50,6 +52,7 @@ class Site:
     publish: tuple[SinkOptions, ...]
     state_dir: Path | None = None
     outbox: OutboxOptions = field(default_factory=OutboxOptions)
+    evidence: EvidenceOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def read_site(file: Path) -> SiteDraft:
     problems += _ids_of_topics(document)
     problems += _missing_files(document)
     problems += _double_sinks(document)
+    problems += evidence_problems(document)
     drafts = []
     for number, camera in _mappings(document.data, "cameras"):
         stages, found = _stages(document, number, camera)
@@ -91,7 +95,7 @@ def read_site(file: Path) -> SiteDraft:
         )
         for camera, stages in zip(parsed.cameras, drafts, strict=True)
     )
-    site = Site(file, parsed.site, cameras, parsed.publish, parsed.state_dir, parsed.outbox)
+    site = Site(file, parsed.site, cameras, parsed.publish, parsed.state_dir, parsed.outbox, parsed.evidence)
     return SiteDraft(site, tuple(drafts), ())
 
 

@@ -7,6 +7,7 @@ EdgeVisionError
 ├── SourceError (OSError)
 │   └── SourceTimeoutError (TimeoutError)
 ├── DownloadError (OSError)
+├── EvidenceError (OSError)
 ├── BackendError (RuntimeError)
 │   ├── BackendUnavailableError
 │   │   └── UnfinishedTrialError
@@ -74,6 +75,10 @@ class DownloadError(EdgeVisionError, OSError):
     def __init__(self, message: str, *, again: bool = False) -> None:
         super().__init__(message)
         self.again = again
+
+
+class EvidenceError(EdgeVisionError, OSError):
+    """A picture or clip of an event cannot be kept or found: the message about it says why, and analysis goes on."""
 
 
 class BackendError(EdgeVisionError, RuntimeError):

@@ -26,7 +26,6 @@ _MOST_UNASKED: Final = 100
 """Messages of QoS 2 that a broker has begun to deliver to a client that subscribes to nothing."""
 _MOST_WAITING: Final = 5_000
 """Packets that wait to be sent; only a broker that floods us with requests and reads no answer brings more."""
-_TLS_ALERT: Final = b"\x15"
 
 
 _LONGEST_SECRET: Final = 1023
@@ -86,7 +85,7 @@ class MqttClient(paho.Client):
             return self._why
         if self._ssl:
             return ended_in_handshake(self.certificate)
-        return ended_without_answer(in_tls=self._first == _TLS_ALERT)
+        return ended_without_answer(self._first)
 
     @property
     def certificate(self) -> str | None:

@@ -118,6 +118,24 @@ class _ServedModel(msgspec.Struct):
     remote: _Remote | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Evidence(msgspec.Struct):
+    """Pictures and clips of events, since the start; `bytes` is what the folder holds.
+
+    `dropped` are pictures for which there was no memory or time, `missing` files that could not be kept, `left_out`
+    events for which cooldown_s wants none, `removed` files that had to go.
+    """
+
+    events: int
+    written: int
+    dropped: int
+    missing: int
+    left_out: int
+    removed: int
+    bytes: int
+    waiting: int
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class Status(msgspec.Struct):
     """How the site is; the last one, offline, has the reason and the final counts. Retained by brokers."""
 
@@ -134,4 +152,5 @@ class Status(msgspec.Struct):
     cameras: list[_Camera] | msgspec.UnsetType = msgspec.UNSET
     publish: list[_Sink] | msgspec.UnsetType = msgspec.UNSET
     outbox: _Outbox | msgspec.UnsetType = msgspec.UNSET
+    evidence: _Evidence | msgspec.UnsetType = msgspec.UNSET
     commands: list[_Inlet] | msgspec.UnsetType = msgspec.UNSET
