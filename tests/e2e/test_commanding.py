@@ -397,3 +397,25 @@ def _nothing_has_changed(site: Running, before: dict[str, Any]) -> None:
     now = _camera(site.status)
     assert {**now, "frames": 0, "latency_ms": 0} == {**before, "frames": 0, "latency_ms": 0}
     assert now["state"] == "online"
+
+
+def test_evidence_is_kept_and_fetched_on_command(site: Running) -> None:
+    """A snapshot that is kept, and then the file itself, in parts; not that of another camera, not any other file."""
+    site.write(cameras=[camera(), {**camera(), "id": "other"}], evidence={"kinds": [], "max_mb": 10})
+    first = site.mqtt.ask("set/reload")
+    assert first["ok"] is True, first
+    site.wait_for(lambda one: one["boot"] != first["boot"] and one["state"] == "online", "the site keeps evidence", 30)
+    wait_for_site(site.mqtt, site.process)
+    kept = site.mqtt.ask("line/set/snapshot", {"keep": True})
+    assert kept["ok"] is True, kept
+    whole, size = b"", 1
+    while len(whole) < size:
+        part = site.zeromq.ask("line/set/fetch", {"path": kept["path"], "offset": len(whole), "length": 20_000})
+        assert part["ok"] is True, part
+        whole, size = whole + base64.b64decode(part["data"]), part["size"]
+    image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (360, 640, 3)
+    assert "not that of a file of other" in site.mqtt.ask("other/set/fetch", {"path": kept["path"]})["reason"]
+    for path in ("x.line.jpg", kept["path"].replace(".line.", ".line.x."), kept["path"][:-1] + "x"):
+        assert site.mqtt.ask("line/set/fetch", {"path": path})["ok"] is False
