@@ -162,7 +162,7 @@ def test_an_invalid_file_leaves_the_site_as_it_is(site: Running) -> None:
     site.file.write_text(site.file.read_text().replace("version: 1", "version: 1\nnonsense: 2"))
     answer = site.zeromq.ask("set/reload")
     assert answer["ok"] is False
-    assert answer["reason"] == "the site file has 1 mistakes: nothing has changed"
+    assert answer["reason"] == "the site file has a mistake: nothing has changed"
     assert answer["problems"][0].startswith(f"{site.file}:2:1: nonsense: unknown key")
     site.process.send_signal(signal.SIGHUP)
     assert site.process.stderr is not None
