@@ -44,7 +44,8 @@ class _ProblemsError(CommandError):
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         more = f"; the first {_MOST_PROBLEMS} are told" if len(problems) > _MOST_PROBLEMS else ""
-        super().__init__(f"the site file has {len(problems)} mistakes{more}: nothing has changed")
+        count = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        super().__init__(f"the site file has {count}{more}: nothing has changed")
         self.problems = [problem[:_MOST_PROBLEM] for problem in problems[:_MOST_PROBLEMS]]
 
 

@@ -189,7 +189,7 @@ class Daemon:
             kept.start()
         for unit in self._units:
             unit.start()
-        self._commands.start(self._units)
+        self._commands.start(self._units, kept)
         self._notifier.ready(supervisor.summary())
         _log.info("site %s: started, cameras: %d", site.id, len(self._units))
         return supervisor

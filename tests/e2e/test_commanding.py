@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,7 +162,7 @@ def test_an_invalid_file_leaves_the_site_as_it_is(site: Running) -> None:
     site.file.write_text(site.file.read_text().replace("version: 1", "version: 1\nnonsense: 2"))
     answer = site.zeromq.ask("set/reload")
     assert answer["ok"] is False
-    assert answer["reason"] == "the site file has 1 mistakes: nothing has changed"
+    assert answer["reason"] == "the site file has a mistake: nothing has changed"
     assert answer["problems"][0].startswith(f"{site.file}:2:1: nonsense: unknown key")
     site.process.send_signal(signal.SIGHUP)
     assert site.process.stderr is not None
@@ -178,6 +180,31 @@ def test_sighup_reloads(site: Running) -> None:
     site.process.send_signal(signal.SIGHUP)
     site.wait_for(lambda one: one["boot"] != first["boot"] and one["state"] == "online", "a new boot", 30)
     assert site.process.poll() is None
+
+
+def test_systemd_hears_of_a_reload(edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path) -> None:
+    """RELOADING=1, then READY=1 from the same process, fed all the while; not STOPPING=1 until the end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        site = write_site(cameras=[camera()], publish=[])
+        process = edge_vision("run", site, env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")})
+
+        def hear_until(start: str) -> list[str]:
+            heard = [systemd.recv(4096).decode()]
+            while not heard[-1].startswith(start):
+                heard.append(systemd.recv(4096).decode())
+            return heard
+
+        hear_until("READY=1")
+        process.send_signal(signal.SIGHUP)
+        assert not any(word.startswith("STOPPING") for word in hear_until("RELOADING=1\nMONOTONIC_USEC="))
+        again = hear_until("READY=1")
+        assert "WATCHDOG=1\nSTATUS=loading models" in again
+        assert not any(word.startswith("STOPPING") for word in again)
+        process.send_signal(signal.SIGTERM)
+        hear_until("STOPPING=1")
+        assert process.wait(15) == 0
 
 
 def test_a_site_that_cannot_start_gives_way_to_the_one_before(site: Running, tmp_path: Path) -> None:
@@ -370,3 +397,25 @@ def _nothing_has_changed(site: Running, before: dict[str, Any]) -> None:
     now = _camera(site.status)
     assert {**now, "frames": 0, "latency_ms": 0} == {**before, "frames": 0, "latency_ms": 0}
     assert now["state"] == "online"
+
+
+def test_evidence_is_kept_and_fetched_on_command(site: Running) -> None:
+    """A snapshot that is kept, and then the file itself, in parts; not that of another camera, not any other file."""
+    site.write(cameras=[camera(), {**camera(), "id": "other"}], evidence={"kinds": [], "max_mb": 10})
+    first = site.mqtt.ask("set/reload")
+    assert first["ok"] is True, first
+    site.wait_for(lambda one: one["boot"] != first["boot"] and one["state"] == "online", "the site keeps evidence", 30)
+    wait_for_site(site.mqtt, site.process)
+    kept = site.mqtt.ask("line/set/snapshot", {"keep": True})
+    assert kept["ok"] is True, kept
+    whole, size = b"", 1
+    while len(whole) < size:
+        part = site.zeromq.ask("line/set/fetch", {"path": kept["path"], "offset": len(whole), "length": 20_000})
+        assert part["ok"] is True, part
+        whole, size = whole + base64.b64decode(part["data"]), part["size"]
+    image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (360, 640, 3)
+    assert "not that of a file of other" in site.mqtt.ask("other/set/fetch", {"path": kept["path"]})["reason"]
+    for path in ("x.line.jpg", kept["path"].replace(".line.", ".line.x."), kept["path"][:-1] + "x"):
+        assert site.mqtt.ask("line/set/fetch", {"path": path})["ok"] is False

@@ -11,10 +11,12 @@ from command_place import DETECT, SOURCE, TRACKER, Kept, Place
 from edge_vision import __version__
 from edge_vision.analytics.filter import FilterOptions
 from edge_vision.analytics.smooth import SmoothOptions
+from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.tuning import Tuning
 from edge_vision.config.site import Camera
 from edge_vision.core.commands import Confidence, Enabled, Fetch, Ping, Reload, Snapshot
 from edge_vision.core.errors import CommandError, ConfigError
+from edge_vision.runtime.systemd import Notifier
 
 
 @pytest.fixture(name="place")
@@ -204,3 +206,25 @@ def test_reload(place: Place) -> None:
     assert place.outcomes == [{}]
     with pytest.raises(CommandError, match="under way"):
         place.do("reload", Reload())
+
+
+def test_what_a_command_changes_is_told_at_once(place: Place) -> None:
+    """At the supervisor's next look, and once."""
+    told: list[dict[str, Any]] = []
+    supervisor = Supervisor(
+        [place.unit], [], lambda state, facts: told.append({"state": state, **facts}), Notifier(), place.clock
+    )
+    for what, payload, overrides in (
+        ("confidence", Confidence(value=0.8), {"confidence": 0.8}),
+        ("confidence", Confidence(value=0.9), {"confidence": 0.9}),
+        ("enabled", Enabled(value=False), {"confidence": 0.9, "enabled": False}),
+        ("confidence", Confidence(value=None), {"enabled": False}),
+    ):
+        supervisor.tick()
+        count = len(told)
+        place.do(what, payload)
+        supervisor.tick()
+        supervisor.tick()
+        assert len(told) == count + 1
+        assert told[-1]["cameras"][0]["overrides"] == overrides
+        assert told[-1]["state"] == "online"

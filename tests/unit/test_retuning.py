@@ -25,7 +25,7 @@ from edge_vision.core.protocols import Tunable
 from edge_vision.core.shipped import shipped
 from edge_vision.runtime.clock import SystemClock
 
-SOURCE = SyntheticOptions(kind="synthetic", realtime=False, frames=60)
+SOURCE = SyntheticOptions(kind="synthetic", realtime=False, frames=400)
 
 
 def test_the_stages_that_can_be_tuned() -> None:
@@ -72,14 +72,17 @@ def test_a_road_goes_on_with_its_tracks() -> None:
                 seen |= set(() if found is None else found.tolist())
             return seen
 
-        before = ids(20)
-        assert before
-        tuning.set_confidence(1.0)  # no track begins, none is sure; those there go on with what is seen
-        during = ids(20)
-        assert during <= before
+        before = ids(100)
+        assert ids(100) - before, "new parts come all the time"
+        numbered = ids(1)
+        tuning.set_confidence(1.0)  # no track begins; those that are there go on with what is seen
+        during = ids(100)
+        assert during <= numbered
+        assert during, "tracks that had begun go on"
         tuning.set_confidence(None)
-        after = ids(19)
-        assert after - before
+        after = ids(90)
+        assert after
+        assert not after & before, "numbers go on where they were"
 
 
 @pytest.mark.parametrize("option, place", [("confidence", 0), ("min_confidence", 1)])
@@ -92,19 +95,20 @@ def test_another_threshold_is_that_of_a_road_opened_with_it(option: str, place: 
     with open_source(SOURCE, Opening("cam", clock)) as source:
         frames = [frame for frame in (source.read() for _ in range(30)) if frame is not None][-3:]
     seen: list[list[list[float]]] = []
-    for opened_with in (None, 0.55):
+    middle = 0.0
+    for opened in (False, True):
         tuning = Tuning(camera)
+        if opened:
+            tuning.set_confidence(middle)
         with open_road(camera, engines, clock, {}, tuning) as road:
-            road(frames[0])
-        if opened_with is not None:
-            tuning.set_confidence(opened_with)
-        with open_road(camera, engines, clock, {}, tuning) as road:
-            usual = [len(road(frame).detections) for frame in frames]
-            tuning.set_confidence(0.55)
+            if not opened:
+                usual = sorted(score for frame in frames for score in road(frame).detections.confidence.tolist())
+                middle = round(usual[len(usual) // 2], 3)
+                tuning.set_confidence(middle)
             seen.append([road(frame).detections.confidence.tolist() for frame in frames])
-            assert usual if opened_with is None else True
     assert seen[0] == seen[1]
-    assert min(score for scores in seen[0] for score in scores) >= 0.55
+    assert 0 < sum(map(len, seen[0])) < len(usual)
+    assert min(score for scores in seen[0] for score in scores) >= middle - 0.001
 
 
 def test_a_stand_in_is_tuned_with_whom_it_stands_in_for() -> None:
@@ -152,3 +156,18 @@ def test_a_filter_and_a_sort_take_another_score() -> None:
     assert isinstance(sort, Tunable)
     sort.retune(SortOptions(kind="sort", confidence=0.9))
     assert vars(sort)["_options"].confidence == 0.9
+
+
+def test_a_stage_that_outlives_its_road_is_tuned_by_the_next() -> None:
+    """A command that comes while a runtime is opened anew is not lost."""
+    stages, bundles = check_pipeline("object_counting", [("model", PARTS)], ["backends=[onnxruntime]"])
+    (place,) = (number for number, one in enumerate(stages) if isinstance(one, TrackerOptions))
+    camera = Camera("cam", SOURCE, "object_counting", stages, 0, ((place, "high"),))
+    engines = load_engines(Site(Path("s"), "s", (camera,), ()), bundles)
+    tuning, kept = Tuning(camera), dict[int, Any]()
+    with open_road(camera, engines, SystemClock(), kept, tuning):
+        tracker = kept[place]
+    tuning.set_confidence(0.77)
+    with open_road(camera, engines, SystemClock(), kept, tuning):
+        assert kept[place] is tracker
+        assert tracker._options.high == 0.77
