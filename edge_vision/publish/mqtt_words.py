@@ -109,13 +109,11 @@ def _tls_cause(error: ssl.SSLError, what: str) -> Cause:
 
 def ended_in_handshake(certificate: str | None) -> Cause:
     """The other side hung up on a TLS handshake; `certificate` is what is wrong with the client's, None without one."""
+    what = "cannot connect: the broker ended the connection in the TLS handshake"
     if certificate:
-        return Cause(f"cannot connect: the broker ended the connection in the TLS handshake: {certificate}", SLOW_S)
-    hint = (
-        "does it want a certificate of this client" if certificate is None else "does it know this client's authority"
-    )
-    text = f"the broker ended the connection in the TLS handshake: does it speak TLS on this port, and does it {hint}?"
-    return Cause(f"cannot connect: {text}", DOUBTFUL_S)
+        return Cause(f"{what}: {certificate}", SLOW_S)
+    known = "want a certificate of this client" if certificate is None else "know who issued this client's certificate"
+    return Cause(f"{what}: does it speak TLS on this port, and does it {known}?", DOUBTFUL_S)
 
 
 def is_end(error: BaseException) -> bool:

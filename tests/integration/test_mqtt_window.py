@@ -348,6 +348,20 @@ def test_both_versions_of_mqtt(protocol: str, broker: Broker, told: Told) -> Non
         assert [status["state"] for status in later.on(STATUS)] == ["online"]
 
 
+def test_a_client_that_is_thrown_out_by_another_of_its_name(told: Told) -> None:
+    """It hears why, and does not come back at once to throw out the other."""
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(WELCOME + b"\xe0\x05\x8e\x03\x1f\x00\x00")
+        dialog.read()
+
+    with scripted_broker(script) as (port, _), open_mqtt(options(port), told.opening()) as sink:
+        with pytest.raises(SinkError, match="another client uses the same client_id") as caught:
+            sink.send(numbered(1))
+        assert caught.value.patience_s == 60.0
+
+
 def test_what_mqtt_5_says_of_a_message(broker: Broker, told: Told) -> None:
     """The content type, and when the broker may drop it; a status is kept for good."""
     found: dict[str, Any] = {}
