@@ -27,6 +27,8 @@ _ANY_SIZE: Final = 268_435_455
 _NOT_AUTHORIZED: Final = 0x87
 _FOR_GOOD: Final = frozenset({_NOT_AUTHORIZED, 0x90, 0x99})
 """NOT AUTHORIZED, TOPIC NAME INVALID, PAYLOAD FORMAT INVALID: what a broker would say of the message again."""
+_AT_FAULT: Final = _FOR_GOOD | {0x95}
+"""The same, and PACKET TOO LARGE, with which a broker ends the connection of who sent such a message."""
 
 
 _DENIED_S: Final = 60.0
@@ -234,8 +236,12 @@ class MqttSink:
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self._connected = False
-        if flags.is_disconnect_packet_from_server and self._why is None:
-            self._why = farewell(reason)
+        if not flags.is_disconnect_packet_from_server or self._why is not None:
+            return
+        self._why = farewell(reason)
+        places = list(self._batch.open.values())
+        if reason.value in _AT_FAULT and len(places) == 1:  # the outlet sends one by one to find which
+            self._refuse(places[0], reason)
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         batch = self._batch
@@ -248,16 +254,23 @@ class MqttSink:
         del batch.open[mid]
         self._silent_since_ns = self._clock.monotonic_ns()
         if reason.is_failure:
-            batch.answer(place, f"refused by the broker: {reason}")
-            topic = self._topic_of(batch.messages[place])
-            if reason.value == _NOT_AUTHORIZED and len(self._opening.notes) < _MOST_NOTES:
-                self._opening.notes[f"{self._name} {topic}"] = self._clock.monotonic_ns()
-            if not self._accepted and batch.messages[place].kind == "status":
-                text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
-                self._denied = Cause(f"{text}; check its access list", SLOW_S)
+            self._refuse(place, reason)
         else:
             self._accepted, self._denied = True, None
             batch.answer(place)
+
+    def _refuse(self, place: int, reason: ReasonCode) -> None:
+        """Note that the broker does not take a message, whenever it is sent."""
+        message = self._batch.messages[place]
+        topic, notes = self._topic_of(message), self._opening.notes
+        self._batch.answer(place, f"refused by the broker: {reason}")
+        if reason.value != _NOT_AUTHORIZED:
+            return
+        if len(notes) < _MOST_NOTES:
+            notes[f"{self._name} {topic}"] = self._clock.monotonic_ns()
+        if message.kind == "status" and not self._accepted:
+            text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
+            self._denied = Cause(f"{text}; check its access list", SLOW_S)
 
 
 @contextmanager

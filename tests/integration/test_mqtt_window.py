@@ -200,6 +200,26 @@ def test_a_topic_that_is_refused_is_left_alone_for_a_while(told: Told) -> None:
     assert [name for name, _ in told.dropped] == [message.id for message in forbidden]
 
 
+def test_a_message_that_ends_the_connection_is_dropped_when_it_was_alone(told: Told) -> None:
+    """A broker that says goodbye with NOT AUTHORIZED means the one message under way; of several, nobody knows which."""
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(WELCOME)
+        for _ in range(1 if dialog.number else 3):
+            dialog.read()
+        dialog.say(b"\xe0\x05\x87\x03\x1f\x00\x00")
+        dialog.read()
+
+    with scripted_broker(script) as (port, _):
+        for count, dropped in ((3, []), (1, ["m0"])):
+            opened = open_mqtt(options(port), told.opening())
+            with opened as sink, pytest.raises(SinkError, match="disconnected: Not authorized") as caught:
+                sink.send(numbered(count))
+            assert caught.value.patience_s == 0.0
+            assert [name for name, _ in told.dropped] == dropped
+
+
 @pytest.mark.parametrize("closes", [False, True])
 def test_when_everything_is_refused_nothing_is_dropped(closes: bool, told: Told) -> None:
     """Not even the status is taken: that is a setting, to be mended, and the messages wait for it."""
