@@ -201,7 +201,7 @@ def test_a_topic_that_is_refused_is_left_alone_for_a_while(told: Told) -> None:
 
 
 def test_a_message_that_ends_the_connection_is_dropped_when_it_was_alone(told: Told) -> None:
-    """A broker that says goodbye with NOT AUTHORIZED means the one message under way; of several, nobody knows which."""
+    """A broker that says goodbye with NOT AUTHORIZED means the one message under way; of several, who knows which."""
 
     def script(dialog: Dialog) -> None:
         dialog.read()
