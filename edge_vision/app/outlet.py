@@ -1,4 +1,4 @@
-"""One sink at work: a bounded queue, and a thread that delivers from it."""
+"""One sink at work: what it owes from the outbox, a bounded queue for the rest, and a thread that delivers both."""
 
 import logging
 import threading
@@ -10,10 +10,11 @@ from edge_vision.core.errors import SinkError, SinkGoneError
 from edge_vision.core.message import Message
 from edge_vision.core.protocols import Sink
 from edge_vision.publish.options import SinkOptions
-from edge_vision.publish.table import SinkOpening, name_of, open_sink
+from edge_vision.publish.outbox.feed import Feed
+from edge_vision.publish.table import SinkOpening, open_sink
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel, Overflow
-from edge_vision.runtime.loops import deliver, keep_trying
+from edge_vision.runtime.loops import POLL_S, deliver, keep_trying
 from edge_vision.runtime.trouble import Trouble, traceback_of
 from edge_vision.runtime.worker import Worker
 
@@ -21,17 +22,24 @@ _log = logging.getLogger(__name__)
 
 _LIMIT_S: Final = 60.0
 _BATCH: Final = 256
+_OWED: Final = 192
+"""Messages of the outbox in one batch, at most: while many wait there, the newest of the rest go out, too."""
 _SUSPICIOUS: Final = 2
 """After so many failures with the same message first in line, messages go one by one, to find the one at fault."""
 _HOPELESS: Final = 4
 """After so many the message is dropped, counted: the others must not wait behind it for ever."""
+_HOPELESS_OWED: Final = 12
+"""The same for a message that may not be lost."""
 
 
 class Outlet:
-    """Takes messages without ever blocking, and delivers them as the sink allows."""
+    """Takes messages without ever blocking, and delivers them as the sink allows.
 
-    def __init__(self, options: SinkOptions, opening: SinkOpening) -> None:
-        self.name = name_of(options)
+    What the sink owes comes through `feed`, if it owes anything; the rest through `put`.
+    """
+
+    def __init__(self, name: str, options: SinkOptions, opening: SinkOpening, feed: Feed | None = None) -> None:
+        self.name = name
         self.tried = threading.Event()
         self.state = "starting"
         self.delivered = 0
@@ -43,6 +51,10 @@ class Outlet:
         self._queue: Channel[Message] = Channel(
             capacity, Overflow.DROP_OLDEST, weigh=lambda message: message.weight, on_drop=self._count_drop
         )
+        self._feed = feed
+        if feed is not None:
+            feed.wake = self._queue.wake
+        self._owed: dict[str, int] = {}
         self._pending: list[Message] = []
         self._refused: set[str] = set()
         self._first_in_line = ""
@@ -51,10 +63,19 @@ class Outlet:
         self._settled = 0
         limit_s = _LIMIT_S + 2 * getattr(options, "timeout_s", 0.0)
         self.worker = Worker(f"publish {self.name}", self._publish, limit_s, opening.clock)
-        self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._refuse)
+        self._dropped_last: dict[tuple[str, str], int] = {}
+        self._opening = replace(
+            opening,
+            progress=self.worker.beat,
+            on_dropped=self._refuse,
+            forgotten=self._rewind,
+            dropped_last=self._dropped_last.copy,
+        )
 
     def put(self, message: Message) -> None:
-        """Queue a message of a kind that goes there; the oldest make room when the queue is full, counted."""
+        """Queue a message of a kind that goes there and is not owed; the oldest make room when it is full, counted."""
+        if self._feed is not None and message.kind in self._feed.kinds:
+            return
         if self._options.takes(message.kind):
             self._queue.put(message, 0.0)
 
@@ -69,13 +90,23 @@ class Outlet:
 
     @property
     def undelivered(self) -> int:
-        """Messages queued or under way."""
-        return len(self._queue) + len(self._pending)
+        """Messages queued or under way that end with this process."""
+        return len(self._queue) + len(self._pending) - len(self._owed)
+
+    @property
+    def kept(self) -> int:
+        """Messages that wait in the outbox, and outlive this process."""
+        return 0 if self._feed is None else self._feed.waiting
 
     @property
     def lost(self) -> int:
         """Messages dropped, but for statuses that a newer one replaced."""
-        return sum(count for name, count in self._dropped.items() if name != "status")
+        return sum(count for name, count in self._all_dropped().items() if name != "status")
+
+    def _all_dropped(self) -> Counter[str]:
+        dropped = Counter(dict(self._dropped))  # copied in one step: other threads count there
+        dropped.update({} if self._feed is None else dict(self._feed.lost))
+        return dropped
 
     def facts(self) -> dict[str, Any]:
         """What the site's status says of this sink. `dropped` counts by "source/kind"."""
@@ -83,13 +114,16 @@ class Outlet:
             "sink": self.name,
             "state": self.state,
             "delivered": self.delivered,
-            "queued": self.undelivered,
-            "dropped": dict(self._dropped),
+            "queued": self.undelivered + self.kept,
+            "dropped": dict(self._all_dropped()),
             **({"error": self._trouble.text} if self._trouble.text else {}),
         }
 
     def _count_drop(self, message: Message) -> None:
         self._dropped[f"{message.source}/{message.kind}" if message.source else message.kind] += 1
+        if message.boot == self._opening.will.boot:
+            stream = message.source, message.kind
+            self._dropped_last[stream] = max(message.seq, self._dropped_last.get(stream, 0))
 
     def _refuse(self, message: Message, reason: str) -> None:
         """The other side does not take this message: it is not sent again."""
@@ -97,7 +131,10 @@ class Outlet:
         self._drop(message, reason)
 
     def _drop(self, message: Message, reason: str) -> None:
-        self._count_drop(message)
+        if self._feed is not None and message.id in self._owed:
+            self._feed.lose(message, reason)
+        else:
+            self._count_drop(message)
         error = SinkError(f"{message.topic} dropped: {reason}")
         if message.kind != "status" and self._drop_trouble.is_unheard(error):
             _log.warning("%s: %s; more of the kind are counted in the status", self.name, error)
@@ -109,11 +146,26 @@ class Outlet:
                     if not self._trouble.text:
                         self.state = "online"
                     self.tried.set()
-                    deliver(self._queue, self._pending, lambda batch: self._send(sink, batch), worker, most=_BATCH)
+                    deliver(self._fill, self._pending, lambda batch: self._send(sink, batch), worker)
             except SinkGoneError as error:
                 self._give_up(error)
 
         keep_trying(attempt, worker, Backoff(most_s=5.0), progressed=self._progressed, on_failure=self._failed)
+
+    def _fill(self) -> bool:
+        """Put what is next into the empty list, waiting a little for it; whether nothing will ever come."""
+        for row in () if self._feed is None else self._feed.take(_OWED):
+            self._owed[row.message.id] = row.n
+            self._pending.append(row.message)
+        self._pending.extend(self._queue.take(_BATCH - len(self._pending), 0.0 if self._pending else POLL_S))
+        return not self._pending and self._queue.exhausted and (self._feed is None or self._feed.empty)
+
+    def _rewind(self) -> None:
+        """The other side has forgotten what it had: what is still kept goes there once more."""
+        if self._feed is not None:
+            self._pending[:] = [message for message in self._pending if message.id not in self._owed]
+            self._owed.clear()
+            self._feed.rewind()
 
     def _progressed(self) -> bool:
         """Whether any message left the queue since the last failure."""
@@ -139,11 +191,11 @@ class Outlet:
 
     def _settle(self, batch: list[Message], done: int, *, suspect: bool) -> None:
         """Take delivered and refused messages off the list, and one that failed too often and may be at fault."""
-        before = len(batch)
+        before = list(batch)
         self.delivered += sum(message.id not in self._refused for message in batch[:done])
         batch[:] = [message for message in batch[done:] if message.id not in self._refused]
         self._refused.clear()
-        self._settled += before - len(batch)
+        self._settled += len(before) - len(batch)
         if done:
             self._failures = 0
             self._careful = max(0, self._careful - done)
@@ -152,8 +204,20 @@ class Outlet:
             self._first_in_line = batch[0].id
             if self._failures >= _SUSPICIOUS:
                 self._careful = _BATCH
-            if self._failures >= _HOPELESS:
+            if self._failures >= (_HOPELESS_OWED if batch[0].id in self._owed else _HOPELESS):
                 self._drop(batch.pop(0), f"the connection failed {self._failures} times while it was sent")
+        self._settle_owed(before, batch)
+
+    def _settle_owed(self, before: list[Message], left: list[Message]) -> None:
+        """Say to the outbox what need not be delivered any more."""
+        if self._feed is None or not self._owed:
+            return
+        still = {message.id for message in left}
+        settled = [message.id for message in before if message.id in self._owed and message.id not in still]
+        for name in settled:
+            del self._owed[name]
+        if settled:
+            self._feed.settle(len(settled), next(iter(self._owed.values()), None))
 
     def _give_up(self, error: SinkGoneError) -> None:
         """Nobody reads any more: say so once, and count what is left."""
@@ -163,6 +227,7 @@ class Outlet:
         for message in self._pending:
             self._count_drop(message)
         self._pending.clear()
+        self._owed.clear()
         self._queue.cancel()
         _log.warning("%s: %s; closed for good", self.name, error)
 

@@ -4,9 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from edge_vision.app.commands_post import CommandPost
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.servers import Servers
 from edge_vision.app.unit import Unit
+from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.systemd import Notifier
 from edge_vision.runtime.worker import Worker
@@ -31,6 +33,8 @@ class Supervisor:
         notifier: Notifier,
         clock: Clock,
         servers: Sequence[Servers] = (),
+        outbox: Outbox | None = None,
+        commands: CommandPost | None = None,
     ) -> None:
         self.gave_up = ""
         self.abandoned: list[Worker] = []
@@ -40,7 +44,9 @@ class Supervisor:
         self._notifier = notifier
         self._clock = clock
         self._servers = servers
-        self._last_states: tuple[str, ...] = ()
+        self._outbox = outbox
+        self._commands = commands
+        self._last_states: tuple[Any, ...] = ()
         self._last_status_ns = 0
         self._last_tick_ns = clock.monotonic_ns()
 
@@ -66,18 +72,22 @@ class Supervisor:
     @property
     def state(self) -> str:
         """The site's state: online, or degraded when a camera, sink or server does not work."""
-        fine = {"online", "ended", "starting"}
+        fine = {"online", "ended", "starting", "disabled"}
         return "online" if all(state in fine for state in self._states()) else "degraded"
 
     def _states(self) -> tuple[str, ...]:
         units, outlets = (unit.state for unit in self._units), (outlet.state for outlet in self._outlets)
-        return (*units, *outlets, *(server.state for servers in self._servers for server in servers))
+        own = () if self._outbox is None else (self._outbox.state,)
+        inlets = (inlet.state for inlet in self._commands.inlets) if self._commands else ()
+        return (*units, *outlets, *own, *(server.state for servers in self._servers for server in servers), *inlets)
 
     def facts(self) -> dict[str, Any]:
         """What the status message says."""
         return {
             "cameras": [unit.facts() for unit in self._units],
             "publish": [outlet.facts() for outlet in self._outlets],
+            **({} if self._outbox is None else {"outbox": self._outbox.facts()}),
+            **({"commands": self._commands.facts()} if self._commands and self._commands.inlets else {}),
         }
 
     def summary(self) -> str:
@@ -88,6 +98,8 @@ class Supervisor:
 
     def _workers(self, *, captures: bool = True) -> list[Worker]:
         own = [unit.analysis for unit in self._units] + [outlet.worker for outlet in self._outlets]
+        own += [] if self._outbox is None else [self._outbox.worker]
+        own += self._commands.workers if self._commands else []
         return own + [unit.capture for unit in self._units] if captures else own
 
     def _mind_captures(self) -> None:
@@ -111,7 +123,7 @@ class Supervisor:
                 self.gave_up = f"{worker.name} ended: {worker.error}"
 
     def _tell(self) -> None:
-        states = self._states()
+        states = (*self._states(), *(unit.overrides for unit in self._units))
         now_ns = self._clock.monotonic_ns()
         if states != self._last_states or now_ns - self._last_status_ns >= _STATUS_NS:
             self._last_states, self._last_status_ns = states, now_ns

@@ -3,9 +3,11 @@
 EdgeVisionError
 ├── ConfigError (ValueError)
 ├── MissingLibraryError (ImportError)
+├── CommandError (ValueError)
 ├── SourceError (OSError)
 │   └── SourceTimeoutError (TimeoutError)
 ├── DownloadError (OSError)
+├── EvidenceError (OSError)
 ├── BackendError (RuntimeError)
 │   ├── BackendUnavailableError
 │   │   └── UnfinishedTrialError
@@ -14,8 +16,11 @@ EdgeVisionError
 │   │   └── NoBackendYetError
 │   ├── ModelError
 │   └── InferenceError
-└── SinkError (OSError)
-    └── SinkGoneError (BrokenPipeError)
+├── SinkError (OSError)
+│   └── SinkGoneError (BrokenPipeError)
+└── OutboxError (OSError)
+    ├── OutboxInUseError
+    └── CorruptOutboxError
 """
 
 from collections.abc import Sequence
@@ -45,8 +50,19 @@ class MissingLibraryError(EdgeVisionError, ImportError):
     """An optional library is absent: a backend is passed over with this reason, anything else ends with 78."""
 
 
+class CommandError(EdgeVisionError, ValueError):
+    """A command cannot be carried out: it is answered with the reason, and nothing changes."""
+
+
 class SourceError(EdgeVisionError, OSError):
-    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up."""
+    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up.
+
+    The pause is at least `patience_s` seconds: a camera that refuses a password locks an account that knocks often.
+    """
+
+    def __init__(self, message: str = "", *, patience_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.patience_s = patience_s
 
 
 class SourceTimeoutError(SourceError, TimeoutError):
@@ -59,6 +75,10 @@ class DownloadError(EdgeVisionError, OSError):
     def __init__(self, message: str, *, again: bool = False) -> None:
         super().__init__(message)
         self.again = again
+
+
+class EvidenceError(EdgeVisionError, OSError):
+    """A picture or clip of an event cannot be kept or found: the message about it says why, and analysis goes on."""
 
 
 class BackendError(EdgeVisionError, RuntimeError):
@@ -108,3 +128,15 @@ class SinkError(EdgeVisionError, OSError):
 
 class SinkGoneError(SinkError, BrokenPipeError):
     """Whoever read from the sink has left for good: it is closed, and what is left for it is counted as dropped."""
+
+
+class OutboxError(EdgeVisionError, OSError):
+    """The outbox cannot be read or written: messages wait in memory, and it is tried again; a start ends with 78."""
+
+
+class OutboxInUseError(OutboxError):
+    """Another process has the outbox: this one ends with 70, to be started again."""
+
+
+class CorruptOutboxError(OutboxError):
+    """The file of the outbox is damaged: it is set aside, counted and told, and a new one is begun."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,6 +151,14 @@ class Finisher(Protocol):
         """
 
 
+@runtime_checkable
+class Tunable(Protocol):
+    """A stage whose confidence can be changed between two frames."""
+
+    def retune(self, options: Any) -> None:
+        """Go on with other options of the same kind, which differ by a confidence only; what is remembered stays."""
+
+
 class Sink(Protocol):
     """Somewhere messages go, opened; used by one thread, which also closes it."""
 
@@ -159,4 +167,20 @@ class Sink(Protocol):
 
         Called with nothing every second or so, for the sink to keep its connection alive. Blocks no longer than
         the sink's time-out.
+        """
+
+
+class History(Protocol):
+    """What was published and is still kept, of this run of the process and of earlier ones; any thread may ask."""
+
+    def since(self, boot: str, source: str, kind: str, first: int, last: int | None, most: int) -> list[Message]:
+        """Messages numbered from `first` to `last`, or to the newest, in order; the first `most` of those kept.
+
+        Blocks no longer than a second or two. Raises SinkError when what is kept cannot be read.
+        """
+
+    def ranges(self) -> list[tuple[str, str, str, int, int]]:
+        """Boot, source, kind, and the first and last number kept, oldest boot first.
+
+        Blocks no longer than a second or two. Raises SinkError when what is kept cannot be read.
         """

@@ -175,8 +175,12 @@ class MqttSink:
 
     def _is_denied(self, topic: str) -> bool:
         """Whether the broker refused a topic a short while ago."""
-        since_ns = self._opening.notes.get(f"{self._name} {topic}")
+        since_ns = self._opening.notes.get(self._note_of(topic))
         return since_ns is not None and self._clock.monotonic_ns() - since_ns < _DENIED_S * 1e9
+
+    def _note_of(self, topic: str) -> str:
+        """What a refusal is noted under: other clients of the broker may be allowed what this one is not."""
+        return f"{self._name} {self._options.client_id or ''} {self._who} {topic}"
 
     def _tell_refused(self, batch: _Batch) -> None:
         for place, reason in batch.refused.items():
@@ -267,7 +271,7 @@ class MqttSink:
         if reason.value != _NOT_AUTHORIZED:
             return
         if len(notes) < _MOST_NOTES:
-            notes[f"{self._name} {topic}"] = self._clock.monotonic_ns()
+            notes[self._note_of(topic)] = self._clock.monotonic_ns()
         if message.kind == "status" and not self._accepted:
             text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
             self._denied = Cause(f"{text}; check its access list", SLOW_S)

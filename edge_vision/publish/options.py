@@ -1,18 +1,29 @@
 """What a site file may say about where its messages go."""
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
+from edge_vision.core.commands import read_topic
+from edge_vision.core.errors import ConfigError
 from edge_vision.core.events import KINDS
-from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Secret, beside_its_file
+from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Secret
 from edge_vision.core.schema_errors import did_you_mean, shown
-from edge_vision.publish.mqtt_topic import USUAL, checked_template
+from edge_vision.publish.commands_options import CommandOptions, ZeromqCommandOptions
+from edge_vision.publish.http_address import Headers, WebAddress, origin_of, why_readable
+from edge_vision.publish.mqtt_topic import USUAL, checked_template, topic_of
+from edge_vision.publish.zeromq_addresses import BindAddress, PublicKey, reaches_out, read_clients, why_no_key
 
 _HIGHEST_PORT: Final = 65_535
 _MQTT_TLS_PORT: Final = 8883
-
 
 MESSAGE_KINDS: Final = ("detections", "status", "gap", "evidence", *KINDS)
 """Every kind of message there is."""
@@ -45,7 +56,7 @@ class _SinkOptions(Options):
             msg = f"{double} is listed twice"
             raise ValueError(msg)
         if kinds is not None and "status" in kinds and not cls.holds_status:
-            msg = "status is about now: it goes to MQTT and ZeroMQ only"
+            msg = "status is about now: it goes to MQTT, ZeroMQ and HTTP only"
             raise ValueError(msg)
         return kinds
 
@@ -98,30 +109,145 @@ class JsonlOptions(_SinkOptions):
     path: RelativePath = Field(description='The file, or "-" for standard output.')
 
 
+class CurveOptions(Options):
+    """CURVE: what is sent is encrypted, and only clients whose public key is listed get anything."""
+
+    secret_key: Secret = Field(
+        description="Where the site's secret key is (edge-vision keys): {env|file|credential: NAME}."
+    )
+    clients: tuple[PublicKey, ...] | None = Field(
+        None, min_length=1, max_length=1000, description="Public keys of those who may connect."
+    )
+    clients_file: RelativePath | None = Field(
+        None, description="File with such keys, one per line; read again when it changes, for who connects then."
+    )
+
+    @model_validator(mode="after")
+    def _one_list_of_clients(self) -> "CurveOptions":
+        if (self.clients is None) == (self.clients_file is None):
+            msg = "give either clients (public keys) or clients_file (a file with one per line)"
+            raise ValueError(msg)
+        return self
+
+    def secret(self) -> bytes:
+        """The secret key. Raises ConfigError that does not repeat it."""
+        key = self.secret_key.reveal()
+        if why := why_no_key(key):
+            msg = f"secret_key: {why}"
+            raise ConfigError(msg)
+        return key.encode()
+
+
+class ReplayOptions(Options):
+    """A ROUTER socket that serves what a subscriber missed, also of earlier runs of the process."""
+
+    bind: BindAddress = Field(description="Where to listen: tcp://ADDRESS:PORT or ipc://PATH.")
+    keep_s: Number = Field(600.0, ge=1, le=31_536_000, description="How long messages are kept for it, in seconds.")
+    kinds: tuple[MessageKind, ...] | None = Field(
+        None, min_length=1, description="Kinds of messages that are kept; all but detections if not given."
+    )
+
+    @field_validator("kinds")
+    @classmethod
+    def _each_once(cls, kinds: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        double = next((kind for kind in kinds or () if (kinds or ()).count(kind) > 1), None)
+        if double is not None:
+            msg = f"{double} is listed twice"
+            raise ValueError(msg)
+        return kinds
+
+
 class ZeromqOptions(_SinkOptions):
     """A ZeroMQ PUB socket; each message has two frames, topic and body."""
 
     kind: Literal["zeromq"]
-    bind: str = Field(
-        pattern=r"^(tcp://[^\s@]+:(\d{1,5}|\*)|ipc://\S+)$",
-        description="Where to listen: tcp://ADDRESS:PORT or ipc://PATH.",
+    curve: CurveOptions | None = Field(None, description="Encryption, and who may listen; needed beyond this machine.")
+    plain: bool = Field(
+        default=False,
+        description="Without curve beyond this machine: unencrypted, and open to everybody who reaches the port.",
     )
-
-    @field_validator("bind")
-    @classmethod
-    def _a_port_or_a_path(cls, bind: str, info: ValidationInfo) -> str:
-        scheme, _, rest = bind.partition("://")
-        if scheme == "ipc":
-            return f"ipc://{beside_its_file(Path(rest), info)}"
-        port = rest.rpartition(":")[2]
-        if port != "*" and not 1 <= int(port) <= _HIGHEST_PORT:  # ZeroMQ would take it modulo 65536
-            msg = f"port {port} is not one of 1 to {_HIGHEST_PORT}"
-            raise ValueError(msg)
-        return bind
-
+    bind: BindAddress = Field(description="Where to listen: tcp://ADDRESS:PORT or ipc://PATH.")
     high_water_mark: Integer = Field(
         10_000, ge=1, le=1_000_000, description="Messages kept for a slow subscriber; it loses what is beyond."
     )
+    heartbeat_s: Seconds = Field(
+        2.0, ge=0.5, description="How often the last numbers are told, so that a silent subscriber notices a loss."
+    )
+    replay: ReplayOptions | None = Field(None, description="A socket that serves what a subscriber missed.")
+    commands: ZeromqCommandOptions | None = Field(
+        None, description="Commands that are taken on a socket of their own; none if not given."
+    )
+
+    @field_validator("plain")
+    @classmethod
+    def _not_beside_curve(cls, plain: bool, info: ValidationInfo) -> bool:
+        if plain and info.data.get("curve") is not None:
+            msg = "curve encrypts: leave plain out"
+            raise ValueError(msg)
+        return plain
+
+    @field_validator("bind")
+    @classmethod
+    def _meant_for_others(cls, bind: str, info: ValidationInfo) -> str:
+        _refuse_unprotected(bind, info)
+        return bind
+
+    @field_validator("replay")
+    @classmethod
+    def _replay_meant_for_others(cls, replay: ReplayOptions | None, info: ValidationInfo) -> ReplayOptions | None:
+        if replay is not None:
+            _refuse_unprotected(replay.bind, info)
+            if replay.bind == info.data.get("bind") and not replay.bind.endswith(":*"):
+                msg = f"bind {replay.bind} is that of the sink: two sockets need two addresses"
+                raise ValueError(msg)
+        return replay
+
+    @field_validator("commands")
+    @classmethod
+    def _commands_from_known_senders(
+        cls, commands: ZeromqCommandOptions | None, info: ValidationInfo
+    ) -> ZeromqCommandOptions | None:
+        if commands is not None and "curve" in info.data and info.data["curve"] is None and reaches_out(commands.bind):
+            msg = (
+                f"{commands.bind} is reached from other machines, and whoever does could command: give curve: with keys"
+            )
+            raise ValueError(msg)
+        return commands
+
+    def keeps(self, kind: str) -> bool:
+        """Whether messages of a kind are kept for the replay socket."""
+        if self.replay is None or not self.takes(kind):
+            return False
+        return kind != "detections" if self.replay.kinds is None else kind in self.replay.kinds
+
+    @property
+    def keep_s(self) -> float:
+        """How long they are kept, in seconds; 0 without a replay socket."""
+        return 0.0 if self.replay is None else self.replay.keep_s
+
+    def check_secrets(self) -> None:
+        """Read the keys, for a start that fails when they cannot be. Raises ConfigError that names no secret."""
+        if self.curve is None:
+            return
+        try:
+            self.curve.secret()
+            if self.curve.clients_file is not None:
+                read_clients(self.curve.clients_file)
+        except ConfigError as error:
+            msg = f"{self.bind}: curve: {error}"
+            raise ConfigError(msg) from None
+
+
+def _refuse_unprotected(bind: str, info: ValidationInfo) -> None:
+    """Refuse an address that others reach, where nothing protects it and nobody said that it is meant so."""
+    if not {"curve", "plain"} <= set(info.data):  # wrong themselves
+        return
+    if reaches_out(bind) and info.data["curve"] is None and not info.data["plain"]:
+        msg = (
+            f"{bind} is reached from other machines: give curve: with keys (edge-vision keys), "
+            "or say plain: true, which is unencrypted and open to everybody who reaches the port"
+        )
+        raise ValueError(msg)
 
 
 def _number_as_text(value: Any) -> Any:
@@ -180,6 +306,18 @@ class MqttOptions(_DurableOptions, Login):
     message_expiry_s: Integer | None = Field(
         None, ge=1, le=4_294_967_295, description="When the broker drops a message nobody fetched; never if not given."
     )
+    commands: CommandOptions | None = Field(
+        None, description="Commands that are taken from this broker; none if not given."
+    )
+
+    @model_validator(mode="after")
+    def _messages_are_no_commands(self) -> "MqttOptions":
+        if self.commands is None:
+            return self
+        if any(read_topic("site", topic_of(self.topic, "site", source, "kind")) for source in ("", "source")):
+            msg = "topic puts messages where commands are taken, below set: choose another topic"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -196,6 +334,55 @@ class MqttOptions(_DurableOptions, Login):
         return self
 
 
+class HttpSinkOptions(_DurableOptions):
+    """A webhook: messages are posted to an address, signed; an answer of 2xx says that they have arrived."""
+
+    kind: Literal["http"]
+    url: WebAddress = Field(description="Address to post to, https://HOST[:PORT]/PATH.")
+    plain: bool = Field(False, description="Whether another machine may be spoken to over http, for all to read.")
+    secret: Secret | None = Field(
+        None,
+        description="Where the key of the signature (HMAC-SHA256) is: {env|file|credential: NAME}; none: no signature.",
+    )
+    headers: Headers = Field(
+        default_factory=dict, description="Headers to send as well; the value is text or where it is."
+    )
+    timeout_s: Seconds = Field(10.0, description="How long one post may take, from connecting to the whole answer.")
+    batch: Integer = Field(
+        1, ge=1, le=1000, description="Most messages in one post: 1 posts the message itself, more a JSON array."
+    )
+    ca_file: RelativePath | None = Field(
+        None, description="Certificates (PEM) to trust; those of the system if not given."
+    )
+    certificate: RelativePath | None = Field(
+        None, description="Certificate (PEM) to show to the server, with what it is signed by."
+    )
+    key: RelativePath | None = Field(
+        None, description="Its private key (PEM), not encrypted; in the certificate's file if not given."
+    )
+
+    @property
+    def shown_url(self) -> str:
+        """The address as logs may have it: without its path."""
+        return origin_of(self.url)
+
+    @field_serializer("url", when_used="json")
+    def _dump_url(self, _url: str) -> str:
+        return self.shown_url
+
+    @model_validator(mode="after")
+    def _not_in_the_clear_by_mistake(self) -> "HttpSinkOptions":
+        if self.key is not None and self.certificate is None:
+            msg = "a key needs its certificate beside it"
+            raise ValueError(msg)
+        if self.url.startswith("http:") and (self.ca_file is not None or self.certificate is not None):
+            msg = f"{'certificate' if self.ca_file is None else 'ca_file'} is for https; the url says http"
+            raise ValueError(msg)
+        if not self.plain and (why := why_readable(self.url)):
+            raise ValueError(why)
+        return self
+
+
 class TerminalOptions(_SinkOptions):
     """A live view in the terminal: rate, latency and the last detections of each source, and the last events."""
 
@@ -204,5 +391,5 @@ class TerminalOptions(_SinkOptions):
 
 
 SinkOptions: TypeAlias = Annotated[
-    JsonlOptions | ZeromqOptions | MqttOptions | TerminalOptions, Field(discriminator="kind")
+    JsonlOptions | ZeromqOptions | MqttOptions | HttpSinkOptions | TerminalOptions, Field(discriminator="kind")
 ]

@@ -49,6 +49,7 @@ class Channel(Generic[Item]):
         self._items: deque[Item] = deque()
         self._load = 0
         self._ended = False
+        self._woken = False
         self._dropped = 0
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
@@ -78,7 +79,8 @@ class Channel(Generic[Item]):
         """Take the oldest item, or None when there is none within `timeout_s`, or none any more (see `exhausted`)."""
         with self._lock:
             if not self._items and not self._ended:
-                self._filled.wait_for(lambda: bool(self._items) or self._ended, timeout_s)
+                self._filled.wait_for(lambda: bool(self._items) or self._ended or self._woken, timeout_s)
+            self._woken = False
             if not self._items:
                 return None
             item = self._items.popleft()
@@ -96,6 +98,12 @@ class Channel(Generic[Item]):
             self._load -= sum(map(self._weigh, rest))
             self._freed.notify_all()
         return [first, *rest]
+
+    def wake(self) -> None:
+        """Let whoever waits for an item return without one: there is something elsewhere to look after."""
+        with self._lock:
+            self._woken = True
+            self._filled.notify_all()
 
     def discard(self, item: Item) -> None:
         """Drop an item that could not be put, counted."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from edge_vision.core.errors import SinkError
+from edge_vision.core.errors import SinkError, SourceError
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel
 from edge_vision.runtime.clock import Clock
@@ -49,7 +49,7 @@ def keep_trying(
 
 
 def _waits(backoff: Backoff, error: Exception) -> Backoff:
-    patience_s = error.patience_s if isinstance(error, SinkError) else 0.0
+    patience_s = error.patience_s if isinstance(error, SinkError | SourceError) else 0.0
     return replace(backoff, first_s=patience_s, most_s=MOST_PATIENCE * patience_s) if patience_s else backoff
 
 
@@ -96,26 +96,31 @@ def consume(channel: Channel[Item], each: Callable[[Item], None], worker: Worker
 
 
 def deliver(
-    channel: Channel[Item],
+    fill: Callable[[], bool],
     pending: list[Item],
     send: Callable[[list[Item]], None],
     worker: Worker,
-    *,
-    most: int,
 ) -> None:
-    """Send what the channel brings, in batches of at most `most`, until it is exhausted or asked to stop.
+    """Send what `fill` puts into `pending`, until that is True, for nothing will come any more, or asked to stop.
 
     `send` takes a prefix of its batch off the list as it is delivered: what a failure leaves in `pending` is for
-    the next attempt. It is called with nothing about twice a second when there is nothing to send.
+    the next attempt. It is called with nothing when `fill` waited for something in vain.
     """
     while not worker.stopping.is_set():
-        if not pending:
-            pending.extend(channel.take(most, POLL_S))
+        ended = not pending and fill()
         worker.beat()
-        if not pending and channel.exhausted:
+        if ended:
             return
         send(pending)
         worker.beat()
+
+
+def repeat(step: Callable[[], bool], worker: Worker) -> None:
+    """Call `step`, which does its own waiting, until it returns True or the worker is asked to stop."""
+    while not worker.stopping.is_set():
+        worker.beat()
+        if step():
+            return
 
 
 def every(period_s: float, tick: Callable[[], bool], clock: Clock) -> None:

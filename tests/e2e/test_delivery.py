@@ -225,4 +225,4 @@ def test_messages_a_broker_refuses_do_not_hold_up_the_others(
             assert "dropped: " in errors or "undelivered" in errors
     finally:
         broker.kill()
-    assert len(read_lines(lines)) == 15
+    assert [line["kind"] for line in read_lines(lines)].count("detections") == 15

@@ -269,6 +269,14 @@ def _queue_of(count: int) -> Channel[Message]:
     return channel
 
 
+def _filler(channel: Channel[Message], pending: list[Message], most: int) -> Callable[[], bool]:
+    def fill() -> bool:
+        pending.extend(channel.take(most, 0.01))
+        return channel.exhausted and not pending
+
+    return fill
+
+
 def _sender(sink: FakeSink) -> Callable[[list[Message]], None]:
     """Send a batch and take off the list what was delivered, as `deliver` asks of whoever sends."""
 
@@ -296,7 +304,7 @@ def test_deliver_sends_in_batches_until_exhausted() -> None:
         sizes.append(len(batch))
         _sender(sink)(batch)
 
-    deliver(channel, pending, send, FakeWorker(FakeClock()), most=3)
+    deliver(_filler(channel, pending, 3), pending, send, FakeWorker(FakeClock()))
     assert [message.seq for message in sink.sent] == [1, 2, 3, 4, 5, 6, 7]
     assert sizes == [3, 3, 1]
     assert pending == []
@@ -310,9 +318,9 @@ def test_deliver_leaves_in_the_list_what_a_failure_did_not_deliver() -> None:
     worker = FakeWorker(FakeClock())
     for left in ([3, 4, 5], [5]):
         with pytest.raises(SinkError):
-            deliver(channel, pending, _sender(sink), worker, most=5)
+            deliver(_filler(channel, pending, 5), pending, _sender(sink), worker)
         assert [message.seq for message in pending] == left
-    deliver(channel, pending, _sender(sink), worker, most=5)
+    deliver(_filler(channel, pending, 5), pending, _sender(sink), worker)
     assert [message.seq for message in sink.sent] == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -320,13 +328,14 @@ def test_deliver_calls_with_nothing_when_there_is_nothing() -> None:
     """An idle sink is still called, so that it can keep its connection alive; a stop then ends it."""
     worker = FakeWorker(FakeClock())
     calls: list[int] = []
+    into: list[Message] = []
 
     def send(batch: list[Message]) -> None:
         calls.append(len(batch))
         if len(calls) == 2:
             worker.stop()
 
-    deliver(_queue_of(0), [], send, worker, most=5)
+    deliver(_filler(_queue_of(0), into, 5), into, send, worker)
     assert calls == [0, 0]
     assert worker.beats >= 2
 
@@ -340,7 +349,7 @@ def test_deliver_stops_when_asked_and_keeps_the_rest() -> None:
         batch.clear()
         worker.stop()
 
-    deliver(channel, pending, send, worker, most=2)
+    deliver(_filler(channel, pending, 2), pending, send, worker)
     assert (len(channel), pending) == (4, [])
 
 
@@ -373,3 +382,16 @@ def test_until_steps_until_done_or_out_of_time(steps_needed: int, timeout_s: flo
     needed = steps_needed if done else 99
     assert until(lambda: len(taken) >= needed, step, timeout_s, clock) is done
     assert len(taken) == steps
+
+
+def test_an_error_that_wants_patience_gets_it() -> None:
+    """A camera that refuses a password is not asked every second; the next failure waits as usual."""
+    clock, heard, failures = FakeClock(), list[float](), [SourceError("refused", patience_s=60), SourceError("gone")]
+
+    def attempt() -> None:
+        if failures:
+            raise failures.pop(0)
+
+    keep_trying(attempt, FakeWorker(clock), PLAIN, on_failure=lambda _, delay_s: heard.append(delay_s))
+    assert heard == [60.0, 1.0]
+    assert clock.monotonic_ns() == pytest.approx(62e9, abs=1e8)

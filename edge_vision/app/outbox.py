@@ -1,0 +1,80 @@
+"""The outbox of a site, where one of its sinks owes anything, and the sinks that deliver from it."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from edge_vision.app.outlet import Outlet
+from edge_vision.config.site import Site
+from edge_vision.core.errors import ConfigError, OutboxError, OutboxInUseError
+from edge_vision.core.state import state_folder
+from edge_vision.publish.options import MESSAGE_KINDS, SinkOptions
+from edge_vision.publish.outbox.history import Keeper, OutboxHistory
+from edge_vision.publish.outbox.outbox import Outbox
+from edge_vision.publish.table import SinkOpening, name_of
+from edge_vision.publish.wire import Gap
+from edge_vision.runtime.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+_CLOSE_S: Final = 5.0
+"""How long the end may take to write what is in memory."""
+
+
+def owed_kinds(options: SinkOptions) -> tuple[str, ...]:
+    """The kinds of messages that a sink may not lose."""
+    owes: Callable[[str], bool] | None = getattr(options, "owes", None)
+    return () if owes is None else tuple(kind for kind in MESSAGE_KINDS if owes(kind))
+
+
+def kept_kinds(options: SinkOptions) -> tuple[str, ...]:
+    """The kinds of messages that a sink wants kept, to hand them out once more when it is asked to."""
+    keeps: Callable[[str], bool] | None = getattr(options, "keeps", None)
+    return () if keeps is None else tuple(kind for kind in MESSAGE_KINDS if keeps(kind))
+
+
+def open_outbox(site: Site, clock: Clock, tell: Callable[[str, Gap], None]) -> Outbox | None:
+    """The outbox of a site, or nothing where no sink owes anything or wants anything kept.
+
+    Raises ConfigError when its folder cannot be used, OutboxInUseError when another process runs the site.
+    """
+    if not any(owed_kinds(options) or kept_kinds(options) for options in site.publish):
+        return None
+    try:
+        return Outbox(state_folder(site.id, site.state_dir), site.outbox, clock, tell)
+    except OutboxInUseError:
+        raise
+    except OutboxError as error:
+        msg = f"outbox: {error}; state_dir names the folder"
+        raise ConfigError(msg) from error
+
+
+def open_outlets(publish: Sequence[SinkOptions], opening: SinkOpening, outbox: Outbox | None) -> list[Outlet]:
+    """A thread for each sink; not started yet. Sinks of one address are told apart by their number."""
+    outlets = []
+    if outbox is not None:
+        opening = replace(opening, history=OutboxHistory(outbox))
+    known: Counter[str] = Counter()
+    for options in publish:
+        address = name_of(options)
+        known[address] += 1
+        name = address if known[address] == 1 else f"{address} #{known[address]}"
+        kinds = owed_kinds(options)
+        feed = outbox.feed(name, kinds, getattr(options, "resend_s", 0.0)) if outbox is not None and kinds else None
+        if outbox is not None and (kept := kept_kinds(options)):
+            outbox.keep(Keeper(name, kept, getattr(options, "keep_s", 0.0)))
+        outlets.append(Outlet(name, options, opening, feed))
+    return outlets
+
+
+def close_outbox(outbox: Outbox) -> int:
+    """Write what is in memory; how many messages are neither written nor delivered."""
+    outbox.end()
+    if not outbox.worker.join(_CLOSE_S):
+        outbox.worker.stop()
+        return outbox.unsaved
+    unsaved = outbox.unsaved
+    outbox.close()
+    return unsaved

@@ -1,0 +1,81 @@
+"""What one sink has to deliver, in order."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from edge_vision.core.message import Message
+from edge_vision.publish.outbox.store import Row
+
+
+class Shelf(Protocol):
+    """What a feed asks of its outbox."""
+
+    @property
+    def last(self) -> int:
+        """The highest number that was given to a message."""
+
+    def take(self, feed: "Feed", most: int) -> list[Row]:
+        """The next messages of a feed."""
+
+    def lose(self, feed: "Feed", message: Message, reason: str) -> None:
+        """Note that a message in hand is lost."""
+
+    def rewind(self, feed: "Feed") -> None:
+        """Put back what is in hand, and what was delivered a short while ago."""
+
+
+class Feed:
+    """What one sink has to deliver; used by the thread of the sink.
+
+    `kinds` are those it owes; `keep_s` is how long a message is kept for it after it was delivered. Positions are
+    numbers of the outbox: up to `settled` everything is delivered or lost, up to `handed` it was handed out, and
+    `in_hand` of that is neither. `waiting` counts what is not delivered, `lost` what will never be, by "source/kind".
+    """
+
+    def __init__(self, outbox: Shelf, lock: threading.Lock, name: str, kinds: Sequence[str], keep_s: float) -> None:
+        self.name = name
+        self.kinds = tuple(kinds)
+        self.keep_s = keep_s
+        self.settled = self.handed = self.in_hand = self.waiting = 0
+        self.lost: Counter[str] = Counter()
+        self.wake: Callable[[], None] = lambda: None
+        self._outbox = outbox
+        self._lock = lock
+
+    def take(self, most: int) -> list[Row]:
+        """The next messages, at most so many; empty when there are none for now. Never waits for new ones."""
+        return self._outbox.take(self, most)
+
+    def settle(self, count: int, oldest: int | None) -> None:
+        """Put so many messages out of hand, delivered or lost; `oldest` is the lowest number still in hand, if any."""
+        with self._lock:
+            self.in_hand -= count
+            self.waiting -= count
+            self.settled = self.handed if oldest is None else oldest - 1
+
+    def lose(self, message: Message, reason: str) -> None:
+        """Count a message in hand that can never be delivered; a gap record will tell. It is settled like others."""
+        self._outbox.lose(self, message, reason)
+
+    def rewind(self) -> None:
+        """Hand out again what is in hand, and what was delivered in the last `keep_s` seconds."""
+        self._outbox.rewind(self)
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything was handed out."""
+        return self.handed >= self._outbox.last
+
+    def hand_out(self, rows: Sequence[Row], up_to: int) -> None:
+        """Note that these are in hand, and that up to a number there are no others. The outbox's lock is held."""
+        self.in_hand += len(rows)
+        self.handed = max(self.handed, up_to)
+        if not self.in_hand:
+            self.settled = self.handed
+
+    def skip(self, up_to: int, count: int) -> None:
+        """Leave out what was lost before it was handed out. The outbox's lock is held."""
+        self.waiting -= count
+        self.hand_out((), up_to)

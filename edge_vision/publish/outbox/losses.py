@@ -1,0 +1,54 @@
+"""What a sink will never get, gathered into as few gap records as there are gaps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from edge_vision.publish.outbox.store import Range
+from edge_vision.publish.wire import Gap
+
+_MOST: Final = 1_000
+"""Gaps that are kept apart until they are told; further ones are told as one that spans them."""
+
+
+@dataclass(slots=True)
+class _Run:
+    first: int
+    last: int
+    count: int
+
+
+class Losses:
+    """Runs of lost messages by sink, reason, boot, source and kind."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, str, str, str, str], list[_Run]] = {}
+        self._number = 0
+        self._unknown: list[tuple[str, Gap]] = []
+
+    def add(self, sink: str, reason: str, lost: Range) -> None:
+        """Note that messages of one boot, source and kind are lost; neighbors make one gap."""
+        runs = self._runs.setdefault((sink, reason, lost.boot, lost.source, lost.kind), [])
+        if runs and (lost.first == runs[-1].last + 1 or self._number >= _MOST):
+            run = runs[-1]
+            run.first, run.last = min(run.first, lost.first), max(run.last, lost.last)
+            run.count += lost.count
+            return
+        runs.append(_Run(lost.first, lost.last, lost.count))
+        self._number += 1
+
+    def add_unknown(self, sink: str, reason: str, count: int | None) -> None:
+        """Note that messages are lost of which nothing is known any more, but perhaps how many."""
+        self._unknown.append(("", Gap(sink, reason, count)))
+
+    def __bool__(self) -> bool:
+        return bool(self._runs or self._unknown)
+
+    def gaps(self) -> Iterator[tuple[str, Gap]]:
+        """Each gap with its source, and nothing is left to be told."""
+        runs, self._runs, self._number = self._runs, {}, 0
+        unknown, self._unknown = self._unknown, []
+        yield from unknown
+        for (sink, reason, boot, source, kind), gaps in runs.items():
+            for run in gaps:
+                yield source, Gap(sink, reason, run.count, boot, kind, run.first, run.last)

@@ -1,0 +1,96 @@
+"""Keeps the outbox within its limits: what nobody needs goes, and then the oldest."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
+from edge_vision.publish.outbox.feed import Feed
+from edge_vision.publish.outbox.history import Keeper
+from edge_vision.publish.outbox.store import Range, Store
+
+_MOST: Final = 20_000
+"""Messages that one look deletes, at most: the writer must not be busy with that for long."""
+_PART: Final = 20
+"""When the outbox is full, this part of it goes at once: a twentieth."""
+_GIVE_BACK_PAGES: Final = 2_000
+
+
+class Trimmer:
+    """Deletes what every sink has, and what lies beyond the limits; used by the thread that writes.
+
+    `lose` is told, under the lock, what a feed will not get.
+    """
+
+    def __init__(
+        self,
+        options: OutboxOptions,
+        lock: threading.Lock,
+        feeds: Sequence[Feed],
+        keepers: Sequence[Keeper],
+        lose: Callable[[Feed, str, Range], None],
+    ) -> None:
+        self._options = options
+        self._lock = lock
+        self._feeds = feeds
+        self._keepers = keepers
+        self._lose = lose
+        self._deleted: dict[tuple[str, ...], int] = {}
+
+    def forget(self) -> None:
+        """The file is a new one."""
+        self._deleted.clear()
+
+    def trim(self, store: Store, lived_s: float, committed: int) -> bool:
+        """Look once; whether there is more to do at once. Raises OutboxError."""
+        more = self._drop_settled(store, lived_s, committed)
+        oldest = store.number_at(lived_s - self._options.max_age_h * 3600.0) - 1
+        if oldest >= store.first() > 0:
+            self._cut(store, oldest, f"older than {self._options.max_age_h:g} h")
+        if store.used_bytes() > self._options.max_mb * 1_000_000:
+            more |= self._drop_settled(store, None, committed)
+            if store.used_bytes() > self._options.max_mb * 1_000_000:
+                first, last = store.first(), store.last()
+                self._cut(store, first + (last - first) // _PART, f"the outbox is full at {self._options.max_mb:g} MB")
+                more = True
+        store.give_back(_GIVE_BACK_PAGES)
+        return more
+
+    def _groups(self) -> Iterator[tuple[tuple[str, ...], list[Feed], float]]:
+        """Kinds that the same sinks owe and the same others want kept, with those sinks and for how long."""
+        wants: list[Feed | Keeper] = [*self._feeds, *self._keepers]
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for kind in MESSAGE_KINDS:
+            groups.setdefault(tuple(one.name for one in wants if kind in one.kinds), []).append(kind)
+        for names, kinds in groups.items():
+            keep_s = max((one.keep_s for one in wants if one.name in names), default=0.0)
+            yield tuple(kinds), [feed for feed in self._feeds if feed.name in names], keep_s
+
+    def _drop_settled(self, store: Store, lived_s: float | None, committed: int) -> bool:
+        """Delete what every sink that owes it has; within `keep_s` of a sink only when `lived_s` is None."""
+        more = False
+        with store.transaction():
+            for kinds, feeds, keep_s in self._groups():
+                last = min((feed.settled for feed in feeds), default=committed)
+                if lived_s is not None and keep_s > 0:
+                    last = min(last, store.number_at(lived_s - keep_s) - 1)
+                done = self._deleted.get(kinds, store.first() - 1)
+                until = min(last, committed, done + _MOST)
+                if until > done:
+                    store.delete(done, until, kinds)
+                    self._deleted[kinds] = until
+                more |= until < min(last, committed)
+        return more
+
+    def _cut(self, store: Store, last: int, reason: str) -> None:
+        """Delete everything up to a number but what is in a sink's hands; who did not get it is told."""
+        with self._lock:
+            spared = [(feed.settled + 1, feed.handed) for feed in self._feeds if feed.in_hand]
+            behind = [(feed, feed.handed) for feed in self._feeds if feed.handed < last]
+            lost = [(feed, store.ranges(feed.kinds, handed, last)) for feed, handed in behind]
+            for feed, ranges in lost:
+                for one in ranges:
+                    self._lose(feed, reason, one)
+                feed.skip(last, sum(one.count for one in ranges))
+        with store.transaction():
+            store.delete(0, last, MESSAGE_KINDS, spared)

@@ -1,0 +1,62 @@
+"""Faults on purpose, and what must have arrived in spite of them."""
+
+import json
+import time
+from collections import defaultdict
+from typing import Any
+
+import zmq
+from mqtt_proxy import Recording
+
+
+class Witness:
+    """Hears everything a site says on ZeroMQ, with the time; fed by `listen` between faults, never in a thread."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
+        self._socket = socket
+        self._heard: list[tuple[float, dict[str, Any]]] = []
+
+    def listen(self, seconds: float) -> None:
+        """Listen for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._socket.poll(int(left * 1000) + 1):
+                _, body = self._socket.recv_multipart()
+                message = json.loads(body)
+                known = {key: message.get(key, "") for key in ("id", "boot", "source", "kind", "seq")}
+                self._heard.append((time.monotonic(), known))
+
+    def hears(self, count: int) -> bool:
+        """Listen a moment; whether so many messages were heard by now."""
+        self.listen(0.2)
+        return self.count >= count
+
+    @property
+    def count(self) -> int:
+        """How many messages were heard."""
+        return len(self._heard)
+
+    def forget_after(self, moment: float) -> None:
+        """What was heard later than a moment proves nothing: it may not have been on disk yet when all ended."""
+        self._heard = [one for one in self._heard if one[0] <= moment]
+
+    def owed(self) -> dict[tuple[str, str, str], int]:
+        """By boot, source and kind the highest number that was heard: that and all before it must arrive."""
+        highest: dict[tuple[str, str, str], int] = defaultdict(int)
+        for _, message in self._heard:
+            key = (message["boot"], message["source"], message["kind"])
+            highest[key] = max(highest[key], message["seq"])
+        return dict(highest)
+
+
+def missing(owed: dict[tuple[str, str, str], int], recording: Recording) -> list[str]:
+    """What is owed and was never acknowledged."""
+    arrived = defaultdict(set)
+    for message in recording.messages:
+        arrived[message["boot"], message["source"], message["kind"]].add(message["seq"])
+    return [
+        f"{boot}-{source}-{kind}-{seq}"
+        for (boot, source, kind), highest in owed.items()
+        for seq in range(1, highest + 1)
+        if seq not in arrived[boot, source, kind]
+    ]
