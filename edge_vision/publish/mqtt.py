@@ -233,7 +233,8 @@ class MqttSink:
             self._why = refusal(reason, self._who)
             return
         self._client.acknowledged = self._connected = True
-        self._new_session = not flags.session_present
+        kept_s = getattr(properties, "SessionExpiryInterval", self._options.session_expiry_s)
+        self._new_session = not flags.session_present and kept_s > 0  # who keeps no sessions has forgotten nothing
         # A broker may end the connection of who sends more than it said it takes at once (MQTT 5, 3.2.2.3.3).
         self._window = min(self._window, getattr(properties, "ReceiveMaximum", 65_535))
         self._largest = getattr(properties, "MaximumPacketSize", _ANY_SIZE)

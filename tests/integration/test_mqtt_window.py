@@ -268,6 +268,31 @@ def test_a_broker_that_forgot_the_session_gets_it_again(
     assert (b"\x11\x00\x00\x0e\x10" in connect.body) == (not clean)  # the session expires after 3600 s
 
 
+def test_a_broker_that_keeps_no_sessions_did_not_forget(told: Told) -> None:
+    """It says so; else each hiccup of the network would bring the last minute once more."""
+    welcome = b"\x20\x08\x00\x00\x05\x11\x00\x00\x00\x00"
+    broker = scripted_broker(lambda dialog: accept_all(dialog, welcome=welcome))
+    with broker as (port, _), open_mqtt(options(port), told.opening()) as sink:
+        sink.send(numbered(1))
+    assert told.forgotten == 0
+
+
+def test_what_is_retained_at_the_broker_in_the_end(broker: Broker, told: Told) -> None:
+    """Statuses of an earlier run and older ones come behind the newest, in any order: it stays."""
+    statuses = [told.newest, *(told.wire.status("online", {}) for _ in range(3))]
+    told.newest = statuses[3]
+    before = replace(statuses[0], id="before", boot="0", seq=99, body=b'{"seq": 99}')
+    with mqtt_listener(broker.port) as heard:
+        with open_mqtt(options(broker.port, **WITH_STATUS), told.opening()) as sink:
+            sink.send([before, *statuses])
+            sink.send([before, statuses[1]])
+        heard.wait_for(STATUS, 7)
+        assert [status["seq"] for status in heard.on(STATUS)] == [4, 99, 1, 2, 3, 99, 2]
+    with mqtt_listener(broker.port) as later:
+        later.wait_for(STATUS, 1)
+        assert [status["seq"] for status in later.on(STATUS)] == [4]
+
+
 def test_the_retained_status_is_the_newest_and_none_is_left_out(told: Told) -> None:
     """Newest first and retained; older ones and those of another run pass unretained; the same one goes out once."""
     statuses = [told.newest, *(told.wire.status("online", {}) for _ in range(3))]
