@@ -99,9 +99,8 @@ class MqttSink:
             self._opening.forgotten()
         if options.takes("status"):
             status = self._opening.status()
-            batch = self._deliver([status])  # it comes again, in its turn, and is counted then
-            if not batch.refused:
-                self._retained[self._topic_of(status)] = status.seq
+            if self._deliver([status], first=True).refused:  # it comes again, in its turn, and is counted then
+                self._retained.clear()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish, with up to `inflight` messages under way, and return when the broker has answered for all.
@@ -117,16 +116,20 @@ class MqttSink:
             self._fail(self._denied)
         self._tell_refused(batch)
 
-    def _deliver(self, messages: Sequence[Message]) -> _Batch:
-        """Publish, and wait for the answers. Raises SinkError, which says how many messages have theirs."""
+    def _deliver(self, messages: Sequence[Message], *, first: bool = False) -> _Batch:
+        """Publish, and wait for the answers. Raises SinkError, which says how many messages have theirs.
+
+        Of those refused the caller tells; after an error they are told here, but for the `first` of a connection.
+        """
         self._batch = batch = _Batch(messages)
         self._silent_since_ns = self._clock.monotonic_ns()
         timeout_s = self._options.timeout_s
         try:
+            self._turn(0.0)  # a goodbye that waits to be read: writing first would lose its reason
             if not until(lambda: batch.done, self._step, timeout_s * (len(messages) + 1), self._clock):
                 self._fail(Cause(f"{len(batch.open)} messages not acknowledged in time"))
         except SinkError as error:
-            if self._denied is None:
+            if self._denied is None and not first:
                 self._tell_refused(batch)
                 error.delivered = batch.delivered
             raise
@@ -160,7 +163,7 @@ class MqttSink:
                 return
             # What a broker retains is the newest word; an older one passes, for those who count.
             retain = message.boot == self._opening.will.boot and message.seq > newest
-        if len(message.body) + len(topic) + _HEADER_BYTES > self._largest:
+        if len(message.body) + len(topic.encode()) + _HEADER_BYTES > self._largest:
             self._batch.answer(place, f"larger than the {self._largest} bytes that the broker takes")
             return
         if self._opening.notes and message.kind != "status" and self._is_denied(topic):

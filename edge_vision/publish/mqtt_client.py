@@ -26,8 +26,6 @@ _MOST_UNASKED: Final = 100
 """Messages of QoS 2 that a broker has begun to deliver to a client that subscribes to nothing."""
 _MOST_WAITING: Final = 5_000
 """Packets that wait to be sent; only a broker that floods us with requests and reads no answer brings more."""
-
-
 _LONGEST_SECRET: Final = 1023
 """OpenSSL's limit for the password of a key; enough for one of a user."""
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -176,6 +176,15 @@ def test_a_refusal_for_good_drops_that_message_only(told: Told) -> None:
     assert told.dropped == [("m1", "refused by the broker: Not authorized")]
 
 
+def test_a_status_that_is_refused_is_told_once_where_others_pass(told: Told) -> None:
+    """Refused when the connection is made and again in its turn: dropped, not delivered, and counted there only."""
+    broker = scripted_broker(lambda dialog: accept_all(dialog, answer=lambda mid: puback(mid, 0x87 * (mid != 2))))
+    with broker as (port, _), open_mqtt(options(port, **WITH_STATUS), told.opening()) as sink:
+        assert told.dropped == []
+        sink.send([*numbered(1), told.newest])
+    assert [name for name, _ in told.dropped] == [told.newest.id]
+
+
 def test_a_topic_that_is_refused_is_left_alone_for_a_while(told: Told) -> None:
     """Some brokers end the connection at what is not allowed: the others' messages must not wait for that each time."""
     forbidden = [make_message(seq, source="bad") for seq in (1, 2)]
