@@ -27,6 +27,8 @@ _ANY_SIZE: Final = 268_435_455
 _NOT_AUTHORIZED: Final = 0x87
 _FOR_GOOD: Final = frozenset({_NOT_AUTHORIZED, 0x90, 0x99})
 """NOT AUTHORIZED, TOPIC NAME INVALID, PAYLOAD FORMAT INVALID: what a broker would say of the message again."""
+_AT_FAULT: Final = _FOR_GOOD | {0x95}
+"""The same, and PACKET TOO LARGE, with which a broker ends the connection of who sent such a message."""
 
 
 _DENIED_S: Final = 60.0
@@ -97,9 +99,8 @@ class MqttSink:
             self._opening.forgotten()
         if options.takes("status"):
             status = self._opening.status()
-            batch = self._deliver([status])  # it comes again, in its turn, and is counted then
-            if not batch.refused:
-                self._retained[self._topic_of(status)] = status.seq
+            if self._deliver([status], first=True).refused:  # it comes again, in its turn, and is counted then
+                self._retained.clear()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish, with up to `inflight` messages under way, and return when the broker has answered for all.
@@ -115,16 +116,20 @@ class MqttSink:
             self._fail(self._denied)
         self._tell_refused(batch)
 
-    def _deliver(self, messages: Sequence[Message]) -> _Batch:
-        """Publish, and wait for the answers. Raises SinkError, which says how many messages have theirs."""
+    def _deliver(self, messages: Sequence[Message], *, first: bool = False) -> _Batch:
+        """Publish, and wait for the answers. Raises SinkError, which says how many messages have theirs.
+
+        Of those refused the caller tells; after an error they are told here, but for the `first` of a connection.
+        """
         self._batch = batch = _Batch(messages)
         self._silent_since_ns = self._clock.monotonic_ns()
         timeout_s = self._options.timeout_s
         try:
+            self._turn(0.0)  # a goodbye that waits to be read: writing first would lose its reason
             if not until(lambda: batch.done, self._step, timeout_s * (len(messages) + 1), self._clock):
                 self._fail(Cause(f"{len(batch.open)} messages not acknowledged in time"))
         except SinkError as error:
-            if self._denied is None:
+            if self._denied is None and not first:
                 self._tell_refused(batch)
                 error.delivered = batch.delivered
             raise
@@ -158,7 +163,7 @@ class MqttSink:
                 return
             # What a broker retains is the newest word; an older one passes, for those who count.
             retain = message.boot == self._opening.will.boot and message.seq > newest
-        if len(message.body) + len(topic) + _HEADER_BYTES > self._largest:
+        if len(message.body) + len(topic.encode()) + _HEADER_BYTES > self._largest:
             self._batch.answer(place, f"larger than the {self._largest} bytes that the broker takes")
             return
         if self._opening.notes and message.kind != "status" and self._is_denied(topic):
@@ -173,8 +178,12 @@ class MqttSink:
 
     def _is_denied(self, topic: str) -> bool:
         """Whether the broker refused a topic a short while ago."""
-        since_ns = self._opening.notes.get(f"{self._name} {topic}")
+        since_ns = self._opening.notes.get(self._note_of(topic))
         return since_ns is not None and self._clock.monotonic_ns() - since_ns < _DENIED_S * 1e9
+
+    def _note_of(self, topic: str) -> str:
+        """What a refusal is noted under: other clients of the broker may be allowed what this one is not."""
+        return f"{self._name} {self._options.client_id or ''} {self._who} {topic}"
 
     def _tell_refused(self, batch: _Batch) -> None:
         for place, reason in batch.refused.items():
@@ -227,15 +236,20 @@ class MqttSink:
             self._why = refusal(reason, self._who)
             return
         self._client.acknowledged = self._connected = True
-        self._new_session = not flags.session_present
+        kept_s = getattr(properties, "SessionExpiryInterval", self._options.session_expiry_s)
+        self._new_session = not flags.session_present and kept_s > 0  # who keeps no sessions has forgotten nothing
         # A broker may end the connection of who sends more than it said it takes at once (MQTT 5, 3.2.2.3.3).
         self._window = min(self._window, getattr(properties, "ReceiveMaximum", 65_535))
         self._largest = getattr(properties, "MaximumPacketSize", _ANY_SIZE)
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self._connected = False
-        if flags.is_disconnect_packet_from_server and self._why is None:
-            self._why = farewell(reason)
+        if not flags.is_disconnect_packet_from_server or self._why is not None:
+            return
+        self._why = farewell(reason)
+        places = list(self._batch.open.values())
+        if reason.value in _AT_FAULT and len(places) == 1:  # the outlet sends one by one to find which
+            self._refuse(places[0], reason)
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         batch = self._batch
@@ -248,16 +262,23 @@ class MqttSink:
         del batch.open[mid]
         self._silent_since_ns = self._clock.monotonic_ns()
         if reason.is_failure:
-            batch.answer(place, f"refused by the broker: {reason}")
-            topic = self._topic_of(batch.messages[place])
-            if reason.value == _NOT_AUTHORIZED and len(self._opening.notes) < _MOST_NOTES:
-                self._opening.notes[f"{self._name} {topic}"] = self._clock.monotonic_ns()
-            if not self._accepted and batch.messages[place].kind == "status":
-                text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
-                self._denied = Cause(f"{text}; check its access list", SLOW_S)
+            self._refuse(place, reason)
         else:
             self._accepted, self._denied = True, None
             batch.answer(place)
+
+    def _refuse(self, place: int, reason: ReasonCode) -> None:
+        """Note that the broker does not take a message, whenever it is sent."""
+        message = self._batch.messages[place]
+        topic, notes = self._topic_of(message), self._opening.notes
+        self._batch.answer(place, f"refused by the broker: {reason}")
+        if reason.value != _NOT_AUTHORIZED:
+            return
+        if len(notes) < _MOST_NOTES:
+            notes[self._note_of(topic)] = self._clock.monotonic_ns()
+        if message.kind == "status" and not self._accepted:
+            text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
+            self._denied = Cause(f"{text}; check its access list", SLOW_S)
 
 
 @contextmanager

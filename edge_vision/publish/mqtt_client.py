@@ -26,8 +26,6 @@ _MOST_UNASKED: Final = 100
 """Messages of QoS 2 that a broker has begun to deliver to a client that subscribes to nothing."""
 _MOST_WAITING: Final = 5_000
 """Packets that wait to be sent; only a broker that floods us with requests and reads no answer brings more."""
-
-
 _LONGEST_SECRET: Final = 1023
 """OpenSSL's limit for the password of a key; enough for one of a user."""
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -37,7 +35,7 @@ class MqttClient(paho.Client):
     """A client that is driven by the calling thread, and says why its connection ended.
 
     paho tells errors of its socket to nobody but its log, and takes packets of any size. Both are mended by overriding
-    one private method of paho 2, `_sock_recv`, and `_sock_send` beside it; tests hold that they are called.
+    `_sock_recv` and `_sock_send`; a few more names here are private to paho 2, too, and tests hold that they are there.
     """
 
     timeout_s = 10.0
@@ -123,17 +121,17 @@ class MqttClient(paho.Client):
 
 
 class _Context(ssl.SSLContext):
-    """Settings of TLS that know by what name the broker's certificate goes, and which socket they were used for."""
+    """Settings of TLS that know by what name the broker's certificate goes, and whether a handshake has begun."""
 
     name: str | None = None
     certificate: Path | None = None
-    made: ssl.SSLSocket | None = None
+    begun = False
 
     def wrap_socket(self, sock: socket, *given: Any, **more: Any) -> ssl.SSLSocket:
-        """Begin TLS on a socket."""
-        more["server_hostname"] = self.name or more.get("server_hostname")
-        self.made = super().wrap_socket(sock, *given, **more)
-        return self.made
+        """Take the socket through the handshake, within its own time-out: older versions of paho have another."""
+        more.update(server_hostname=self.name or more.get("server_hostname"), do_handshake_on_connect=True)
+        self.begun = True
+        return super().wrap_socket(sock, *given, **more)
 
 
 def make_client(options: MqttOptions, broker: str, site: str, will: Message | None) -> MqttClient:
@@ -179,12 +177,11 @@ def connect(client: MqttClient, options: MqttOptions, broker: str, *, receive_ma
         if isinstance(sock, socket):
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
     except Exception as error:  # noqa: BLE001 - paho's, the resolver's and OpenSSL's: each a reason not to be connected
-        begun = None if client.context is None else client.context.made
-        cause = cause_of(error, connected=False, timeout_s=options.timeout_s)
-        if begun is not None and is_end(error):
+        in_handshake = client.context is not None and client.context.begun
+        if in_handshake and is_end(error):
             cause = ended_in_handshake(client.certificate)
-        if begun is not None:
-            begun.close()
+        else:
+            cause = cause_of(error, connected=False, timeout_s=options.timeout_s)
     if cause is not None:  # raised here: no chain of errors behind it, which might hold a secret
         raise cause.error(broker)
 

@@ -32,6 +32,9 @@ _HINTS: Final = {
 }
 """Reasons that stay what they are until somebody changes a setting, by code (MQTT 5, 2.4)."""
 
+_THROWN_OUT: Final = frozenset({0x8A, 0x8C, 0x8E, 0x9C, 0x9D})
+"""Those of them that are about the client, when a broker says them at the end of a connection."""
+
 _ALERTS: Final = {
     "CERTIFICATE_EXPIRED": "the certificate of this client has expired",
     "CERTIFICATE_REVOKED": "the certificate of this client has been revoked",
@@ -71,10 +74,11 @@ def refusal(reason: ReasonCode, who: str) -> Cause:
 
 
 def farewell(reason: ReasonCode) -> Cause:
-    """Why a broker ended a connection that stood."""
-    hint = _HINTS.get(reason.value)
-    text = f"disconnected: {reason}" + (f" ({hint})" if hint else "")
-    return Cause(text, SLOW_S if reason.value in _HINTS else 0.0)
+    """Why a broker ended a connection that stood. Mostly a message is at fault, which others need not wait for."""
+    if reason.value not in _THROWN_OUT:
+        return Cause(f"disconnected: {reason}")
+    hint = _HINTS[reason.value]
+    return Cause(f"disconnected: {reason}" + (f" ({hint})" if hint else ""), SLOW_S)
 
 
 def cause_of(error: BaseException, *, connected: bool, timeout_s: float) -> Cause:
@@ -109,13 +113,11 @@ def _tls_cause(error: ssl.SSLError, what: str) -> Cause:
 
 def ended_in_handshake(certificate: str | None) -> Cause:
     """The other side hung up on a TLS handshake; `certificate` is what is wrong with the client's, None without one."""
+    what = "cannot connect: the broker ended the connection in the TLS handshake"
     if certificate:
-        return Cause(f"cannot connect: the broker ended the connection in the TLS handshake: {certificate}", SLOW_S)
-    hint = (
-        "does it want a certificate of this client" if certificate is None else "does it know this client's authority"
-    )
-    text = f"the broker ended the connection in the TLS handshake: does it speak TLS on this port, and does it {hint}?"
-    return Cause(f"cannot connect: {text}", DOUBTFUL_S)
+        return Cause(f"{what}: {certificate}", SLOW_S)
+    known = "want a certificate of this client" if certificate is None else "know who issued this client's certificate"
+    return Cause(f"{what}: does it speak TLS on this port, and does it {known}?", DOUBTFUL_S)
 
 
 def is_end(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from edge_vision.core.errors import SinkError
+from edge_vision.core.errors import SinkError, SourceError
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel
 from edge_vision.runtime.clock import Clock
@@ -49,7 +49,7 @@ def keep_trying(
 
 
 def _waits(backoff: Backoff, error: Exception) -> Backoff:
-    patience_s = error.patience_s if isinstance(error, SinkError) else 0.0
+    patience_s = error.patience_s if isinstance(error, SinkError | SourceError) else 0.0
     return replace(backoff, first_s=patience_s, most_s=MOST_PATIENCE * patience_s) if patience_s else backoff
 
 

@@ -176,6 +176,15 @@ def test_a_refusal_for_good_drops_that_message_only(told: Told) -> None:
     assert told.dropped == [("m1", "refused by the broker: Not authorized")]
 
 
+def test_a_status_that_is_refused_is_told_once_where_others_pass(told: Told) -> None:
+    """Refused when the connection is made and again in its turn: dropped, not delivered, and counted there only."""
+    broker = scripted_broker(lambda dialog: accept_all(dialog, answer=lambda mid: puback(mid, 0x87 * (mid != 2))))
+    with broker as (port, _), open_mqtt(options(port, **WITH_STATUS), told.opening()) as sink:
+        assert told.dropped == []
+        sink.send([*numbered(1), told.newest])
+    assert [name for name, _ in told.dropped] == [told.newest.id]
+
+
 def test_a_topic_that_is_refused_is_left_alone_for_a_while(told: Told) -> None:
     """Some brokers end the connection at what is not allowed: the others' messages must not wait for that each time."""
     forbidden = [make_message(seq, source="bad") for seq in (1, 2)]
@@ -198,6 +207,26 @@ def test_a_topic_that_is_refused_is_left_alone_for_a_while(told: Told) -> None:
             sink.send([*numbered(2), forbidden[1]])
     assert [packet.topic for packet in dialogs[1].seen if packet.type == PUBLISH] == [make_message().topic] * 2
     assert [name for name, _ in told.dropped] == [message.id for message in forbidden]
+
+
+def test_a_message_that_ends_the_connection_is_dropped_when_it_was_alone(told: Told) -> None:
+    """A broker that says goodbye with NOT AUTHORIZED means the one message under way; of several, who knows which."""
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(WELCOME)
+        for _ in range(1 if dialog.number else 3):
+            dialog.read()
+        dialog.say(b"\xe0\x05\x87\x03\x1f\x00\x00")
+        dialog.read()
+
+    with scripted_broker(script) as (port, _):
+        for count, dropped in ((3, []), (1, ["m0"])):
+            opened = open_mqtt(options(port), told.opening())
+            with opened as sink, pytest.raises(SinkError, match="disconnected: Not authorized") as caught:
+                sink.send(numbered(count))
+            assert caught.value.patience_s == 0.0
+            assert [name for name, _ in told.dropped] == dropped
 
 
 @pytest.mark.parametrize("closes", [False, True])
@@ -246,6 +275,31 @@ def test_a_broker_that_forgot_the_session_gets_it_again(
     clean = given.get("session_expiry_s") == 0
     assert bool(connect.body[7] & 2) == clean
     assert (b"\x11\x00\x00\x0e\x10" in connect.body) == (not clean)  # the session expires after 3600 s
+
+
+def test_a_broker_that_keeps_no_sessions_did_not_forget(told: Told) -> None:
+    """It says so; else each hiccup of the network would bring the last minute once more."""
+    welcome = b"\x20\x08\x00\x00\x05\x11\x00\x00\x00\x00"
+    broker = scripted_broker(lambda dialog: accept_all(dialog, welcome=welcome))
+    with broker as (port, _), open_mqtt(options(port), told.opening()) as sink:
+        sink.send(numbered(1))
+    assert told.forgotten == 0
+
+
+def test_what_is_retained_at_the_broker_in_the_end(broker: Broker, told: Told) -> None:
+    """Statuses of an earlier run and older ones come behind the newest, in any order: it stays."""
+    statuses = [told.newest, *(told.wire.status("online", {}) for _ in range(3))]
+    told.newest = statuses[3]
+    before = replace(statuses[0], id="before", boot="0", seq=99, body=b'{"seq": 99}')
+    with mqtt_listener(broker.port) as heard:
+        with open_mqtt(options(broker.port, **WITH_STATUS), told.opening()) as sink:
+            sink.send([before, *statuses])
+            sink.send([before, statuses[1]])
+        heard.wait_for(STATUS, 7)
+        assert [status["seq"] for status in heard.on(STATUS)] == [4, 99, 1, 2, 3, 99, 2]
+    with mqtt_listener(broker.port) as later:
+        later.wait_for(STATUS, 1)
+        assert [status["seq"] for status in later.on(STATUS)] == [4]
 
 
 def test_the_retained_status_is_the_newest_and_none_is_left_out(told: Told) -> None:
@@ -346,6 +400,20 @@ def test_both_versions_of_mqtt(protocol: str, broker: Broker, told: Told) -> Non
     with mqtt_listener(broker.port) as later:
         later.wait_for(STATUS, 1)
         assert [status["state"] for status in later.on(STATUS)] == ["online"]
+
+
+def test_a_client_that_is_thrown_out_by_another_of_its_name(told: Told) -> None:
+    """It hears why, and does not come back at once to throw out the other."""
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(WELCOME + b"\xe0\x05\x8e\x03\x1f\x00\x00")
+        dialog.read()
+
+    with scripted_broker(script) as (port, _), open_mqtt(options(port), told.opening()) as sink:
+        with pytest.raises(SinkError, match="another client uses the same client_id") as caught:
+            sink.send(numbered(1))
+        assert caught.value.patience_s == 60.0
 
 
 def test_what_mqtt_5_says_of_a_message(broker: Broker, told: Told) -> None:
