@@ -158,12 +158,17 @@ def make_client(options: MqttOptions, broker: str, site: str, will: Message | No
     return client
 
 
-def connect(client: MqttClient, options: MqttOptions, broker: str) -> None:
-    """Connect and send CONNECT; the answer is yet to come. Raises SinkError."""
+def connect(client: MqttClient, options: MqttOptions, broker: str, *, receive_maximum: int | None = None) -> None:
+    """Connect and send CONNECT; the answer is yet to come. Raises SinkError.
+
+    `receive_maximum` is how many messages a broker of MQTT 5 may send before the first is acknowledged.
+    """
     more: dict[str, Any] = {}
     if options.protocol == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.MaximumPacketSize = _LARGEST_ANSWER
+        if receive_maximum is not None:
+            properties.ReceiveMaximum = receive_maximum
         if options.session_expiry_s:
             properties.SessionExpiryInterval = options.session_expiry_s
         more = {"clean_start": not options.session_expiry_s, "properties": properties}

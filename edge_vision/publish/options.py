@@ -12,12 +12,14 @@ from pydantic import (
     model_validator,
 )
 
+from edge_vision.core.commands import read_topic
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.events import KINDS
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Secret
 from edge_vision.core.schema_errors import did_you_mean, shown
+from edge_vision.publish.commands_options import CommandOptions, ZeromqCommandOptions
 from edge_vision.publish.http_address import Headers, WebAddress, origin_of, why_readable
-from edge_vision.publish.mqtt_topic import USUAL, checked_template
+from edge_vision.publish.mqtt_topic import USUAL, checked_template, topic_of
 from edge_vision.publish.zeromq_addresses import BindAddress, PublicKey, reaches_out, read_clients, why_no_key
 
 _HIGHEST_PORT: Final = 65_535
@@ -172,6 +174,9 @@ class ZeromqOptions(_SinkOptions):
         2.0, ge=0.5, description="How often the last numbers are told, so that a silent subscriber notices a loss."
     )
     replay: ReplayOptions | None = Field(None, description="A socket that serves what a subscriber missed.")
+    commands: ZeromqCommandOptions | None = Field(
+        None, description="Commands that are taken on a socket of their own; none if not given."
+    )
 
     @field_validator("plain")
     @classmethod
@@ -196,6 +201,18 @@ class ZeromqOptions(_SinkOptions):
                 msg = f"bind {replay.bind} is that of the sink: two sockets need two addresses"
                 raise ValueError(msg)
         return replay
+
+    @field_validator("commands")
+    @classmethod
+    def _commands_from_known_senders(
+        cls, commands: ZeromqCommandOptions | None, info: ValidationInfo
+    ) -> ZeromqCommandOptions | None:
+        if commands is not None and "curve" in info.data and info.data["curve"] is None and reaches_out(commands.bind):
+            msg = (
+                f"{commands.bind} is reached from other machines, and whoever does could command: give curve: with keys"
+            )
+            raise ValueError(msg)
+        return commands
 
     def keeps(self, kind: str) -> bool:
         """Whether messages of a kind are kept for the replay socket."""
@@ -289,6 +306,18 @@ class MqttOptions(_DurableOptions, Login):
     message_expiry_s: Integer | None = Field(
         None, ge=1, le=4_294_967_295, description="When the broker drops a message nobody fetched; never if not given."
     )
+    commands: CommandOptions | None = Field(
+        None, description="Commands that are taken from this broker; none if not given."
+    )
+
+    @model_validator(mode="after")
+    def _messages_are_no_commands(self) -> "MqttOptions":
+        if self.commands is None:
+            return self
+        if any(read_topic("site", topic_of(self.topic, "site", source, "kind")) for source in ("", "source")):
+            msg = "topic puts messages where commands are taken, below set: choose another topic"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="before")
     @classmethod
