@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Start, wait_until
+from conftest import Start, find_free_port, wait_until
 from demo_site import TOPIC, camera
 from listeners import zeromq_listener
+from zeromq_site import read_until
+
+from edge_vision.core.message import Message
+from edge_vision.publish.zeromq_order import Missed
+from edge_vision.publish.zeromq_reader import open_reader
+from edge_vision.runtime.clock import SystemClock
 
 
 def _keys(edge_vision: Start, file: Path) -> str:
@@ -65,6 +71,50 @@ def test_keys_that_cannot_be_read_end_the_start(
     assert process.returncode == 78
     assert "tcp://127.0.0.1:*: curve: " in errors
     assert missing in errors
+
+
+def test_what_was_missed_is_served_after_a_kill(
+    edge_vision: Start, write_site: Callable[..., Path], free_port: int
+) -> None:
+    """A subscriber is away, the daemon is killed and starts again: the rest of one run and all of the next arrive."""
+    address, replay = f"tcp://127.0.0.1:{free_port}", f"tcp://127.0.0.1:{find_free_port()}"
+    sink = {"kind": "zeromq", "bind": address, "heartbeat_s": 0.5}
+    publish = [{**sink, "replay": {"bind": replay, "kinds": ["detections", "status"]}}]
+    site = write_site(cameras=[camera()], publish=publish)
+    clock = SystemClock()
+    first_run = edge_vision("run", site)
+    with open_reader(address, clock, replay=replay) as reader:
+        found = read_until(reader, lambda found: len(_seqs(found)) >= 20, timeout_s=30)
+        known = reader.positions
+    (boot,) = {one.boot for one in found}
+    with open_reader(address, clock) as other:  # what goes out while the first one is away
+        read_until(other, lambda found: len(_seqs(found)) >= 50, timeout_s=30)
+    first_run.send_signal(signal.SIGKILL)
+    first_run.wait(10)
+    second_run = edge_vision("run", site)
+    with open_reader(address, clock, replay=replay, known=known) as reader:
+        more = read_until(
+            reader,
+            lambda more: (
+                any(one.boot != boot and one.seq >= 30 for one in more if isinstance(one, Message))
+                and any(one.boot == boot for one in more)
+            ),
+            timeout_s=30,
+        )
+        assert reader.missed == 0, more
+    second_run.send_signal(signal.SIGTERM)
+    second_run.communicate(timeout=20)
+    old = _seqs(found + more, boot)
+    new = _seqs([one for one in more if one.boot != boot])
+    assert old == list(range(old[0], old[-1] + 1))
+    assert old[-1] >= known[boot, "line", "detections"] + 20
+    assert new == list(range(1, len(new) + 1))
+
+
+def _seqs(found: list[Message | Missed], boot: str | None = None) -> list[int]:
+    return [
+        one.seq for one in found if isinstance(one, Message) and one.kind == "detections" and boot in {None, one.boot}
+    ]
 
 
 def test_heartbeats_of_a_run_tell_its_last_numbers(

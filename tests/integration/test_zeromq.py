@@ -444,6 +444,19 @@ def test_a_thread_of_the_sink_that_ended_is_a_sink_error(site: Site) -> None:
         sink.send([make_message(2)])
 
 
+def test_without_its_gate_nobody_is_let_in(site: Site) -> None:
+    """Those with a listed key neither: libzmq alone would take everybody while nobody answers it."""
+    with site.open() as sink:
+        gate = sink._services[0]  # type: ignore[attr-defined]
+        gate.worker.stop()
+        gate.worker.join(5)
+        for keys in (site.keys, ReaderKeys(site.public, make_pair()[1])):
+            with asking(site.replay, keys, RCVTIMEO=500) as dealer:
+                dealer.send(b'{"ranges": true}')
+                with pytest.raises(zmq.Again):
+                    pytest.fail(f"answered: {dealer.recv_multipart()}")
+
+
 def test_a_replay_address_in_use_is_a_sink_error(site: Site) -> None:
     """With the address, and nothing is left open: the PUB address is free again."""
     with (
