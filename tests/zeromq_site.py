@@ -14,9 +14,9 @@ from conftest import find_free_port, wait_until
 
 from edge_vision.core.message import Message
 from edge_vision.core.protocols import Sink
-from edge_vision.publish.options import ZeromqOptions
 from edge_vision.publish.table import SinkOpening, open_sink
 from edge_vision.publish.wire import Wire
+from edge_vision.publish.zeromq_options import ZeromqOptions
 from edge_vision.publish.zeromq_order import Missed
 from edge_vision.publish.zeromq_reader import ReaderKeys, ZeromqReader, open_reader
 from edge_vision.runtime.clock import SystemClock

@@ -10,7 +10,8 @@ from edge_vision.app.outlet import Outlet
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError, OutboxError, OutboxInUseError
 from edge_vision.core.state import state_folder
-from edge_vision.publish.options import MESSAGE_KINDS, SinkOptions
+from edge_vision.publish.kinds import MESSAGE_KINDS
+from edge_vision.publish.options import SinkOptions
 from edge_vision.publish.outbox.history import Keeper, OutboxHistory
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.table import SinkOpening, name_of

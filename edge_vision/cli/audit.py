@@ -82,7 +82,7 @@ def _address(text: str) -> tuple[str, int | None]:
 
 def _kinds(text: str) -> frozenset[str]:
     from edge_vision.core.schema_errors import did_you_mean
-    from edge_vision.publish.options import MESSAGE_KINDS
+    from edge_vision.publish.kinds import MESSAGE_KINDS
 
     kinds = frozenset(filter(None, text.split(",")))
     for kind in kinds:

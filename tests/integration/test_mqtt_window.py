@@ -12,7 +12,7 @@ from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.mqtt import open_mqtt
 from edge_vision.publish.mqtt_client import MqttClient
-from edge_vision.publish.options import MqttOptions
+from edge_vision.publish.mqtt_options import MqttOptions
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock

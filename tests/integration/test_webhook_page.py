@@ -14,7 +14,7 @@ from servers import wait_for_port
 
 from edge_vision.core.errors import SinkError
 from edge_vision.publish import http
-from edge_vision.publish.options import HttpSinkOptions
+from edge_vision.publish.http_options import HttpSinkOptions
 from edge_vision.publish.table import SinkOpening, open_sink
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock

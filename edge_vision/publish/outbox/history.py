@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeVar
 
 from edge_vision.core.errors import OutboxError, SinkError
 from edge_vision.core.message import Message
-from edge_vision.publish.options import MESSAGE_KINDS
+from edge_vision.publish.kinds import MESSAGE_KINDS
 from edge_vision.publish.outbox.store import Reader
 
 Found = TypeVar("Found")

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from edge_vision.core.errors import CorruptOutboxError, OutboxError
 from edge_vision.core.message import Message
-from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
+from edge_vision.publish.kinds import MESSAGE_KINDS
+from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_vision.core.errors import CorruptOutboxError, OutboxError, OutboxInUseError
-from edge_vision.publish.options import MESSAGE_KINDS
+from edge_vision.publish.kinds import MESSAGE_KINDS
 from edge_vision.publish.outbox.store import Reader, Store
 
 _FILE: Final = "outbox.db"

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
+from edge_vision.publish.kinds import MESSAGE_KINDS
+from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.store import Range, Store
