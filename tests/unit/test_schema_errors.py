@@ -65,7 +65,7 @@ def test_a_right_file_has_no_problems(problems: Problems) -> None:
         ({**_site(), "camera": 1}, ["camera: unknown key; did you mean cameras?"]),
         (
             {**_site(), "zzz": 1},
-            ["zzz: unknown key; known: backends, cameras, outbox, publish, site, state_dir, version"],
+            ["zzz: unknown key; known: backends, cameras, evidence, outbox, publish, site, state_dir, version"],
         ),
         ({**_site(), "version": 2}, ["version: must be 1, not 2"]),
         ({**_site(), "site": "Not Good"}, ["site: 'Not Good' does not match ^[a-z0-9][a-z0-9_-]{0,31}$"]),
