@@ -41,16 +41,13 @@ def keep_trying(
         except Exception as error:  # noqa: BLE001 - told to on_failure, and the unit lives on
             steady = worker.clock.monotonic_ns() - started >= steady_s * 1e9
             failures = 1 if progressed() or steady else failures + 1
-            delay_s = _waits(backoff, error).delay_s(failures)
+            patience_s = error.patience_s if isinstance(error, SinkError | SourceError) else 0.0
+            patient = replace(backoff, first_s=patience_s, most_s=MOST_PATIENCE * patience_s)
+            delay_s = max(patience_s, (patient if patience_s else backoff).delay_s(failures))
             on_failure(error, delay_s)
             _rest(worker, delay_s)
         else:
             return
-
-
-def _waits(backoff: Backoff, error: Exception) -> Backoff:
-    patience_s = error.patience_s if isinstance(error, SinkError | SourceError) else 0.0
-    return replace(backoff, first_s=patience_s, most_s=MOST_PATIENCE * patience_s) if patience_s else backoff
 
 
 def _rest(worker: Worker, seconds: float) -> None:
