@@ -115,6 +115,17 @@ class OutboxError(EdgeVisionError, OSError):
     """The outbox cannot be read or written: messages wait in memory, and it is tried again; a start ends with 78."""
 
 
+class OutboxBlockedError(OutboxError):
+    """The disk is full, or does not work, for now: messages wait in memory, and it is tried again, also at the start.
+
+    `full` says whether room would help.
+    """
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
+
+
 class OutboxInUseError(OutboxError):
     """Another process has the outbox: this one ends with 70, to be started again."""
 

@@ -13,7 +13,12 @@ _MOST: Final = 20_000
 """Messages that one look deletes, at most: the writer must not be busy with that for long."""
 _PART: Final = 20
 """When the outbox is full, this part of it goes at once: a twentieth."""
-_GIVE_BACK_PAGES: Final = 2_000
+_STEP: Final = 2_000
+"""Messages that are counted as lost at once: nothing can be put meanwhile."""
+_CAREFUL: Final = 500
+"""Messages that are deleted at once on a full disk: the log grows with them before the file is rid of them."""
+_NO_WEIGHT: Final = 2**62
+"""More than anything weighs."""
 
 
 class Trimmer:
@@ -43,18 +48,31 @@ class Trimmer:
 
     def trim(self, store: Store, lived_s: float, committed: int) -> bool:
         """Look once; whether there is more to do at once. Raises OutboxError."""
-        more = self._drop_settled(store, lived_s, committed)
+        more = self._drop_settled(store, lived_s, committed, _MOST)
         oldest = store.number_at(lived_s - self._options.max_age_h * 3600.0) - 1
         if oldest >= store.first() > 0:
             self._cut(store, oldest, f"older than {self._options.max_age_h:g} h")
         if store.used_bytes() > self._options.max_mb * 1_000_000:
-            more |= self._drop_settled(store, None, committed)
+            more |= self._drop_settled(store, None, committed, _MOST)
             if store.used_bytes() > self._options.max_mb * 1_000_000:
-                first, last = store.first(), store.last()
-                self._cut(store, first + (last - first) // _PART, f"the outbox is full at {self._options.max_mb:g} MB")
+                self._cut_part(store, committed, f"the outbox is full at {self._options.max_mb:g} MB")
                 more = True
-        store.give_back(_GIVE_BACK_PAGES)
         return more
+
+    def make_room(self, store: Store, committed: int, *, cut: bool) -> bool:
+        """Make room inside the file on a full disk; whether there is any now. Raises OutboxError.
+
+        What every sink has goes; where that is nothing, and `cut`, the oldest.
+        """
+        before = store.free_pages()
+        for _ in range(_MOST // _CAREFUL):
+            store.merge_log()
+            if not self._drop_settled(store, None, committed, _CAREFUL):
+                break
+        if cut and store.free_pages() <= before:
+            self._cut_part(store, committed, "the disk is full")
+        store.merge_log()
+        return store.free_pages() > before
 
     def _groups(self) -> Iterator[tuple[tuple[str, ...], list[Feed], float]]:
         """Kinds that the same sinks owe and the same others want kept, with those sinks and for how long."""
@@ -66,7 +84,7 @@ class Trimmer:
             keep_s = max((one.keep_s for one in wants if one.name in names), default=0.0)
             yield tuple(kinds), [feed for feed in self._feeds if feed.name in names], keep_s
 
-    def _drop_settled(self, store: Store, lived_s: float | None, committed: int) -> bool:
+    def _drop_settled(self, store: Store, lived_s: float | None, committed: int, most: int) -> bool:
         """Delete what every sink that owes it has; within `keep_s` of a sink only when `lived_s` is None."""
         more = False
         with store.transaction():
@@ -74,16 +92,30 @@ class Trimmer:
                 last = min((feed.settled for feed in feeds), default=committed)
                 if lived_s is not None and keep_s > 0:
                     last = min(last, store.number_at(lived_s - keep_s) - 1)
+                last = min(last, committed)
                 done = self._deleted.get(kinds, store.first() - 1)
-                until = min(last, committed, done + _MOST)
-                if until > done:
+                if last > done:
+                    until = min(last, store.reach(done, _NO_WEIGHT, most))
+                    until = last if until <= done else until
                     store.delete(done, until, kinds)
                     self._deleted[kinds] = until
-                more |= until < min(last, committed)
+                    more |= until < last
         return more
+
+    def _cut_part(self, store: Store, committed: int, reason: str) -> None:
+        part = max(1, store.used_bytes() // _PART)
+        self._cut(store, min(committed, store.reach(store.first() - 1, part, _NO_WEIGHT)), reason)
 
     def _cut(self, store: Store, last: int, reason: str) -> None:
         """Delete everything up to a number but what is in a sink's hands; who did not get it is told."""
+        first = store.first() - 1
+        for _ in range(_NO_WEIGHT):
+            first = min(last, store.reach(first, _NO_WEIGHT, _STEP))
+            self._cut_step(store, first, reason)
+            if first >= last:
+                break
+
+    def _cut_step(self, store: Store, last: int, reason: str) -> None:
         with self._lock:
             spared = [(feed.settled + 1, feed.handed) for feed in self._feeds if feed.in_hand]
             behind = [(feed, feed.handed) for feed in self._feeds if feed.handed < last]
