@@ -334,7 +334,7 @@ class Outbox:
         """Keep the log within its bound, and grow again when the disk has room."""
         if self._full and self._place.reserve.roomy:
             self._place.reserve.make()
-            store.stop_growth(False)  # noqa: FBT003
+            store.stop_growth(False)
             self._full = False
         if self._full or self._place.log_bytes() > _LOGS * self._place.reserve.size:
             store.merge_log()
@@ -392,7 +392,7 @@ class Outbox:
         self._full = True
         self._place.reserve.release()
         try:
-            self._store.stop_growth(True)  # noqa: FBT003
+            self._store.stop_growth(True)
             cut = self._tail.weight > self._tail.most_bytes / 2
             if self._trimmer.make_room(self._store, self._committed, cut=cut):
                 self._retry_ns = 0

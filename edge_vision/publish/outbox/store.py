@@ -254,7 +254,7 @@ class Store(Reader):
         with _translated(self.file):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def stop_growth(self, stop: bool) -> None:  # noqa: FBT001 - what it says
+    def stop_growth(self, stop: bool) -> None:
         """Let the file use the disk that it has, and no more; or as much as it wants."""
         with _translated(self.file):
             pages = self._db.execute("PRAGMA page_count").fetchone()[0] if stop else _NO_LIMIT
