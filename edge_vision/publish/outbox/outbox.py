@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from edge_vision.core.errors import CorruptOutboxError, OutboxBlockedError, OutboxError
 from edge_vision.core.message import Message
-from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
+from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses
 from edge_vision.publish.outbox.place import Place
+from edge_vision.publish.outbox.pressure import Pressure
 from edge_vision.publish.outbox.store import Range, Reader, Row, Store
 from edge_vision.publish.outbox.tail import Tail
 from edge_vision.publish.outbox.trim import Trimmer
@@ -40,8 +41,6 @@ _TELL_NS: Final = 10_000_000_000
 """While nothing can be written, gaps are told this often."""
 _LIMIT_S: Final = 300.0
 """How long a disk may take for one step."""
-_LOGS: Final = 4
-"""A log of so many times its bound is merged at once: readers have kept it from that."""
 _BITS: Final = 20
 """Numbers in memory, while those on disk are not known, begin at the milliseconds of 1970 times 2 to this power."""
 
@@ -75,7 +74,7 @@ class Outbox:
         self._trouble = Trouble()
         self._losses = Losses()
         self._damage = ""
-        self._full = self._failed = self._tidied = self._ending = False
+        self._failed = self._tidied = self._ending = False
         self._retry_ns = self._trimmed_ns = self._told_ns = 0
         self._store: Store | None = None
         self._settled: dict[str, int] = {}
@@ -83,7 +82,8 @@ class Outbox:
         self._begun_ns = clock.monotonic_ns()
         self._committed = 0
         self._last = self._base = int(clock.now().timestamp() * 1000) << _BITS
-        self._trimmer = Trimmer(options, self._lock, self._feeds, self._keepers, self._lose)
+        self._trimmer = Trimmer(options, self._lock, self._feeds, self._keepers, self._losses, self._lose)
+        self._pressure = Pressure(self._place, self._trimmer)
         try:
             self._open()
         except OutboxBlockedError as error:
@@ -239,6 +239,9 @@ class Outbox:
         """Whether no sink owes it any more."""
         return all(feed.settled >= row.n for feed in self._owing.get(row.message.kind, ()))
 
+    def _positions(self, last: int) -> dict[str, int]:
+        return {feed.name: min(feed.settled, last) for feed in self._feeds}
+
     def _make_room(self, weight: int) -> None:
         """Drop the oldest of what is not on disk until so many bytes fit."""
         reason = f"the disk took nothing, and the {self._tail.most_bytes / 1e6:g} MB of memory were full"
@@ -298,7 +301,7 @@ class Outbox:
             self._blocked(error, now_ns)
         else:
             self._failed = False
-            if not self._full and self._trouble.clear():
+            if not self._pressure.on and self._trouble.clear():
                 _log.info("outbox: writing again")
             if self._tail or not self._trimmed_ns:
                 self._work.set()
@@ -312,11 +315,16 @@ class Outbox:
             raise CorruptOutboxError(self._damage)
         if due:
             self._place.look()
+        self._pressure.look(store)
         if not self._tidied:
-            self._tidy(store)
+            self._trimmer.tidy(store, self._settled, self._committed)
+            with store.transaction():
+                store.note(self._positions(self._committed), lived_s)
+                store.note_kinds({feed.name: feed.kinds for feed in self._feeds})
+            self._tidied = True
         with self._lock:
             rows = self._tail.begin_write(_BATCH, min(_BATCH_BYTES, self._place.reserve.size // 4))
-            settled = {feed.name: min(feed.settled, rows[-1].n if rows else self._last) for feed in self._feeds}
+            settled = self._positions(rows[-1].n if rows else self._last)
         if rows or (due and settled != self._settled):
             with store.transaction():
                 store.write(rows)
@@ -326,20 +334,9 @@ class Outbox:
                 self._committed = rows[-1].n if rows else self._committed
                 self._tail.written()
         if due:
-            more = self._trimmer.trim(store, lived_s, self._committed)
+            more = self._trimmer.trim(store, lived_s, self._committed, full=self._pressure.on)
+            more |= self._pressure.give_back(store)
             self._trimmed_ns = 0 if more else now_ns
-            self._mind_the_disk(store)
-
-    def _mind_the_disk(self, store: Store) -> None:
-        """Keep the log within its bound, and grow again when the disk has room."""
-        if self._full and self._place.reserve.roomy:
-            self._place.reserve.make()
-            store.stop_growth(False)
-            self._full = False
-        if self._full or self._place.log_bytes() > _LOGS * self._place.reserve.size:
-            store.merge_log()
-        if not self._full:
-            store.give_back()
 
     def _open(self) -> None:
         """Open the file; what came meanwhile goes on from memory. Raises OutboxError."""
@@ -366,22 +363,6 @@ class Outbox:
                 if begun is not None:
                     feed.go_back(begun, waiting[feed.name] + self._tail.count(begun, feed.kinds))
 
-    def _tidy(self, store: Store) -> None:
-        """Let go of what no sink owes any more; what one still owed that is not in the site file any more is told."""
-        now = {feed.name: feed.kinds for feed in self._feeds}
-        with self._lock:
-            for name, owed in store.read_kinds().items():
-                reason = "the site no longer keeps such messages for it" if name in now else "the site has no such sink"
-                unowed = [kind for kind in owed if kind not in now.get(name, ()) and kind != "gap"]
-                for lost in store.ranges(unowed, self._settled.get(name, 0), self._committed) if unowed else ():
-                    self._losses.add(name, reason, lost)
-        with store.transaction():
-            store.forget([name for name in self._settled if name not in now])
-            store.delete_others([kind for kind in MESSAGE_KINDS if kind in self._wanted])
-            store.note({feed.name: min(feed.settled, self._committed) for feed in self._feeds}, self._lived_s())
-            store.note_kinds(now)
-        self._tidied = True
-
     def _blocked(self, error: OutboxError, now_ns: int) -> None:
         """Go on in memory; on a full disk, make room inside of the file."""
         self._retry_ns = now_ns + _RETRY_NS
@@ -389,12 +370,9 @@ class Outbox:
             _log.error("outbox: %s; new messages wait in memory", error)
         if self._store is None or not isinstance(error, OutboxBlockedError) or not error.full:
             return
-        self._full = True
-        self._place.reserve.release()
         try:
-            self._store.stop_growth(True)
             cut = self._tail.weight > self._tail.most_bytes / 2
-            if self._trimmer.make_room(self._store, self._committed, cut=cut):
+            if self._pressure.begin(self._store, self._committed, cut=cut):
                 self._retry_ns = 0
                 self._work.set()
         except CorruptOutboxError as damage:
@@ -407,7 +385,7 @@ class Outbox:
         self._damage = str(error)
         try:
             with self._lock:
-                settled = {feed.name: min(feed.settled, self._committed) for feed in self._feeds}
+                settled = self._positions(self._committed)
             store = self._place.begin_anew(self._store, settled, self._lived_s())
         except OutboxError as failure:
             self._blocked(failure, now_ns)
@@ -416,6 +394,7 @@ class Outbox:
         self._store, self._damage, self._tidied = store, "", False
         self._settled = settled
         self._trimmer.forget()
+        self._pressure.resume(store)
         with self._lock:
             for feed in self._feeds:
                 kept = store.count(feed.handed, self._committed, feed.kinds)

@@ -28,7 +28,7 @@ _READ_BYTES: Final = 4_000_000
 _PAGE_BYTES: Final = 4096
 _NO_LIMIT: Final = 4_294_967_294
 """The most pages that a file of SQLite may have."""
-_GIVE_BACK_PAGES: Final = 2_000
+_SPARE_PAGES: Final = 250
 _PIECE: Final = 200
 """Messages that are rescued at once."""
 _FULL: Final = "full"
@@ -323,11 +323,16 @@ class Store(Reader):
         """Delete messages of any other kind: nobody wants them any more."""
         self._db.execute(f"DELETE FROM message WHERE NOT {_among(kinds)}", kinds)  # noqa: S608
 
-    def give_back(self) -> None:
+    def give_back(self, pages: int = _SPARE_PAGES) -> None:
         """Give free disk back to the file system, some of it; a little is kept for what comes."""
         with _translated(self.file):
-            if self.free_pages() > _GIVE_BACK_PAGES:
-                self._db.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK_PAGES})").fetchall()
+            if self.free_pages() > pages:
+                self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
+    def mostly_free(self) -> bool:
+        """Whether more than half of the file holds nothing."""
+        with _translated(self.file):
+            return self.free_pages() * 2 > int(self._db.execute("PRAGMA page_count").fetchone()[0])
 
 
 def _fields(row: Row) -> tuple[Any, ...]:

@@ -1,12 +1,13 @@
 """Keeps the outbox within its limits: what nobody needs goes, and then the oldest."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
+from edge_vision.publish.outbox.losses import Losses
 from edge_vision.publish.outbox.store import Range, Store
 
 _MOST: Final = 20_000
@@ -33,12 +34,14 @@ class Trimmer:
         lock: threading.Lock,
         feeds: Sequence[Feed],
         keepers: Sequence[Keeper],
+        losses: Losses,
         lose: Callable[[Feed, str, Range], None],
     ) -> None:
         self._options = options
         self._lock = lock
         self._feeds = feeds
         self._keepers = keepers
+        self._losses = losses
         self._lose = lose
         self._deleted: dict[tuple[str, ...], int] = {}
 
@@ -46,14 +49,30 @@ class Trimmer:
         """The file is a new one."""
         self._deleted.clear()
 
-    def trim(self, store: Store, lived_s: float, committed: int) -> bool:
-        """Look once; whether there is more to do at once. Raises OutboxError."""
-        more = self._drop_settled(store, lived_s, committed, _MOST)
+    def tidy(self, store: Store, settled: Mapping[str, int], committed: int) -> None:
+        """Let go of what no sink owes any more; what one still owed that is not in the site file any more is told."""
+        now = {feed.name: feed.kinds for feed in self._feeds}
+        wanted = {kind for one in (*self._feeds, *self._keepers) for kind in one.kinds}
+        for name, owed in store.read_kinds().items():
+            reason = "the site no longer keeps such messages for it" if name in now else "the site has no such sink"
+            unowed = [kind for kind in owed if kind not in now.get(name, ()) and kind != "gap"]
+            ranges = store.ranges(unowed, settled.get(name, 0), committed) if unowed else ()
+            with self._lock:
+                for lost in ranges:
+                    self._losses.add(name, reason, lost)
+        with store.transaction():
+            store.forget([name for name in settled if name not in now])
+            store.delete_others([kind for kind in MESSAGE_KINDS if kind in wanted])
+
+    def trim(self, store: Store, lived_s: float, committed: int, *, full: bool = False) -> bool:
+        """Look once, with small steps on a full disk; whether there is more to do at once. Raises OutboxError."""
+        most = _CAREFUL if full else _MOST
+        more = self._drop_settled(store, lived_s, committed, most)
         oldest = store.number_at(lived_s - self._options.max_age_h * 3600.0) - 1
         if oldest >= store.first() > 0:
             self._cut(store, oldest, f"older than {self._options.max_age_h:g} h")
         if store.used_bytes() > self._options.max_mb * 1_000_000:
-            more |= self._drop_settled(store, None, committed, _MOST)
+            more |= self._drop_settled(store, None, committed, most)
             if store.used_bytes() > self._options.max_mb * 1_000_000:
                 self._cut_part(store, committed, f"the outbox is full at {self._options.max_mb:g} MB")
                 more = True
@@ -87,6 +106,7 @@ class Trimmer:
     def _drop_settled(self, store: Store, lived_s: float | None, committed: int, most: int) -> bool:
         """Delete what every sink that owes it has; within `keep_s` of a sink only when `lived_s` is None."""
         more = False
+        deleted: dict[tuple[str, ...], int] = {}
         with store.transaction():
             for kinds, feeds, keep_s in self._groups():
                 last = min((feed.settled for feed in feeds), default=committed)
@@ -98,8 +118,9 @@ class Trimmer:
                     until = min(last, store.reach(done, _NO_WEIGHT, most))
                     until = last if until <= done else until
                     store.delete(done, until, kinds)
-                    self._deleted[kinds] = until
+                    deleted[kinds] = until
                     more |= until < last
+        self._deleted.update(deleted)  # only now: a full disk may have undone it
         return more
 
     def _cut_part(self, store: Store, committed: int, reason: str) -> None:
