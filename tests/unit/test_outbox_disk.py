@@ -227,7 +227,13 @@ def test_a_file_that_is_spoiled_under_us_is_begun_anew(tmp_path: Path, open_site
             target.write(os.urandom(file.stat().st_size))
     else:
         os.truncate(file, file.stat().st_size // 2)
-    wait_until(lambda: site.say(20) or site.take() < 0 or site.outbox.facts()["set_aside"] == 1, 30, "it is seen")
+
+    def seen() -> bool:
+        site.say(20)
+        site.take()
+        return bool(site.outbox.facts()["set_aside"] == 1)
+
+    wait_until(seen, 30, "it is seen")
     site.say(500)
     site.take_all()
     wait_until(site.written, 20, "all is written")

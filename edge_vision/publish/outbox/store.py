@@ -237,6 +237,7 @@ class Store(Reader):
             msg = f"{self.file}: is of version {version}; this program knows {_VERSION}"
             raise OutboxError(msg)
         self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite what is deleted: that needs disk, too
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk, not only in the kernel (ADR 18)
         self._db.executescript(_SCHEMA)

@@ -18,6 +18,8 @@ _STEP: Final = 2_000
 """Messages that are counted as lost at once: nothing can be put meanwhile."""
 _CAREFUL: Final = 500
 """Messages that are deleted at once on a full disk: the log grows with them before the file is rid of them."""
+_ROUNDS: Final = 40
+_CAREFUL_BYTES: Final = 100_000
 _NO_WEIGHT: Final = 2**62
 """More than anything weighs."""
 
@@ -52,7 +54,8 @@ class Trimmer:
     def tidy(self, store: Store, settled: Mapping[str, int], committed: int) -> None:
         """Let go of what no sink owes any more; what one still owed that is not in the site file any more is told."""
         now = {feed.name: feed.kinds for feed in self._feeds}
-        wanted = {kind for one in (*self._feeds, *self._keepers) for kind in one.kinds}
+        wants: list[Feed | Keeper] = [*self._feeds, *self._keepers]
+        wanted = {kind for one in wants for kind in one.kinds}
         for name, owed in store.read_kinds().items():
             reason = "the site no longer keeps such messages for it" if name in now else "the site has no such sink"
             unowed = [kind for kind in owed if kind not in now.get(name, ()) and kind != "gap"]
@@ -84,7 +87,7 @@ class Trimmer:
         What every sink has goes; where that is nothing, and `cut`, the oldest.
         """
         before = store.free_pages()
-        for _ in range(_MOST // _CAREFUL):
+        for _ in range(_ROUNDS):
             store.merge_log()
             if not self._drop_settled(store, None, committed, _CAREFUL):
                 break
@@ -115,7 +118,8 @@ class Trimmer:
                 last = min(last, committed)
                 done = self._deleted.get(kinds, store.first() - 1)
                 if last > done:
-                    until = min(last, store.reach(done, _NO_WEIGHT, most))
+                    weight = _CAREFUL_BYTES if most == _CAREFUL else _NO_WEIGHT
+                    until = min(last, store.reach(done, weight, most))
                     until = last if until <= done else until
                     store.delete(done, until, kinds)
                     deleted[kinds] = until
