@@ -6,6 +6,7 @@ One thread writes. Sinks read through feeds of their own and say there how far t
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,13 +31,11 @@ _log = logging.getLogger(__name__)
 
 _GATHER_S: Final = 0.02
 """How long a message may wait for others to share its commit."""
-_BATCH: Final = 2_000
+_BATCH, _BATCH_BYTES = 2_000, 2_000_000
 """Messages in one commit, at most."""
-_BATCH_BYTES: Final = 2_000_000
 _MEMORY_BYTES: Final = 32_000_000
 """For what is not on disk yet; the oldest make room, counted."""
-_TRIM_NS: Final = 1_000_000_000
-_RETRY_NS: Final = 1_000_000_000
+_SECOND_NS: Final = 1_000_000_000
 _TELL_NS: Final = 10_000_000_000
 """While nothing can be written, gaps are told this often."""
 _LIMIT_S: Final = 300.0
@@ -82,13 +81,13 @@ class Outbox:
         self._begun_ns = clock.monotonic_ns()
         self._committed = 0
         self._last = self._base = int(clock.now().timestamp() * 1000) << _BITS
-        self._trimmer = Trimmer(options, self._lock, self._feeds, self._keepers, self._losses, self._lose)
+        self._trimmer = Trimmer(options, self._lock, self._feeds, self._keepers, self._losses)
         self._pressure = Pressure(self._place, self._trimmer)
         try:
             self._open()
         except OutboxBlockedError as error:
             self._blocked(error, self._begun_ns)
-        self.worker = Worker("outbox", self._run, _LIMIT_S, clock)
+        self.worker = Worker("outbox", partial(repeat, self._step), _LIMIT_S, clock)
 
     def feed(self, name: str, kinds: Sequence[str], keep_s: float) -> Feed:
         """What a sink has to deliver, going on where it was; a new sink begins with what comes. Before `start`."""
@@ -96,7 +95,7 @@ class Outbox:
         begun = self._settled.get(name, 0 if self._place.damage else self._last)
         feed.restart(begun, 0 if self._store is None else self._store.count(begun, self._last, feed.kinds))
         if self._place.damage:
-            self._losses.add_unknown(name, self._place.damage, None)
+            self._losses.lose_unknown(feed, None, self._place.damage)
         self._feeds.append(feed)
         for kind in kinds:
             self._owing.setdefault(kind, []).append(feed)
@@ -130,12 +129,12 @@ class Outbox:
         """
         if message.kind not in self._wanted:
             return
-        owing = self._owing.get(message.kind, ())
         with self._lock:
             if self._tail.weight + message.weight > self._tail.most_bytes:
                 self._make_room(message.weight)
             self._last += 1
             self._tail.put(Row(self._last, self._lived_s(), message))
+            owing = self._owing.get(message.kind, ())
             for feed in owing:
                 feed.waiting += 1
         if not self._work.is_set():
@@ -199,7 +198,7 @@ class Outbox:
     def lose(self, feed: Feed, message: Message, reason: str) -> None:
         """Note that a message in hand is lost."""
         with self._lock:
-            self._lose(feed, reason, _alone(message))
+            self._losses.lose(feed, reason, Range.of(message))
         self._work.set()
 
     def rewind(self, feed: Feed) -> None:
@@ -217,7 +216,7 @@ class Outbox:
                     self._suspect(error)
                     waiting = held
             feed.restart(begun, waiting)
-            self._lose_unknown(feed, held - waiting, "they were in hand when memory or the disk let go of them")
+            self._losses.lose_unknown(feed, held - waiting, "they were in hand when memory or the disk let go of them")
         self._work.set()
 
     def _read(self, after: int, last: int, kinds: Sequence[str], most: int) -> tuple[list[Row], int]:
@@ -225,7 +224,7 @@ class Outbox:
             return self._place.reader().read(after, last, kinds, most)
         except OutboxError as error:
             self._suspect(error)
-            return [], after
+        return [], after
 
     def _suspect(self, error: OutboxError) -> None:
         """A reader met something: the writer looks after it."""
@@ -249,23 +248,10 @@ class Outbox:
         for row in self._tail.make_room(weight, held):
             for feed in self._owing.get(row.message.kind, ()):
                 if feed.handed < row.n:
-                    self._lose(feed, reason, _alone(row.message))
+                    self._losses.lose(feed, reason, Range.of(row.message))
                     feed.waiting -= 1
 
-    def _lose_unknown(self, feed: Feed, count: int, reason: str) -> None:
-        if count > 0:
-            feed.lost["unknown"] += count
-            self._losses.add_unknown(feed.name, reason, count)
-
-    def _lose(self, feed: Feed, reason: str, lost: Range) -> None:
-        feed.lost[f"{lost.source}/{lost.kind}" if lost.source else lost.kind] += lost.count
-        if lost.kind != "gap":  # of a lost gap record no other would arrive either
-            self._losses.add(feed.name, reason, lost)
-
     # The writer.
-
-    def _run(self, worker: Worker) -> None:
-        repeat(self._step, worker)
 
     def _lived_s(self) -> float:
         """How long this outbox has lived, by the time its processes ran: no step of the wall clock makes it older."""
@@ -290,11 +276,7 @@ class Outbox:
         """Write what is new, note how far the sinks are, and let go of what nobody needs."""
         self._failed = True
         try:
-            if self._store is None:
-                self._open()
-                self._work.set()
-            if self._store is not None:
-                self._save_in(self._store, now_ns)
+            self._save_in(self._store or self._open(), now_ns)
         except CorruptOutboxError as error:
             self._begin_anew(error, now_ns)
         except OutboxError as error:
@@ -310,7 +292,7 @@ class Outbox:
                 self._tail.not_written()
 
     def _save_in(self, store: Store, now_ns: int) -> None:
-        lived_s, due = self._lived_s(), self._ending or now_ns - self._trimmed_ns >= _TRIM_NS
+        lived_s, due = self._lived_s(), self._ending or now_ns - self._trimmed_ns >= _SECOND_NS
         if self._damage:
             raise CorruptOutboxError(self._damage)
         if due:
@@ -338,14 +320,14 @@ class Outbox:
             more |= self._pressure.give_back(store)
             self._trimmed_ns = 0 if more else now_ns
 
-    def _open(self) -> None:
+    def _open(self) -> Store:
         """Open the file; what came meanwhile goes on from memory. Raises OutboxError."""
         store = self._place.open()
         try:
             settled, lived_s = store.read_notes()
             last = max(store.last(), 0, *settled.values())
             waiting = {feed.name: store.count(settled.get(feed.name, last), last, feed.kinds) for feed in self._feeds}
-            if last > self._base:
+            if self._feeds and last > self._base:
                 msg = "the clock was set back: numbers on disk are higher than those in memory; a new start is needed"
                 raise OutboxError(msg)  # noqa: TRY301
         except OutboxError:
@@ -353,24 +335,27 @@ class Outbox:
             raise
         with self._lock:
             self._store, self._settled, self._committed = store, settled, last
-            if self._last == self._base:
+            if not self._feeds:
                 self._last = last
             self._lived_before_s += lived_s
             self._tail.grow_older(lived_s)
             self._tail.leave_out(self._delivered, len(self._tail))
             for feed in self._feeds:
                 begun = settled.get(feed.name)
+                if self._place.damage:
+                    self._losses.lose_unknown(feed, None, self._place.damage)
                 if begun is not None:
                     feed.go_back(begun, waiting[feed.name] + self._tail.count(begun, feed.kinds))
+        return store
 
     def _blocked(self, error: OutboxError, now_ns: int) -> None:
         """Go on in memory; on a full disk, make room inside of the file."""
-        self._retry_ns = now_ns + _RETRY_NS
+        self._retry_ns = now_ns + _SECOND_NS
         if self._trouble.is_news(error):
             _log.error("outbox: %s; new messages wait in memory", error)
-        if self._store is None or not isinstance(error, OutboxBlockedError) or not error.full:
-            return
         try:
+            if self._store is None or not isinstance(error, OutboxBlockedError) or not error.full:
+                return
             cut = self._tail.weight > self._tail.most_bytes / 2
             if self._pressure.begin(self._store, self._committed, cut=cut):
                 self._retry_ns = 0
@@ -394,13 +379,17 @@ class Outbox:
         self._store, self._damage, self._tidied = store, "", False
         self._settled = settled
         self._trimmer.forget()
-        self._pressure.resume(store)
-        with self._lock:
-            for feed in self._feeds:
-                kept = store.count(feed.handed, self._committed, feed.kinds)
-                missing = feed.waiting - feed.in_hand - kept - self._tail.count(feed.handed, feed.kinds)
-                feed.waiting -= max(0, missing)
-                self._lose_unknown(feed, missing, f"the file they waited in was damaged: {error}")
+        try:
+            self._pressure.resume(store)
+            with self._lock:
+                for feed in self._feeds:
+                    kept = store.count(feed.handed, self._committed, feed.kinds)
+                    missing = feed.waiting - feed.in_hand - kept - self._tail.count(feed.handed, feed.kinds)
+                    feed.waiting -= max(0, missing)
+                    self._losses.lose_unknown(feed, missing, f"the file they waited in was damaged: {error}")
+        except OutboxError as failure:
+            self._damage = str(failure)
+            self._retry_ns = now_ns + _SECOND_NS
         self._work.set()
 
     def _tell_losses(self) -> None:
@@ -409,7 +398,3 @@ class Outbox:
         for source, gap in gaps:
             _log.error("outbox: %s: %s messages lost: %s", gap.sink, gap.count or "an unknown number of", gap.reason)
             self._tell(source, gap)
-
-
-def _alone(message: Message) -> Range:
-    return Range(message.boot, message.source, message.kind, message.seq, message.seq, 1)

@@ -56,6 +56,11 @@ class Range:
     last: int
     count: int
 
+    @classmethod
+    def of(cls, message: Message) -> "Range":
+        """That of one message."""
+        return cls(message.boot, message.source, message.kind, message.seq, message.seq, 1)
+
 
 def _connect(file: Path, mode: str) -> sqlite3.Connection:
     address = f"{file.absolute().as_uri()}?mode={mode}"

@@ -1,14 +1,14 @@
 """Keeps the outbox within its limits: what nobody needs goes, and then the oldest."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from edge_vision.publish.options import MESSAGE_KINDS, OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses
-from edge_vision.publish.outbox.store import Range, Store
+from edge_vision.publish.outbox.store import Store
 
 _MOST: Final = 20_000
 """Messages that one look deletes, at most: the writer must not be busy with that for long."""
@@ -27,7 +27,7 @@ _NO_WEIGHT: Final = 2**62
 class Trimmer:
     """Deletes what every sink has, and what lies beyond the limits; used by the thread that writes.
 
-    `lose` is told, under the lock, what a feed will not get.
+    What a feed will not get is noted under the lock.
     """
 
     def __init__(
@@ -37,14 +37,12 @@ class Trimmer:
         feeds: Sequence[Feed],
         keepers: Sequence[Keeper],
         losses: Losses,
-        lose: Callable[[Feed, str, Range], None],
     ) -> None:
         self._options = options
         self._lock = lock
         self._feeds = feeds
         self._keepers = keepers
         self._losses = losses
-        self._lose = lose
         self._deleted: dict[tuple[str, ...], int] = {}
 
     def forget(self) -> None:
@@ -147,7 +145,7 @@ class Trimmer:
             lost = [(feed, store.ranges(feed.kinds, handed, last)) for feed, handed in behind]
             for feed, ranges in lost:
                 for one in ranges:
-                    self._lose(feed, reason, one)
+                    self._losses.lose(feed, reason, one)
                 feed.skip(last, sum(one.count for one in ranges))
         with store.transaction():
             store.delete(0, last, MESSAGE_KINDS, spared)
