@@ -5,7 +5,7 @@
 3. `inference`    ModelInput → Tensors            on the best runtime this machine has
 4. `postprocess`  Tensors → Detections            boxes in source pixels, one module per output format
 5. `analytics`    Scene → richer Scene            filters, and whatever else a site judges by
-6. `publish`      Message → the world             JSON lines, ZeroMQ, MQTT
+6. `publish`      Message → the world             JSON lines, ZeroMQ, MQTT, HTTP
 
 `app/pipeline.py` walks it in one function; `runtime` gives it threads and queues; `config` and `models` say what
 to run; `core` holds the values that pass from step to step.

@@ -73,8 +73,8 @@ def zeromq_listener(address: str) -> Iterator[Heard]:
 
 
 @contextmanager
-def mqtt_listener(port: int, topic: str = "edge-vision/#") -> Iterator[Heard]:
-    """Subscribe at a broker with QoS 1; yields when the subscription stands."""
+def mqtt_listener(port: int, topic: str = "#", properties: dict[str, Any] | None = None) -> Iterator[Heard]:
+    """Subscribe at a broker with QoS 1; yields when the subscription stands. `properties` gets those of each topic."""
     heard, subscribed = Heard(), threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
 
@@ -83,7 +83,13 @@ def mqtt_listener(port: int, topic: str = "edge-vision/#") -> Iterator[Heard]:
 
     client.on_connect = on_connect
     client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = lambda _client, _data, message: heard.add(message.topic, bytes(message.payload))
+
+    def on_message(_client: Any, _data: Any, message: Any) -> None:
+        if properties is not None:
+            properties[message.topic] = message.properties
+        heard.add(message.topic, bytes(message.payload))
+
+    client.on_message = on_message
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:

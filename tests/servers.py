@@ -80,10 +80,18 @@ class Broker(Server):
     def __init__(self, port: int, folder: Path, more: str = "") -> None:
         super().__init__(port)
         self._config = folder / "mosquitto.conf"
+        self._log = folder / f"mosquitto-{port}.log"
         self._config.write_text(
             f"listener {port} 127.0.0.1\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+            f"log_dest file {self._log}\nlog_type all\n{'' if 'user ' in more else 'user root'}\n"
             f"{more or 'allow_anonymous true'}\n"
         )
+
+    @property
+    def attempts(self) -> int:
+        """How many clients knocked since the first start, by the broker's own log; `wait_for_port` is none."""
+        log = self._log.read_text() if self._log.exists() else ""
+        return log.count("New connection from") - log.count("Opening ipv4 listen socket")
 
     def command(self) -> list[str]:
         """Debian puts it into sbin."""

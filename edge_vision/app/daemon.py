@@ -14,12 +14,13 @@ from edge_vision.app.check import Checked, check_site
 from edge_vision.app.engines import Engines, load_engines
 from edge_vision.app.outbox import close_outbox, open_outbox, open_outlets
 from edge_vision.app.pipeline import open_road
+from edge_vision.app.secrets import check_secrets
 from edge_vision.app.servers import Servers
 from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit
 from edge_vision.app.warmup import warm_up
-from edge_vision.capture.table import SOURCES
-from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP, ConfigError
+from edge_vision.capture.table import reopens
+from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
 from edge_vision.publish.table import SinkOpening
@@ -151,7 +152,7 @@ class Daemon:
             self._servers,
             self._outbox,
         )
-        if any(not SOURCES[camera.source.kind].reopens for camera in site.cameras):
+        if any(not reopens(camera.source) for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too
         for unit in self._units:
             unit.start()
@@ -272,10 +273,7 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
     Raises ConfigError, NoBackendError, ModelError or MissingLibraryError before anything is analyzed.
     """
     checked = check_site(file)
-    for camera in checked.site.cameras:
-        _reveal(camera.source)
-    for sink in checked.site.publish:
-        _reveal(sink)
+    check_secrets(checked.site)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     daemon = Daemon(checked, SystemClock())
     with _signals(daemon.stop):
@@ -284,18 +282,6 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
         _log.info("ending beside a thread that still waits for its camera, broker or runtime")
         _leave(code)
     return code
-
-
-def _reveal(options: Any) -> None:
-    """Fail at start, not at two in the morning, when a secret cannot be read. Raises ConfigError."""
-    password = getattr(options, "password", None)
-    if password is not None:
-        try:
-            password.reveal()
-        except ConfigError as error:
-            what = getattr(options, "shown_url", None) or getattr(options, "host", options.kind)
-            msg = f"{what}: password: {error}"
-            raise ConfigError(msg) from None
 
 
 def _leave(code: int) -> None:

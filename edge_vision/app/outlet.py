@@ -63,7 +63,14 @@ class Outlet:
         self._settled = 0
         limit_s = _LIMIT_S + 2 * getattr(options, "timeout_s", 0.0)
         self.worker = Worker(f"publish {self.name}", self._publish, limit_s, opening.clock)
-        self._opening = replace(opening, progress=self.worker.beat, on_dropped=self._refuse, forgotten=self._rewind)
+        self._dropped_last: dict[tuple[str, str], int] = {}
+        self._opening = replace(
+            opening,
+            progress=self.worker.beat,
+            on_dropped=self._refuse,
+            forgotten=self._rewind,
+            dropped_last=self._dropped_last.copy,
+        )
 
     def put(self, message: Message) -> None:
         """Queue a message of a kind that goes there and is not owed; the oldest make room when it is full, counted."""
@@ -97,7 +104,9 @@ class Outlet:
         return sum(count for name, count in self._all_dropped().items() if name != "status")
 
     def _all_dropped(self) -> Counter[str]:
-        return self._dropped if self._feed is None else self._dropped + self._feed.lost
+        dropped = Counter(dict(self._dropped))  # copied in one step: other threads count there
+        dropped.update({} if self._feed is None else dict(self._feed.lost))
+        return dropped
 
     def facts(self) -> dict[str, Any]:
         """What the site's status says of this sink. `dropped` counts by "source/kind"."""
@@ -112,6 +121,9 @@ class Outlet:
 
     def _count_drop(self, message: Message) -> None:
         self._dropped[f"{message.source}/{message.kind}" if message.source else message.kind] += 1
+        if message.boot == self._opening.will.boot:
+            stream = message.source, message.kind
+            self._dropped_last[stream] = max(message.seq, self._dropped_last.get(stream, 0))
 
     def _refuse(self, message: Message, reason: str) -> None:
         """The other side does not take this message: it is not sent again."""
@@ -124,7 +136,7 @@ class Outlet:
         else:
             self._count_drop(message)
         error = SinkError(f"{message.topic} dropped: {reason}")
-        if message.kind != "status" and self._drop_trouble.is_news(error):
+        if message.kind != "status" and self._drop_trouble.is_unheard(error):
             _log.warning("%s: %s; more of the kind are counted in the status", self.name, error)
 
     def _publish(self, worker: Worker) -> None:
@@ -163,22 +175,22 @@ class Outlet:
     def _send(self, sink: Sink, batch: list[Message]) -> None:
         """Deliver a batch; what was delivered is taken off the list, also when the rest was not."""
         now = batch[:1] if self._careful else batch
-        done = 0
+        done, suspect = 0, True
         try:
             sink.send(now)
             done = len(now)
         except SinkError as error:
-            done = error.delivered
+            done, suspect = error.delivered, not error.patience_s
             raise
         finally:
-            self._settle(batch, done)
+            self._settle(batch, done, suspect=suspect)
         if now:
             self.state = "online"
             if self._trouble.clear():
                 _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered)
 
-    def _settle(self, batch: list[Message], done: int) -> None:
-        """Take delivered and refused messages off the list, and one that failed too often."""
+    def _settle(self, batch: list[Message], done: int, *, suspect: bool) -> None:
+        """Take delivered and refused messages off the list, and one that failed too often and may be at fault."""
         before = list(batch)
         self.delivered += sum(message.id not in self._refused for message in batch[:done])
         batch[:] = [message for message in batch[done:] if message.id not in self._refused]
@@ -187,7 +199,7 @@ class Outlet:
         if done:
             self._failures = 0
             self._careful = max(0, self._careful - done)
-        elif batch:
+        elif batch and suspect:
             self._failures = self._failures + 1 if batch[0].id == self._first_in_line else 1
             self._first_in_line = batch[0].id
             if self._failures >= _SUSPICIOUS:

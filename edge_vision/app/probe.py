@@ -13,12 +13,13 @@ from edge_vision.inference.table import BACKENDS, backend
 
 
 def probe_machine() -> dict[str, Any]:
-    """Facts as plain data: machine, backends, opencv, cameras."""
+    """Facts as plain data: machine, backends, opencv, pyav, cameras."""
     return {
         "edge_vision": __version__,
         "machine": _machine(),
         "backends": [_backend(name) for name in BACKENDS],
         "opencv": _opencv(),
+        "pyav": _pyav(),
         "cameras": sorted(str(device) for device in Path("/dev").glob("video*")),
     }
 
@@ -59,6 +60,16 @@ def _opencv() -> dict[str, Any]:
     registry = cv2.videoio_registry  # lists plug-ins that are not there, too
     readers = sorted({registry.getBackendName(api) for api in registry.getBackends() if registry.hasBackend(api)})
     return {"available": True, "version": cv2.__version__, "file": cv2.__file__, "video": readers}
+
+
+def _pyav() -> dict[str, Any]:
+    """What sources of kind `av` run on."""
+    try:
+        av: Any = require("av", "av")
+    except MissingLibraryError as error:
+        return {"available": False, "reason": str(error)}
+    libraries = {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}
+    return {"available": True, "version": av.__version__, "file": av.__file__, "libraries": libraries}
 
 
 def _first(pattern: str, file: str) -> str:

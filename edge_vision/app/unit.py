@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from edge_vision.capture.opening import Opening
-from edge_vision.capture.table import SOURCES, open_source, silence_limit_s
+from edge_vision.capture.table import open_source, reopens, silence_limit_s
 from edge_vision.config.site import Camera
 from edge_vision.core.errors import SourceTimeoutError
 from edge_vision.core.frame import Frame
@@ -110,7 +110,7 @@ class Unit:
         self.tally.add("abandoned")
         error = SourceTimeoutError(f"{self.camera.id}: the source hangs; its thread was left behind")
         self._source_trouble.is_news(error)
-        if SOURCES[self.camera.source.kind].reopens:
+        if reopens(self.camera.source):
             self._source_state = "lost"
             self.capture = self._capture_worker()
             self.capture.start()
@@ -145,7 +145,7 @@ class Unit:
         return Worker(f"capture {self.camera.id}", self._capture, limit_s, self._clock)
 
     def _capture(self, worker: Worker) -> None:
-        if SOURCES[self.camera.source.kind].reopens:
+        if reopens(self.camera.source):
             failed = partial(self._source_failed, worker)
             keep_trying(lambda: self._read_all(worker), worker, Backoff(), on_failure=failed)
             return

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, Field, field_serializer, field_validator
+from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Url
 
@@ -15,6 +15,20 @@ Wh: TypeAlias = tuple[Annotated[Integer, Field(ge=16, le=8192)], Annotated[Integ
 _LineSide: TypeAlias = Annotated[Integer, Field(ge=64, le=8192)]  # below that, parts are a few pixels
 
 _QUERY_SECRET = re.compile(r"((?:pass|pwd|token|secret|auth|key)[a-z_]*=)[^&;/?#]+", re.IGNORECASE)
+
+
+def _shown(url: str) -> str:
+    """The address as logs may have it: what cheap cameras want in the query (password=...) is blotted out."""
+    return _QUERY_SECRET.sub(r"\1***", url)
+
+
+def _with_login(url: str, login: Login) -> str:
+    """The address with the credentials in it. Raises ConfigError when the secret cannot be read."""
+    if login.username is None:
+        return url
+    parts = urlsplit(url)
+    password = f":{quote(login.password.reveal(), safe='')}" if login.password else ""
+    return urlunsplit(parts._replace(netloc=f"{quote(login.username, safe='')}{password}@{parts.netloc}"))
 
 
 class _NetworkOptions(Login):
@@ -28,7 +42,7 @@ class _NetworkOptions(Login):
     @property
     def shown_url(self) -> str:
         """The address as logs may have it: what cheap cameras want in the query (password=...) is blotted out."""
-        return _QUERY_SECRET.sub(r"\1***", self.url)
+        return _shown(self.url)
 
     @field_serializer("url", when_used="json")
     def _dump_url(self, _url: str) -> str:
@@ -39,11 +53,7 @@ class _NetworkOptions(Login):
 
         Raises ConfigError when the secret cannot be read.
         """
-        if self.username is None:
-            return self.url
-        parts = urlsplit(self.url)
-        password = f":{quote(self.password.reveal(), safe='')}" if self.password else ""
-        return urlunsplit(parts._replace(netloc=f"{quote(self.username, safe='')}{password}@{parts.netloc}"))
+        return _with_login(self.url, self)
 
 
 def _scheme(url: str, *allowed: str) -> str:
@@ -124,7 +134,56 @@ class SyntheticOptions(Options):
     realtime: bool = Field(True, description="Run at `fps` like a camera; false: as fast as it is analyzed.")
 
 
+class AvOptions(Login):
+    """A camera at an address, or a recording, through PyAV, which says why it failed and keeps what it read."""
+
+    kind: Literal["av"]
+    url: Url | None = Field(None, description="Address of a camera, without user name and password.")
+    path: RelativePath | None = Field(None, description="The video file, in place of a camera.")
+    transport: Literal["tcp", "udp"] = Field(
+        "tcp", description="How an RTSP camera sends: tcp, or udp, which may lose."
+    )
+    open_timeout_s: Seconds = Field(5.0, description="How long opening may take before it counts as failed.")
+    read_timeout_s: Seconds = Field(5.0, description="How long a camera may stay silent before it counts as lost.")
+    loop: bool = Field(False, description="A recording: start again at the end, for ever.")
+    realtime: bool = Field(False, description="A recording: play at its own speed; late frames are dropped.")
+    decoder_threads: Integer = Field(1, ge=1, le=16, description="Decoder threads; each beyond 1 delays by a frame.")
+
+    @field_validator("url")
+    @classmethod
+    def _of_a_camera(cls, url: str | None) -> str | None:
+        return None if url is None else _scheme(url, "rtsp", "rtsps", "http", "https")
+
+    @model_validator(mode="after")
+    def _camera_or_recording(self) -> "AvOptions":
+        if (self.url is None) == (self.path is None):
+            msg = "a source is a camera or a recording: exactly one of url and path"
+            raise ValueError(msg)
+        of_others = ("loop", "realtime") if self.path is None else ("username", "password", "transport")
+        for name in of_others:
+            if name in self.model_fields_set:
+                msg = f"{name} is for a {'recording (path)' if self.path is None else 'camera (url)'}"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def shown(self) -> str:
+        """What logs call it: the path, or the address without what is secret in it."""
+        return str(self.path) if self.url is None else _shown(self.url)
+
+    @field_serializer("url", when_used="json")
+    def _dump_url(self, url: str | None) -> str | None:
+        return None if url is None else _shown(url)
+
+    def address(self) -> str:
+        """The path, or the address with the credentials in it: for the library that opens it, never for a log.
+
+        Raises ConfigError when the secret cannot be read.
+        """
+        return str(self.path) if self.url is None else _with_login(self.url, self)
+
+
 SourceOptions: TypeAlias = Annotated[
-    RtspOptions | HttpOptions | V4l2Options | FileOptions | ImagesOptions | SyntheticOptions,
+    RtspOptions | HttpOptions | V4l2Options | FileOptions | ImagesOptions | SyntheticOptions | AvOptions,
     Field(discriminator="kind"),
 ]

@@ -25,7 +25,13 @@ SOURCES: Final = {
     "file": Row("edge_vision.capture.opencv:open_file", reopens=False),
     "images": Row("edge_vision.capture.images:open_images", reopens=False),
     "synthetic": Row("edge_vision.capture.synthetic:open_synthetic", reopens=False),
+    "av": Row("edge_vision.capture.av_source:open_av", reopens=True),  # unless it plays a recording
 }
+
+
+def reopens(options: SourceOptions) -> bool:
+    """Whether this source is opened again after it failed: a recording would fail again, or begin from its start."""
+    return SOURCES[options.kind].reopens and getattr(options, "path", None) is None
 
 
 def open_source(options: SourceOptions, opening: Opening) -> AbstractContextManager[Source]:

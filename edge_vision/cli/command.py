@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from edge_vision import __version__
 from edge_vision.app.logs import set_up_logging
-from edge_vision.cli import check, demo, probe, run, schema, tail, try_out
+from edge_vision.cli import audit, check, demo, keys, probe, run, schema, tail, try_out
 from edge_vision.cli.models import group
 from edge_vision.core.errors import (
     EXIT_CONFIG,
@@ -23,7 +23,7 @@ from edge_vision.core.errors import (
 )
 
 _INTERRUPTED = 130
-_SUBCOMMANDS = (run, check, probe, try_out, group, schema, demo, tail)
+_SUBCOMMANDS = (run, check, probe, try_out, group, schema, demo, tail, audit, keys)
 
 
 def build_parser() -> argparse.ArgumentParser:

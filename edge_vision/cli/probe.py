@@ -21,7 +21,7 @@ def _probe(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(facts, indent=2))
         return EXIT_DONE
-    machine, opencv = facts["machine"], facts["opencv"]
+    machine, opencv, pyav = facts["machine"], facts["opencv"], facts["pyav"]
     board = f"{machine['board']}, " if machine["board"] else ""
     print(f"edge_vision {facts['edge_vision']} on Python {machine['python']}")
     print(f"machine   {board}{machine['processor']}, {machine['cores']} cores, {machine['memory_mb']} MB memory")
@@ -36,6 +36,10 @@ def _probe(options: argparse.Namespace) -> int:
         print(f"opencv    {opencv['version']} from {opencv['file']}; video: {_list(opencv['video'])}")
     else:
         print(f"opencv    {opencv['reason']}")
+    if pyav["available"]:
+        print(f"pyav      {pyav['version']} from {pyav['file']}; libavcodec {pyav['libraries'].get('libavcodec')}")
+    else:
+        print(f"pyav      {pyav['reason']}")
     print(f"cameras   {_list(facts['cameras'])}")
     return EXIT_DONE
 

@@ -106,16 +106,25 @@ def _double_ids(document: Document) -> Iterator[Problem]:
 
 
 def _double_sinks(document: Document) -> Iterator[Problem]:
-    """Two sinks on one address or file would take it from each other."""
-    seen: dict[tuple[str, str], int] = {}
+    """Two sinks on one address or file would take it from each other; on one URL, post the same messages twice."""
+    seen: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
     for number, sink in _mappings(document.data, "publish"):
-        for key in ("bind", "path"):
+        for key in ("bind", "path", "url"):
             where = sink.get(key)
             if not isinstance(where, str):
                 continue
-            if (key, where) in seen:
-                yield document.problem(("publish", number, key), f"the same as publish[{seen[key, where]}].{key}")
-            seen.setdefault((key, where), number)
+            earlier = seen.setdefault((key, where), [])
+            for first, other in earlier:
+                if key != "url" or _share_kinds(sink, other):
+                    yield document.problem(("publish", number, key), f"the same as publish[{first}].{key}")
+                    break
+            earlier.append((number, sink))
+
+
+def _share_kinds(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether there is a kind of message that both sinks take; the schema speaks of what is no list."""
+    kinds, others = one.get("kinds"), other.get("kinds")
+    return not (isinstance(kinds, list) and isinstance(others, list)) or any(kind in others for kind in kinds)
 
 
 def _missing_files(document: Document) -> Iterator[Problem]:

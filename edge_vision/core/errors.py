@@ -49,7 +49,14 @@ class MissingLibraryError(EdgeVisionError, ImportError):
 
 
 class SourceError(EdgeVisionError, OSError):
-    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up."""
+    """A source cannot be opened or read: a camera is opened again after a pause, a file is given up.
+
+    The pause is at least `patience_s` seconds: a camera that refuses a password locks an account that knocks often.
+    """
+
+    def __init__(self, message: str = "", *, patience_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.patience_s = patience_s
 
 
 class SourceTimeoutError(SourceError, TimeoutError):
@@ -99,12 +106,14 @@ class InferenceError(BackendError):
 class SinkError(EdgeVisionError, OSError):
     """A sink did not take the messages: they are kept, and sent again after a pause.
 
-    `delivered` counts the messages, from the first of the batch, that it did take before it failed.
+    `delivered` counts the messages, from the first of the batch, that it did take before it failed. `patience_s` is
+    how long to wait, at least, where trying soon is of no use or does harm, such as with a wrong password.
     """
 
-    def __init__(self, message: str, delivered: int = 0) -> None:
+    def __init__(self, message: str, delivered: int = 0, patience_s: float = 0.0) -> None:
         super().__init__(message)
         self.delivered = delivered
+        self.patience_s = patience_s
 
 
 class SinkGoneError(SinkError, BrokenPipeError):

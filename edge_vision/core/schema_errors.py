@@ -39,7 +39,7 @@ _BOUNDS = {
 _KEY = "[key]"
 """What pydantic puts behind the place of a key that is wrong itself."""
 
-_SECRETS = frozenset({"username", "password"})
+_SECRETS = frozenset({"username", "password", "secret", "secret_key", "headers"})
 """What stands under these keys is not repeated in an error, however wrong it is."""
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -1,17 +1,18 @@
-"""Messages to an MQTT 5 broker: QoS 1, with a window of our own, because paho's queue drops and doubles."""
+"""Messages to an MQTT broker: QoS 1, with a window of our own, because paho's queue drops and doubles."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_vision.core.errors import ConfigError, SinkError
+from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
+from edge_vision.publish.mqtt_client import MqttClient, connect, make_client, message_properties
+from edge_vision.publish.mqtt_topic import USUAL, topic_of
+from edge_vision.publish.mqtt_words import SLOW_S, Cause, farewell, refusal
 from edge_vision.publish.options import MqttOptions
 from edge_vision.publish.table import SinkOpening
 from edge_vision.runtime.loops import until
@@ -19,148 +20,254 @@ from edge_vision.runtime.loops import until
 _TURN_S: Final = 0.05
 """How long one look at the network may wait."""
 _FAREWELL_S: Final = 2.0
-_HEADER_BYTES: Final = 16
-"""At least as much as the head of a PUBLISH packet holds beside topic and body."""
-_ANY_SIZE: Final = 268_435_460
+_HEADER_BYTES: Final = 64
+"""At least as much as the head of a PUBLISH packet and its properties hold beside topic and body."""
+_ANY_SIZE: Final = 268_435_455
 """The largest packet that MQTT can express."""
-_QUOTA_EXCEEDED: Final = 0x97
+_NOT_AUTHORIZED: Final = 0x87
+_FOR_GOOD: Final = frozenset({_NOT_AUTHORIZED, 0x90, 0x99})
+"""NOT AUTHORIZED, TOPIC NAME INVALID, PAYLOAD FORMAT INVALID: what a broker would say of the message again."""
+
+
+_DENIED_S: Final = 60.0
+"""How long a topic that was refused is not asked for again: some brokers end the connection each time."""
+_MOST_NOTES: Final = 1_000
+
+
+class _Batch:
+    """Messages under way: how far they are sent, which are answered, and which of these the broker refused."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self.sent = 0
+        self.open: dict[int, int] = {}
+        self.refused: dict[int, str] = {}
+        self._answered = bytearray(len(messages))
+
+    @property
+    def done(self) -> bool:
+        """Whether every message has its answer."""
+        return self.sent == len(self.messages) and not self.open
+
+    @property
+    def delivered(self) -> int:
+        """How many messages, from the first, have their answer."""
+        first = self._answered.find(0)
+        return len(self.messages) if first < 0 else first
+
+    def answer(self, place: int, refused: str = "") -> None:
+        """Note that a message needs no more sending, with the reason if the broker does not take it."""
+        self._answered[place] = 1
+        if refused:
+            self.refused[place] = refused
 
 
 class MqttSink:
     """A connected client, driven by the calling thread: paho starts no thread and keeps no queue here."""
 
-    def __init__(self, client: paho.Client, options: MqttOptions, opening: SinkOpening) -> None:
+    def __init__(self, client: MqttClient, options: MqttOptions, opening: SinkOpening) -> None:
         self._client = client
         self._name = f"{options.host}:{options.port}"
-        self._timeout_s = options.timeout_s
-        self._window = options.inflight
-        self._clock = opening.clock
+        self._options = options
         self._opening = opening
+        self._clock = opening.clock
+        self._window = options.inflight
         self._largest = _ANY_SIZE
+        self._who = f"user {options.username!r}" if options.username is not None else "a client without user name"
+        self._properties = {retain: message_properties(options, retain=retain) for retain in (False, True)}
         self._retained: dict[str, int] = {}
-        self._unacknowledged: dict[int, Message] = {}
-        self._refused = ""
+        self._batch = _Batch(())
         self._connected = False
+        self._accepted = False
+        self._denied: Cause | None = None
+        self._silent_since_ns = 0
+        self._why: Cause | None = None
+        self._new_session = False
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
 
-    def connect(self, options: MqttOptions) -> None:
-        """Connect, wait for the broker's word, and publish the retained status. Raises SinkError."""
-        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        try:
-            self._client.connect(options.host, options.port, options.keepalive_s, clean_start=True, properties=session)
-        except (OSError, ValueError) as error:
-            msg = f"{self._name}: cannot connect: {getattr(error, 'strerror', None) or error}"
-            raise SinkError(msg) from error
-        if not until(lambda: self._connected, self._turn, self._timeout_s, self._clock):
-            msg = f"{self._name}: no answer to CONNECT within {self._timeout_s:g} s"
-            raise SinkError(msg)
+    def connect(self) -> None:
+        """Connect, wait for the broker's word, and publish the newest status, retained. Raises SinkError."""
+        options = self._options
+        connect(self._client, options, self._name)
+        if not until(lambda: self._connected, self._turn, options.timeout_s, self._clock):
+            self._fail(Cause(f"no answer to CONNECT within {options.timeout_s:g} s"))
+        if self._new_session and options.session_expiry_s and options.resend_s:
+            self._opening.forgotten()
         if options.takes("status"):
-            self.send([self._opening.status()])
+            status = self._opening.status()
+            batch = self._deliver([status])  # it comes again, in its turn, and is counted then
+            if not batch.refused:
+                self._retained[self._topic_of(status)] = status.seq
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Publish in windows and return when the broker has acknowledged all. Raises SinkError.
+        """Publish, with up to `inflight` messages under way, and return when the broker has answered for all.
 
-        A message that the broker refuses is dropped, counted, with the broker's reason: it would refuse it again.
+        A message that the broker refuses for good is dropped, with the reason. Raises SinkError when the broker is
+        silent for longer than the time-out, or takes nothing at all, the status first: then no message is dropped.
         """
-        for start in range(0, len(messages), self._window):
-            window: list[int] = []
-            try:
-                self._send_window(messages[start : start + self._window], window)
-            except SinkError as error:
-                open_ids = (place for place, mid in enumerate(window) if mid in self._unacknowledged)
-                raise SinkError(str(error), delivered=start + next(open_ids, len(window))) from error
         if not messages:
             self._turn(0.0)
+            return
+        batch = self._deliver(messages)
+        if self._denied is not None and len(batch.refused) == len(messages):
+            self._fail(self._denied)
+        self._tell_refused(batch)
 
-    def _send_window(self, messages: Sequence[Message], sent: list[int]) -> None:
-        """Publish a window and wait for its acknowledgements; `sent` gets a packet id per message, 0 if it has none."""
-        for message in messages:
-            last = self._retained.get(message.topic, 0)
-            retain = message.retain and message.boot == self._opening.will.boot and message.seq > last
-            if message.retain and message.seq == last and message.boot == self._opening.will.boot:
-                sent.append(0)  # it went out when the connection was made
-                continue
-            if len(message.body) + len(message.topic) + _HEADER_BYTES > self._largest:
-                self._opening.on_dropped(message, f"larger than the {self._largest} bytes that the broker takes")
-                sent.append(0)
-                continue
-            info = self._client.publish(message.topic, message.body, qos=1, retain=retain)
-            if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                msg = f"{self._name}: cannot publish: {paho.error_string(info.rc)}"
-                raise SinkError(msg)
-            self._unacknowledged[info.mid] = message
-            sent.append(info.mid)
-            if retain:
-                self._retained[message.topic] = message.seq
-        if not until(lambda: not self._unacknowledged, self._turn, self._timeout_s, self._clock):
-            missing = len(self._unacknowledged)
-            msg = f"{self._name}: {missing} messages not acknowledged within {self._timeout_s:g} s"
-            raise SinkError(msg)
+    def _deliver(self, messages: Sequence[Message]) -> _Batch:
+        """Publish, and wait for the answers. Raises SinkError, which says how many messages have theirs."""
+        self._batch = batch = _Batch(messages)
+        self._silent_since_ns = self._clock.monotonic_ns()
+        timeout_s = self._options.timeout_s
+        try:
+            if not until(lambda: batch.done, self._step, timeout_s * (len(messages) + 1), self._clock):
+                self._fail(Cause(f"{len(batch.open)} messages not acknowledged in time"))
+        except SinkError as error:
+            if self._denied is None:
+                self._tell_refused(batch)
+                error.delivered = batch.delivered
+            raise
+        return batch
+
+    def _step(self) -> None:
+        """Fill the window, and take part in the network once. Raises SinkError."""
+        batch = self._batch
+        if batch.sent < len(batch.messages) and len(batch.open) < self._window:
+            if not batch.open:
+                self._silent_since_ns = self._clock.monotonic_ns()
+            for place in range(batch.sent, len(batch.messages)):
+                if len(batch.open) >= self._window:
+                    break
+                self._publish(place, batch.messages[place])
+                batch.sent = place + 1
+        if batch.done:
+            return
+        self._turn()
+        timeout_s = self._options.timeout_s
+        if self._clock.monotonic_ns() - self._silent_since_ns > timeout_s * 1e9:
+            self._fail(Cause(f"{len(batch.open)} messages not acknowledged within {timeout_s:g} s"))
+
+    def _publish(self, place: int, message: Message) -> None:
+        """Hand a message to the client, unless it needs no sending. Raises SinkError."""
+        topic, retain = self._topic_of(message), message.retain
+        if retain:
+            newest = self._retained.get(topic, 0)
+            if message.boot == self._opening.will.boot and message.seq == newest:
+                self._batch.answer(place)  # it went out when the connection was made
+                return
+            # What a broker retains is the newest word; an older one passes, for those who count.
+            retain = message.boot == self._opening.will.boot and message.seq > newest
+        if len(message.body) + len(topic) + _HEADER_BYTES > self._largest:
+            self._batch.answer(place, f"larger than the {self._largest} bytes that the broker takes")
+            return
+        if self._opening.notes and message.kind != "status" and self._is_denied(topic):
+            self._batch.answer(place, "refused by the broker less than a minute ago: Not authorized")
+            return
+        info = self._client.publish(topic, message.body, qos=1, retain=retain, properties=self._properties[retain])
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._fail(self._client.why or Cause(f"cannot publish: {paho.error_string(info.rc)}"))
+        self._batch.open[info.mid] = place
+        if retain:
+            self._retained[topic] = message.seq
+
+    def _is_denied(self, topic: str) -> bool:
+        """Whether the broker refused a topic a short while ago."""
+        since_ns = self._opening.notes.get(f"{self._name} {topic}")
+        return since_ns is not None and self._clock.monotonic_ns() - since_ns < _DENIED_S * 1e9
+
+    def _tell_refused(self, batch: _Batch) -> None:
+        for place, reason in batch.refused.items():
+            self._opening.on_dropped(batch.messages[place], reason)
+
+    def _topic_of(self, message: Message) -> str:
+        template = self._options.topic
+        return (
+            message.topic if template == USUAL else topic_of(template, self._opening.site, message.source, message.kind)
+        )
 
     def close(self) -> None:
-        """Say goodbye, so that the last will is not sent: the last status already told."""
-        with suppress(SinkError):
+        """Say goodbye, so that the last will is not sent: the last status already told. After a failure just leave."""
+        try:
             if self._connected:
                 self._client.disconnect()
                 until(lambda: not self._connected, self._turn, _FAREWELL_S, self._clock)
+        except SinkError:
+            pass
+        finally:
+            self._client.hang_up()
 
     def _turn(self, wait_s: float = _TURN_S) -> None:
-        """Read, write and keep alive once."""
+        """Read, write and keep alive once. Raises SinkError."""
         self._opening.progress()
-        code = self._client.loop(wait_s)
-        if self._refused:
-            msg = f"{self._name}: {self._refused}"
-            raise SinkError(msg)
+        try:
+            code = self._client.turn(wait_s)
+        except Exception as error:  # noqa: BLE001 - whatever paho stumbles over came from the network
+            self._fail(Cause(f"what the broker answers is not MQTT: {type(error).__name__}"))
+        if self._why is not None:
+            self._fail(self._why)
         if code not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN):
-            self._connected = False
-            msg = f"{self._name}: connection lost: {paho.error_string(code)}"
-            raise SinkError(msg)
+            garbled = code == MQTTErrorCode.MQTT_ERR_PROTOCOL
+            lost = f"connection lost: {'the answer is not MQTT' if garbled else paho.error_string(code)}"
+            self._fail(self._client.why or Cause(lost))
+        if self._client.flooded:
+            self._fail(Cause("the broker sends more than it was asked for, and takes no answer"))
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, properties: Any) -> None:
+    def _fail(self, cause: Cause) -> NoReturn:
+        """Let go of the connection, so that nothing of it is sent once more later, and say why.
+
+        Some brokers end the connection of who publishes what is not allowed: then that is why.
+        """
+        self._connected = False
+        self._client.hang_up()
+        raise (self._denied or cause).error(self._name)
+
+    def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:
-            self._refused = f"the broker refused the connection: {reason}"
+            self._why = refusal(reason, self._who)
             return
-        self._connected = True
+        self._client.acknowledged = self._connected = True
+        self._new_session = not flags.session_present
         # A broker may end the connection of who sends more than it said it takes at once (MQTT 5, 3.2.2.3.3).
         self._window = min(self._window, getattr(properties, "ReceiveMaximum", 65_535))
         self._largest = getattr(properties, "MaximumPacketSize", _ANY_SIZE)
 
-    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self._connected = False
-        if reason.is_failure and not self._refused:
-            self._refused = f"disconnected: {reason}"
+        if flags.is_disconnect_packet_from_server and self._why is None:
+            self._why = farewell(reason)
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        if reason.value == _QUOTA_EXCEEDED:  # it stays unacknowledged: it is sent again
-            self._refused = f"the broker takes no more messages for now: {reason}"
+        batch = self._batch
+        place = batch.open.get(mid)
+        if place is None:
             return
-        message = self._unacknowledged.pop(mid, None)
-        if reason.is_failure and message is not None:
-            self._opening.on_dropped(message, f"refused by the broker: {reason}")
+        if reason.is_failure and reason.value not in _FOR_GOOD:  # about now: it stays open, and is sent again
+            self._why = Cause(f"the broker takes no more messages for now: {reason}")
+            return
+        del batch.open[mid]
+        self._silent_since_ns = self._clock.monotonic_ns()
+        if reason.is_failure:
+            batch.answer(place, f"refused by the broker: {reason}")
+            topic = self._topic_of(batch.messages[place])
+            if reason.value == _NOT_AUTHORIZED and len(self._opening.notes) < _MOST_NOTES:
+                self._opening.notes[f"{self._name} {topic}"] = self._clock.monotonic_ns()
+            if not self._accepted and batch.messages[place].kind == "status":
+                text = f"the broker takes nothing from {self._who}: {reason}, such as topic {topic}"
+                self._denied = Cause(f"{text}; check its access list", SLOW_S)
+        else:
+            self._accepted, self._denied = True, None
+            batch.answer(place)
 
 
 @contextmanager
 def open_mqtt(options: MqttOptions, opening: SinkOpening) -> Iterator[MqttSink]:
     """Connect to the broker and publish the site's status, retained. Raises SinkError."""
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=options.client_id or f"edge-vision-{opening.site}",
-        protocol=paho.MQTTv5,
-    )
-    client.connect_timeout = options.timeout_s
-    client.max_inflight_messages_set(options.inflight)
-    if options.takes("status"):
-        client.will_set(opening.will.topic, opening.will.body, qos=1, retain=True)
-    if options.username is not None:
-        try:
-            client.username_pw_set(options.username, options.password.reveal() if options.password else None)
-        except ConfigError as error:
-            raise SinkError(str(error)) from None
+    will = opening.will if options.takes("status") else None
+    client = make_client(options, f"{options.host}:{options.port}", opening.site, will)
     sink = MqttSink(client, options, opening)
     try:
-        sink.connect(options)
+        sink.connect()
         yield sink
     finally:
         sink.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from edge_vision.core.message import Message
@@ -15,6 +15,7 @@ SINKS: Final = {
     "jsonl": "edge_vision.publish.jsonl:open_jsonl",
     "zeromq": "edge_vision.publish.zeromq:open_zeromq",
     "mqtt": "edge_vision.publish.mqtt:open_mqtt",
+    "http": "edge_vision.publish.http:open_http",
     "terminal": "edge_vision.publish.terminal:open_terminal",
 }
 
@@ -32,7 +33,7 @@ class SinkOpening:
     take, with the reason. It calls `forgotten` when the other side has lost what it acknowledged a short while ago:
     what is still kept of that is then handed to it again. `history` has what is kept of what was published, where the
     sink's options ask for it. `dropped_last` gives, by source and kind, the highest number that was dropped on its way
-    to the sink.
+    to the sink. `notes` are what a sink leaves for its next opening.
     """
 
     site: str
@@ -44,6 +45,7 @@ class SinkOpening:
     forgotten: Callable[[], None] = _quiet
     history: History | None = None
     dropped_last: Callable[[], Mapping[tuple[str, str], int]] = dict
+    notes: dict[str, int] = field(default_factory=dict)
 
 
 def open_sink(options: SinkOptions, opening: SinkOpening) -> AbstractContextManager[Sink]:
@@ -58,5 +60,6 @@ def name_of(options: SinkOptions) -> str:
         "jsonl": lambda: str(getattr(options, "path", "")),
         "zeromq": lambda: str(getattr(options, "bind", "")),
         "mqtt": lambda: f"{getattr(options, 'host', '')}:{getattr(options, 'port', '')}",
+        "http": lambda: str(getattr(options, "shown_url", "")),
     }.get(options.kind, str)()
     return f"{options.kind} {address}".rstrip()

@@ -1,9 +1,9 @@
-"""Messages on a ZeroMQ PUB socket."""
+"""Messages on a ZeroMQ PUB socket, with heartbeats, keys, and a socket that serves what was missed."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import zmq
 
@@ -11,48 +11,127 @@ from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.options import ZeromqOptions
 from edge_vision.publish.table import SinkOpening
+from edge_vision.publish.zeromq_gate import Gate, clients_of, protect, secret_of
+from edge_vision.publish.zeromq_replay import Replay
+from edge_vision.publish.zeromq_sockets import bind, forget, limit
+from edge_vision.publish.zeromq_words import heartbeat
+
+_log = logging.getLogger(__name__)
+
+_Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
 _LINGER_MS: Final = 2000
 """How long the end of the process waits for subscribers to take what is queued for them."""
+_START_S: Final = 10.0
+_STOP_S: Final = 5.0
+"""How long a thread of the sink may take to bind its socket, and to end."""
+_LARGEST_SUBSCRIPTION: Final = 4096
+
+_left_behind: list[_Context] = []
+"""Contexts of threads that hang: the end of one would wait for its thread for ever."""
+
+
+Service: TypeAlias = Gate | Replay
+"""A thread beside the sink's own, with a socket."""
 
 
 class ZeromqSink:
-    """Publishes to whoever listens.
+    """Publishes to whoever listens, and says every `heartbeat_s` how far it has come.
 
     A subscriber slower than its high-water mark loses messages inside ZeroMQ, which does not tell (XPUB_NODROP would
-    make one slow subscriber hold up all, and stays silent once a pipe is full); that subscriber sees the gap in `seq`.
+    make one slow subscriber hold up all, and stays silent once a pipe is full); that subscriber sees the gap in `seq`,
+    or in the next heartbeat.
     """
 
-    def __init__(self, socket: "zmq.Socket[bytes]", name: str) -> None:
+    def __init__(
+        self, socket: "zmq.Socket[bytes]", options: ZeromqOptions, opening: SinkOpening, services: Sequence[Service]
+    ) -> None:
         self._socket = socket
-        self._name = name
+        self._name = options.bind
+        self._every_s = options.heartbeat_s
+        self._opening = opening
+        self._services = services
+        self._boot = opening.will.boot
+        self._last: dict[tuple[str, str], int] = {}
+        self._told_ns = opening.clock.monotonic_ns()
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Hand every message to ZeroMQ. Never blocks."""
+        """Hand every message to ZeroMQ. Never blocks. Raises SinkError, also when a thread of the sink is no more."""
+        for service in self._services:
+            if not service.worker.alive or service.worker.stuck:
+                why = service.worker.error or ("hangs" if service.worker.alive else "ended")
+                raise SinkError(f"{self._name}: {service.worker.name}: {why}")
         for delivered, message in enumerate(messages):
-            try:
-                self._socket.send_multipart((message.topic.encode(), message.body), zmq.DONTWAIT)
-            except zmq.ZMQError as error:
-                msg = f"{self._name}: {zmq.strerror(error.errno or 0)}"
-                raise SinkError(msg, delivered) from error
+            self._hand_over([message.topic.encode(), message.body], delivered)
+            if message.boot == self._boot:
+                stream = message.source, message.kind
+                self._last[stream] = max(message.seq, self._last.get(stream, 0))
+        now_ns = self._opening.clock.monotonic_ns()
+        if now_ns - self._told_ns >= self._every_s * 1e9:
+            self._told_ns = now_ns
+            self.beat(len(messages))
+
+    def beat(self, delivered: int = 0) -> None:
+        """Tell the last number of everything that was sent, or dropped on its way here. Raises SinkError."""
+        last = dict(self._last)
+        for stream, seq in self._opening.dropped_last().items():
+            last[stream] = max(seq, last.get(stream, 0))
+        opening = self._opening
+        self._hand_over(heartbeat(opening.site, self._boot, opening.clock.now(), self._every_s, last), delivered)
+
+    def _hand_over(self, frames: list[bytes], delivered: int) -> None:
+        try:
+            self._socket.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            raise SinkError(f"{self._name}: {zmq.strerror(error.errno or 0)}", delivered) from error
 
 
 @contextmanager
 def open_zeromq(options: ZeromqOptions, opening: SinkOpening) -> Iterator[ZeromqSink]:
-    """Bind the socket. Raises SinkError, such as for an address in use."""
-    del opening
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    """Bind the sockets. Raises SinkError, such as for an address in use or a key that cannot be read."""
+    secret = None if options.curve is None else secret_of(options.curve)
+    context: _Context = zmq.Context()
+    services: list[Service] = []
     socket = context.socket(zmq.PUB)
+    number = 0
     try:
+        if options.curve is not None:
+            services.append(Gate(context, clients_of(options.curve), options.bind, opening.clock))
+            _start(services[-1])
         socket.set(zmq.SNDHWM, options.high_water_mark)
-        try:
-            socket.bind(options.bind)
-        except zmq.ZMQError as error:
-            msg = f"{options.bind}: {zmq.strerror(error.errno or 0)}"
-            raise SinkError(msg) from error
-        yield ZeromqSink(socket, options.bind)
+        limit(socket, _LARGEST_SUBSCRIPTION)
+        if secret is not None:
+            protect(socket, secret)
+        number = bind(socket, options.bind)
+        if options.replay is not None:
+            if opening.history is None:
+                raise SinkError(f"{options.replay.bind}: nothing keeps messages for the replay socket")
+            services.append(Replay(context, options, opening.history, secret, opening.clock))
+            _start(services[-1])
+        sink = ZeromqSink(socket, options, opening, services)
+        yield sink
+        sink.beat()  # whoever lost the last message of all would not know
     finally:
         socket.close(linger=_LINGER_MS)
-        context.term()  # returns when the subscribers have everything, or the linger time is over
-        if options.bind.startswith("ipc://"):
-            Path(options.bind.removeprefix("ipc://")).unlink(missing_ok=True)
+        for service in services:
+            service.worker.stop()
+        if all([_ended(service) for service in services]):  # noqa: C419 - each is waited for
+            context.term()  # returns when the subscribers have everything, or the linger time is over
+        else:
+            _left_behind.append(context)
+        forget(options.bind, number)
+
+
+def _start(service: Service) -> None:
+    """Start a thread of the sink and wait until its socket is bound. Raises SinkError."""
+    service.worker.start()
+    if not service.ready.wait(_START_S) or service.problem:
+        raise SinkError(service.problem or f"{service.worker.name} did not start within {_START_S:g} s")
+
+
+def _ended(service: Service) -> bool:
+    """Whether a thread of the sink, asked to stop, ends in time."""
+    if service.worker.join(_STOP_S):
+        return True
+    _log.warning("%s still runs; its socket is left behind", service.worker.name)
+    return False

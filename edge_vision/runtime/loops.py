@@ -1,8 +1,10 @@
 """Every loop that runs for as long as the daemon does; there is no other `while` in the package."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Final, TypeVar
 
+from edge_vision.core.errors import SinkError
 from edge_vision.runtime.backoff import Backoff
 from edge_vision.runtime.channel import Channel
 from edge_vision.runtime.clock import Clock
@@ -12,6 +14,8 @@ Item = TypeVar("Item")
 
 POLL_S = 0.5
 """How often a waiting loop looks whether it should stop."""
+MOST_PATIENCE: Final = 5
+"""The waits for what asks for patience grow to so many times what it asks for."""
 
 
 def keep_trying(
@@ -26,7 +30,7 @@ def keep_trying(
     """Call `attempt` until it returns; after each failure, wait and call it again. The one place that retries.
 
     An attempt that lasted `steady_s` seconds before it failed, or for which `progressed` says that it got something
-    done, starts the waits from the shortest again.
+    done, starts the waits from the shortest again. The waits of an error that asks for patience start with that.
     `on_failure` hears the error and the seconds until the next attempt. Returns when asked to stop.
     """
     failures = 0
@@ -37,11 +41,16 @@ def keep_trying(
         except Exception as error:  # noqa: BLE001 - told to on_failure, and the unit lives on
             steady = worker.clock.monotonic_ns() - started >= steady_s * 1e9
             failures = 1 if progressed() or steady else failures + 1
-            delay_s = backoff.delay_s(failures)
+            delay_s = _waits(backoff, error).delay_s(failures)
             on_failure(error, delay_s)
             _rest(worker, delay_s)
         else:
             return
+
+
+def _waits(backoff: Backoff, error: Exception) -> Backoff:
+    patience_s = error.patience_s if isinstance(error, SinkError) else 0.0
+    return replace(backoff, first_s=patience_s, most_s=MOST_PATIENCE * patience_s) if patience_s else backoff
 
 
 def _rest(worker: Worker, seconds: float) -> None:

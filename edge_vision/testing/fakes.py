@@ -141,6 +141,34 @@ class FakeSink:
         self.sent += messages
 
 
+class FakeHistory:
+    """Keeps messages in memory; `broken` makes every question a SinkError."""
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self.messages = list(messages)
+        self.broken = False
+
+    def since(self, boot: str, source: str, kind: str, first: int, last: int | None, most: int) -> list[Message]:
+        """Those of a boot, source and kind with numbers from first to last, in order."""
+        self._refuse()
+        numbers = range(first, (last or 1 << 62) + 1)
+        stream = (one for one in self.messages if (one.boot, one.source, one.kind) == (boot, source, kind))
+        return sorted((one for one in stream if one.seq in numbers), key=lambda message: message.seq)[:most]
+
+    def ranges(self) -> list[tuple[str, str, str, int, int]]:
+        """The first and last number of each stream."""
+        self._refuse()
+        numbers: dict[tuple[str, str, str], list[int]] = {}
+        for one in list(self.messages):
+            numbers.setdefault((one.boot, one.source, one.kind), []).append(one.seq)
+        return [(*stream, min(found), max(found)) for stream, found in sorted(numbers.items())]
+
+    def _refuse(self) -> None:
+        if self.broken:
+            msg = "the fake history was told to fail"
+            raise SinkError(msg)
+
+
 class FakeSession:
     """A session that answers with a function of its input."""
 

@@ -11,21 +11,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
 from conftest import wait_until
 from listeners import mqtt_listener, zeromq_listener
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import TypeAdapter
 from servers import Broker
+from webhook import receiving
 
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
-from edge_vision.publish.mqtt import MqttSink
-from edge_vision.publish.options import MqttOptions, SinkOptions
+from edge_vision.publish.options import SinkOptions
 from edge_vision.publish.table import SINKS, SinkOpening, name_of, open_sink
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock
@@ -33,7 +29,7 @@ from edge_vision.testing.contracts import check_sink
 from edge_vision.testing.fakes import make_frame, make_message
 
 OPTIONS: TypeAdapter[SinkOptions] = TypeAdapter(SinkOptions)
-TESTED = {"jsonl", "zeromq", "mqtt", "terminal"}
+TESTED = {"jsonl", "zeromq", "mqtt", "http", "terminal"}
 TOPIC = "edge-vision/v1/test/cam/detections"
 COUNT = 5
 
@@ -70,9 +66,11 @@ def test_every_kind_of_sink_is_tested_here() -> None:
 def test_a_sink_has_a_name_for_logs(kind: str) -> None:
     """Its kind and its address."""
     given: dict[str, Any] = {
-        "jsonl": {"path": "out.jsonl"}, "zeromq": {"bind": "tcp://*:5556"}, "mqtt": {"host": "broker"}, "terminal": {}
+        "jsonl": {"path": "out.jsonl"}, "zeromq": {"bind": "ipc://a.sock"}, "mqtt": {"host": "broker"},
+        "http": {"url": "https://mes:8443/hook?key=k"}, "terminal": {},
     }[kind]  # fmt: skip
-    expected = {"jsonl": "jsonl out.jsonl", "zeromq": "zeromq tcp://*:5556", "mqtt": "mqtt broker:1883"}
+    expected = {"jsonl": "jsonl out.jsonl", "zeromq": "zeromq ipc://a.sock", "mqtt": "mqtt broker:1883"}
+    expected["http"] = "http https://mes:8443"  # the path of a webhook is often a secret
     assert name_of(_options(kind=kind, **given)) == expected.get(kind, kind)
 
 
@@ -131,6 +129,17 @@ def test_mqtt_publishes_and_says_goodbye(broker: Broker, opening: SinkOpening, m
         assert later.count(TOPIC) == 0  # detections are not retained
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_http_posts_every_message(batch: int, opening: SinkOpening, messages: list[Message]) -> None:
+    """Each by itself as it is, or several as a list, in order."""
+    with receiving() as receiver:
+        with open_sink(_options(kind="http", url=receiver.url, batch=batch), opening) as sink:
+            check_sink(sink, messages)
+        bodies = [json.loads(post.body) for post in receiver.posts]
+    assert [one for body in bodies for one in (body if batch > 1 else [body])] == _bodies(messages) * 2
+    assert len(bodies) == (2 * COUNT if batch == 1 else 2 + COUNT)
+
+
 def test_terminal_shows_what_was_seen(
     opening: SinkOpening, messages: list[Message], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,10 +162,13 @@ def test_a_sink_that_is_sent_nothing_ends_quietly(
         "mqtt": {"host": "127.0.0.1", "port": broker.port},
         "terminal": {},
     }
-    for _ in range(2):
-        with open_sink(_options(kind=kind, **given[kind]), opening) as sink:
-            sink.send([])
-            sink.send([])
+    with receiving() as receiver:
+        given["http"] = {"url": receiver.url}
+        for _ in range(2):
+            with open_sink(_options(kind=kind, **given[kind]), opening) as sink:
+                sink.send([])
+                sink.send([])
+        assert not receiver.posts
     assert not any(file.read_bytes() for file in tmp_path.glob("*.jsonl"))
 
 
@@ -177,12 +189,17 @@ def _no_folder(tmp_path: Path, taken: int) -> dict[str, Any]:
 
 def _no_address(tmp_path: Path, taken: int) -> dict[str, Any]:
     del tmp_path, taken
-    return {"kind": "zeromq", "bind": "tcp://192.0.2.1:5556"}  # TEST-NET-1 is no address of this machine
+    return {"kind": "zeromq", "bind": "tcp://192.0.2.1:5556", "plain": True}  # TEST-NET-1 is no address of this machine
 
 
 def _silent_broker(tmp_path: Path, taken: int) -> dict[str, Any]:
     del tmp_path
     return {"kind": "mqtt", "host": "127.0.0.1", "port": taken, "timeout_s": 0.5}
+
+
+def _silent_web_server(tmp_path: Path, taken: int) -> dict[str, Any]:
+    del tmp_path
+    return {"kind": "http", "url": f"https://127.0.0.1:{taken}/hook", "timeout_s": 0.5}
 
 
 def _no_secret(tmp_path: Path, taken: int) -> dict[str, Any]:
@@ -197,7 +214,9 @@ def _taken() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-@pytest.mark.parametrize("make", [_taken_port, _folder, _no_folder, _no_address, _silent_broker, _no_secret])
+@pytest.mark.parametrize(
+    "make", [_taken_port, _folder, _no_folder, _no_address, _silent_broker, _silent_web_server, _no_secret]
+)
 def test_a_sink_that_cannot_be_opened_is_a_sink_error_in_time(
     make: Callable[[Path, int], dict[str, Any]], tmp_path: Path, taken: int, opening: SinkOpening
 ) -> None:
@@ -303,19 +322,6 @@ def test_a_sink_may_be_used_by_any_one_thread(free_port: int, opening: SinkOpeni
     thread.start()
     thread.join(10)
     assert errors == []
-
-
-def test_a_broker_over_its_quota_has_not_taken_the_message(opening: SinkOpening, messages: list[Message]) -> None:
-    """QUOTA EXCEEDED is about now: the message stays unacknowledged, so that it is sent again and not lost."""
-    options = MqttOptions(kind="mqtt", host="127.0.0.1", port=1)
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    sink = MqttSink(client, options, opening)
-    sink._unacknowledged = {7: messages[0], 8: messages[1]}
-    sink._on_publish(None, None, 7, ReasonCode(PacketTypes.PUBACK, "Quota exceeded"), None)
-    sink._on_publish(None, None, 8, ReasonCode(PacketTypes.PUBACK, "Success"), None)
-    assert sink._unacknowledged == {7: messages[0]}
-    with pytest.raises(SinkError, match="takes no more messages for now"):
-        sink._turn(0.0)
 
 
 def test_terminal_tells_of_bad_parts(opening: SinkOpening, capsys: pytest.CaptureFixture[str]) -> None:

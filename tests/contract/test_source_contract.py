@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import SourceOptions
-from edge_vision.capture.table import SOURCES, open_source, silence_limit_s
+from edge_vision.capture.table import SOURCES, open_source, reopens, silence_limit_s
 from edge_vision.core.errors import SourceError
 from edge_vision.core.frame import Frame
 from edge_vision.runtime.clock import Clock, SystemClock
@@ -64,16 +64,18 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 RECORDINGS = ("file", "images", "synthetic")
-CAMERAS = ("rtsp", "http", "v4l2")
+CAMERAS = ("rtsp", "http", "v4l2", "av")
+"""`av` is a recording, too, with `path` in place of `url`."""
 
 
-@pytest.fixture(name="recording", params=RECORDINGS)
+@pytest.fixture(name="recording", params=[*RECORDINGS, "av"])
 def _recording(request: pytest.FixtureRequest, clip: Path, folder: Path) -> SourceOptions:
     """A source of twelve frames, of each kind that ends."""
     given: dict[str, dict[str, Any]] = {
         "file": {"path": clip},
         "images": {"path": folder},
         "synthetic": {"size": (64, 64), "frames": FRAMES, "realtime": False},
+        "av": {"path": clip},
     }
     return _options(kind=request.param, **given[request.param])
 
@@ -93,25 +95,27 @@ def test_a_recording_keeps_the_contract(recording: SourceOptions) -> None:
     assert frames[0].media_ns == 0
 
 
-@pytest.mark.parametrize("kind", ["file", "images"])
+@pytest.mark.parametrize("kind", ["file", "images", "av"])
 def test_the_frames_are_those_recorded_in_their_order(kind: str, clip: Path, folder: Path) -> None:
     """Frame n has the gray level it was recorded with."""
-    with open_source(_options(kind=kind, path=clip if kind == "file" else folder), _opening()) as source:
+    with open_source(_options(kind=kind, path=folder if kind == "images" else clip), _opening()) as source:
         levels = [frame.image.mean() for frame in check_source(source, FRAMES, ends=True)]
     assert levels == pytest.approx([20 * number for number in range(FRAMES)], abs=4)
 
 
-def test_media_time_is_that_of_the_recording(clip: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "av"])
+def test_media_time_is_that_of_the_recording(kind: str, clip: Path) -> None:
     """100 ms per frame at 10 fps, however fast the file is read."""
-    with open_source(_options(kind="file", path=clip), _opening()) as source:
+    with open_source(_options(kind=kind, path=clip), _opening()) as source:
         frames = check_source(source, FRAMES, ends=True)
     assert [frame.media_ns for frame in frames] == pytest.approx([n * 100_000_000 for n in range(FRAMES)], abs=1e6)
 
 
-def test_memory_is_used_again_when_nobody_holds_frames(clip: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "av"])
+def test_memory_is_used_again_when_nobody_holds_frames(kind: str, clip: Path) -> None:
     """A recording read frame by frame lives in a few buffers."""
     addresses = set()
-    with open_source(_options(kind="file", path=clip), _opening()) as source:
+    with open_source(_options(kind=kind, path=clip), _opening()) as source:
         for _ in range(FRAMES):
             frame = source.read()
             assert frame is not None
@@ -120,16 +124,18 @@ def test_memory_is_used_again_when_nobody_holds_frames(clip: Path) -> None:
     assert len(addresses) <= 3
 
 
-def test_numbering_goes_on_after_a_reopen(clip: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "av"])
+def test_numbering_goes_on_after_a_reopen(kind: str, clip: Path) -> None:
     """`first_index` is the index of the first frame."""
-    with open_source(_options(kind="file", path=clip), _opening(first_index=100)) as source:
+    with open_source(_options(kind=kind, path=clip), _opening(first_index=100)) as source:
         frames = check_source(source, FRAMES, ends=True)
     assert [frame.index for frame in frames] == list(range(100, 100 + FRAMES))
 
 
-def test_a_looped_file_goes_on_with_rising_times(clip: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "av"])
+def test_a_looped_file_goes_on_with_rising_times(kind: str, clip: Path) -> None:
     """The second lap follows the first: index and media time go on, the pictures begin again."""
-    with open_source(_options(kind="file", path=clip, loop=True), _opening()) as source:
+    with open_source(_options(kind=kind, path=clip, loop=True), _opening()) as source:
         frames = check_source(source, 2 * FRAMES + 3, ends=False)
     assert [frame.index for frame in frames] == list(range(2 * FRAMES + 3))
     steps = np.diff([frame.media_ns for frame in frames])
@@ -137,11 +143,11 @@ def test_a_looped_file_goes_on_with_rising_times(clip: Path) -> None:
     assert np.array_equal(frames[0].image, frames[FRAMES].image)
 
 
-@pytest.mark.parametrize("kind", ["file", "synthetic"])
+@pytest.mark.parametrize("kind", ["file", "av", "synthetic"])
 def test_realtime_waits_for_the_media_time(kind: str, clip: Path) -> None:
     """Played like a camera: live, and each frame comes when its time has come."""
     clock = FakeClock()
-    given = {"path": clip} if kind == "file" else {"size": (64, 64), "fps": 10.0, "frames": FRAMES}
+    given = {"size": (64, 64), "fps": 10.0, "frames": FRAMES} if kind == "synthetic" else {"path": clip}
     with open_source(_options(kind=kind, realtime=True, **given), _opening(clock=clock)) as source:
         assert source.live
         frames = check_source(source, FRAMES, ends=True)
@@ -240,6 +246,7 @@ def _not_a_camera(_folder: Path) -> dict[str, Any]:
     return {"kind": "v4l2", "device": "/dev/null"}
 
 
+@pytest.mark.parametrize("kind", ["as it is", "av"])
 @pytest.mark.parametrize(
     "make",
     [
@@ -255,16 +262,20 @@ def _not_a_camera(_folder: Path) -> dict[str, Any]:
     ],
 )
 def test_a_source_that_cannot_be_read_is_a_source_error_that_names_it(
-    make: Callable[[Path], dict[str, Any]], tmp_path: Path
+    make: Callable[[Path], dict[str, Any]], kind: str, tmp_path: Path
 ) -> None:
     """Absent, not what it should be, or without a picture: SourceError, never an empty recording."""
     given = make(tmp_path)
+    if kind == "av" and given["kind"] != "file":
+        given = {"path": given.get("path", given.get("device"))}
+    given = {**given, "kind": kind if kind == "av" else given["kind"]}
     with pytest.raises(SourceError) as caught, open_source(_options(**given), _opening()) as source:
         source.read()
     assert str(given.get("path", given.get("device"))) in str(caught.value)
 
 
-def test_a_damaged_recording_is_a_source_error(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "av"])
+def test_a_damaged_recording_is_a_source_error(kind: str, clip: Path, tmp_path: Path) -> None:
     """A file cut in half is given up, not taken for a shorter one."""
     cut = tmp_path / "cut.mp4"
     raw = clip.read_bytes()
@@ -273,7 +284,7 @@ def test_a_damaged_recording_is_a_source_error(clip: Path, tmp_path: Path) -> No
     middle = (start + end) // 2
     cut.write_bytes(raw[:middle] + bytes(end - middle) + raw[end:])
     with pytest.raises(SourceError, match=r"cut\.mp4"):
-        _read_to_the_end(_options(kind="file", path=cut))
+        _read_to_the_end(_options(kind=kind, path=cut))
 
 
 def _read_to_the_end(options: SourceOptions) -> None:
@@ -290,14 +301,14 @@ def _silent_port() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-@pytest.mark.parametrize("kind", ["rtsp", "http"])
+@pytest.mark.parametrize("kind", ["rtsp", "http", "av"])
 @pytest.mark.parametrize("listening", [False, True], ids=["refused", "silent"])
 def test_a_camera_that_is_not_there_is_a_source_error_in_time(
     kind: str, listening: bool, free_port: int, silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused or silent: an error within the time to open, which shows the address and not the password."""
     monkeypatch.setenv("CAMERA_PASSWORD", "hunter2")
-    url = f"{kind}://127.0.0.1:{silent_port if listening else free_port}/line"
+    url = f"{'rtsp' if kind == 'av' else kind}://127.0.0.1:{silent_port if listening else free_port}/line"
     options = _options(
         kind=kind, url=url, username="bob", password={"env": "CAMERA_PASSWORD"}, open_timeout_s=1, read_timeout_s=1
     )
@@ -310,10 +321,15 @@ def test_a_camera_that_is_not_there_is_a_source_error_in_time(
     assert "bob" not in str(caught.value)
 
 
+def _cameras_options(kind: str) -> dict[str, Any]:
+    addresses = {"rtsp": "rtsp://c", "http": "http://c", "av": "rtsp://c"}
+    return {"url": addresses[kind]} if kind in addresses else {}
+
+
 @pytest.mark.parametrize("kind", SOURCES)
 def test_the_limit_of_silence_is_beyond_the_source_own(kind: str) -> None:
     """A source that keeps its time-outs is never taken for hung."""
-    more: dict[str, Any] = {"rtsp": {"url": "rtsp://c"}, "http": {"url": "http://c"}}.get(kind, {})
+    more: dict[str, Any] = _cameras_options(kind)
     if kind in CAMERAS:
         more = {**more, "open_timeout_s": 30, "read_timeout_s": 2}
     elif kind != "synthetic":
@@ -324,4 +340,7 @@ def test_the_limit_of_silence_is_beyond_the_source_own(kind: str) -> None:
 @pytest.mark.parametrize("kind", SOURCES)
 def test_cameras_are_opened_again_and_recordings_are_not(kind: str) -> None:
     """A recording that failed would fail again."""
-    assert SOURCES[kind].reopens == (kind in CAMERAS)
+    given = _cameras_options(kind) if kind in CAMERAS else {} if kind == "synthetic" else {"path": "x"}
+    assert reopens(_options(kind=kind, **given)) == (kind in CAMERAS)
+    if kind == "av":
+        assert not reopens(_options(kind=kind, path="x"))

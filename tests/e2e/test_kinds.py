@@ -100,7 +100,7 @@ def test_a_kind_that_is_none_is_found_at_check(tmp_path: Path) -> None:
     assert [line.removeprefix(f"{site}:") for line in done.errors.splitlines()] == [
         "9:43: publish[0].kinds[1]: unknown kind of message 'line_crosed'; did you mean line_crossed?",
         "10:34: publish[1].kinds: status is listed twice",
-        "11:35: publish[2].kinds: status is about now: it goes to MQTT and ZeroMQ only",
+        "11:35: publish[2].kinds: status is about now: it goes to MQTT, ZeroMQ and HTTP only",
         "12:29: publish[3].kinds: has 0 items, must have at least 1",
         "13:35: publish[4].kinds: must be a list, not 'detections'",
     ]

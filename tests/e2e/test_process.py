@@ -214,7 +214,7 @@ def test_version_and_help(edge_vision: Start) -> None:
     output, _ = edge_vision("--version").communicate(timeout=20)
     assert output.startswith("edge-vision ")
     output, _ = edge_vision("--help").communicate(timeout=20)
-    for name in ("run", "check", "probe", "try", "schema", "demo", "tail"):
+    for name in ("run", "check", "probe", "try", "schema", "demo", "tail", "audit", "keys"):
         assert f"\n    {name} " in output
 
 

@@ -69,6 +69,21 @@ def test_a_pause_between_attempts_counts_as_progress() -> None:
     assert worker.beats >= len(worker.event.waits)
 
 
+def test_keep_trying_is_patient_where_an_error_asks_for_it() -> None:
+    """The waits start with what the error asks for and grow to five times that; the next error has its own."""
+    errors = [SinkError("wrong password", patience_s=60.0)] * 5 + [SinkError("refused")]
+    attempts = iter(errors)
+
+    def attempt() -> None:
+        error = next(attempts, None)
+        if error is not None:
+            raise error
+
+    heard = _try(attempt, FakeWorker(FakeClock()))
+    assert [delay_s for _, delay_s in heard[:5]] == [60.0, 120.0, 240.0, 300.0, 300.0]
+    assert heard[5][1] <= PLAIN.most_s
+
+
 def test_keep_trying_stops_promptly_when_asked() -> None:
     """A stop during the pause ends it after one turn, without another attempt."""
     clock = FakeClock()

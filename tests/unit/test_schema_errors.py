@@ -82,7 +82,7 @@ def test_a_right_file_has_no_problems(problems: Problems) -> None:
         (_site(priority="high"), ["cameras[0].priority: must be a whole number, not 'high'"]),
         (_site(settings={}), ["cameras[0].settings: unknown key; known: id, pipeline, priority, source, with"]),
         (_site({}),
-         ["cameras[0].source: needs a kind, one of rtsp, http, v4l2, file, images, synthetic"]),
+         ["cameras[0].source: needs a kind, one of rtsp, http, v4l2, file, images, synthetic, av"]),
         (_site({"kind": "rstp"}), ["cameras[0].source.kind: unknown kind 'rstp'; did you mean rtsp?"]),
         (_site("cam"), ["cameras[0].source: must be a mapping of keys to values, not 'cam'"]),
         (_site({"kind": "rtsp"}), ["cameras[0].source.url: this key is required"]),

@@ -2,7 +2,6 @@
 
 import http.client
 import itertools
-import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -24,10 +23,12 @@ from edge_vision.inference.remote.tensors import (
     from_numbers,
     spec_of,
 )
-from edge_vision.inference.remote.timed import TimedSocket
 from edge_vision.inference.shapes import short
+from edge_vision.runtime.connection import TimedSocket, connect, why_lost
 
 _OK: Final = 200
+_LONGEST: Final = 300
+"""Letters of what a library says."""
 _PORTS: Final = {"http": 80, "https": 443}
 _HEAD: Final = "Inference-Header-Content-Length"
 
@@ -180,7 +181,7 @@ class RestClient:
         except TimeoutError as error:
             raise self._lose(f"no answer within {timeout_s:g} s") from error
         except (OSError, UnicodeError, http.client.HTTPException) as error:
-            raise self._lose(_reason(error)) from error
+            raise self._lose(why_lost(error)[:_LONGEST]) from error
         if too_long or len(content) > MOST_BYTES:
             raise self._lose(f"the answer is longer than the limit of {MOST_BYTES} bytes")
         if missing:
@@ -193,19 +194,12 @@ class RestClient:
         return answer.headers, content
 
     def _connect(self, end: float) -> http.client.HTTPConnection:
-        where = self.place or (self._host, self._port)
-        plain = socket.create_connection(where, max(0.001, end - time.monotonic()))
+        connection, timed = connect(self._host, self._port, self._tls, end, self.place)
         try:
-            self.place = plain.getpeername()[:2]
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.settimeout(max(0.001, end - time.monotonic()))
-            secured = plain if self._tls is None else self._tls.wrap_socket(plain, server_hostname=self._host)
-        except BaseException:
-            plain.close()
+            self.place = timed.peer
+        except OSError:
+            timed.abort()
             raise
-        connection = http.client.HTTPConnection(self._host, self._port)
-        connection.auto_open = 0  # never to anybody else behind our back
-        connection.sock = TimedSocket(secured, end)
         return connection
 
 
@@ -263,11 +257,3 @@ def _error_in(content: bytes) -> str:
         return short(ValueError(str(body["error"])))
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return short(ValueError(content[:300].decode("utf-8", "replace"))) if content.strip() else ""
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not to be trusted: {error.verify_message}"
-    if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
-        return "the connection broke off"
-    return getattr(error, "strerror", None) or short(error)

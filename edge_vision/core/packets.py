@@ -1,0 +1,54 @@
+"""Encoded pictures as they came from a camera, kept for a while: what evidence is cut from without encoding anew."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One encoded picture.
+
+    `pts`, `dts` and `duration` count in the track's `time_base`, and go on where a stream's own times jump: `dts` rises
+    from packet to packet, `pts` is never before `dts`. `media_ns` is the media time of the frame it becomes.
+    """
+
+    data: bytes
+    pts: int
+    dts: int
+    duration: int
+    is_key: bool
+    media_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTrack:
+    """What a decoder must know before the first packet.
+
+    `codec` is FFmpeg's name of it, such as h264; `extradata` are its parameter sets, as the stream has them (empty
+    where they come in the packets); `wh` is the size of the picture in pixels; `time_base` is in seconds.
+    """
+
+    codec: str
+    extradata: bytes
+    wh: tuple[int, int]
+    time_base: Fraction
+
+
+class PacketRing(Protocol):
+    """The newest packets of one camera, bounded by bytes and seconds; any thread may ask."""
+
+    @property
+    def track(self) -> EncodedTrack | None:
+        """What the packets are; None before the camera was first open. Another one when it came back or changed."""
+
+    @property
+    def newest_ns(self) -> int:
+        """The highest media time among the packets kept; -1 when there are none."""
+
+    def between(self, first_ns: int, last_ns: int) -> list[Packet]:
+        """The packets from one media time to another, both included, in the order in which they are decoded.
+
+        Begins with the last key frame at or before `first_ns`, or the oldest key frame kept; empty when there are none.
+        All belong to the present `track`.
+        """

@@ -1,0 +1,1 @@
+"""The consumer's side: what was received, what is missing, and whether somebody told of it."""

@@ -1,0 +1,90 @@
+"""The daemon and `edge-vision tail` with keys: real processes, real sockets."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Start, wait_until
+from demo_site import TOPIC, camera
+from listeners import zeromq_listener
+
+
+def _keys(edge_vision: Start, file: Path) -> str:
+    output, _ = edge_vision("keys", file).communicate(timeout=30)
+    return str(output.strip())
+
+
+def test_a_site_with_keys_is_heard_by_those_who_have_them(
+    edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path, free_port: int
+) -> None:
+    """`keys`, `run` and `tail` together; without a key, with a foreign one, and in plain nothing is heard."""
+    server, ours = (_keys(edge_vision, tmp_path / name) for name in ("site.key", "ours.key"))
+    _keys(edge_vision, tmp_path / "foreign.key")
+    (tmp_path / "clients").write_text(f"{ours} the test\n")
+    address = f"tcp://127.0.0.1:{free_port}"
+    curve = {"secret_key": {"file": "site.key"}, "clients_file": "clients"}
+    publish = [{"kind": "zeromq", "bind": address, "curve": curve, "heartbeat_s": 0.5}]
+    process = edge_vision("run", write_site(cameras=[camera()], publish=publish))
+    with zeromq_listener(address) as plain:
+        tail = edge_vision(
+            "tail", address, "--topic", TOPIC, "--count", "10", "--timeout", "30",
+            f"--server-key={server}", "--key", tmp_path / "ours.key",
+        )  # fmt: skip
+        output, errors = tail.communicate(timeout=60)
+        assert tail.returncode == 0, errors
+        assert [json.loads(line)["kind"] for line in output.splitlines()] == ["detections"] * 10
+        foreign = edge_vision(
+            "tail", address, "--timeout", "2", f"--server-key={server}", "--key", tmp_path / "foreign.key"
+        )  # fmt: skip
+        output, errors = foreign.communicate(timeout=30)
+        assert (foreign.returncode, output) == (70, "")
+        assert "nothing for 2 s" in errors
+        assert plain._messages == []
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "refused a client at '127.0.0.1' with the public key" in errors
+    for name in ("site.key", "ours.key", "foreign.key"):
+        assert (tmp_path / name).read_text().strip() not in errors
+
+
+@pytest.mark.parametrize("missing", ["site.key", "clients"])
+def test_keys_that_cannot_be_read_end_the_start(
+    missing: str, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
+) -> None:
+    """78, with the file, before anything is analyzed."""
+    for name in {"site.key", "clients"} - {missing}:
+        (tmp_path / name).write_text("l75$%@{g61KN]UNb0Mj^}svZjxhf1zu9#q0.irbB\n")
+    curve = {"secret_key": {"file": "site.key"}, "clients_file": "clients"}
+    publish = [{"kind": "zeromq", "bind": "tcp://127.0.0.1:*", "curve": curve}]
+    process = edge_vision("run", write_site(cameras=[camera()], publish=publish))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert "tcp://127.0.0.1:*: curve: " in errors
+    assert missing in errors
+
+
+def test_heartbeats_of_a_run_tell_its_last_numbers(
+    edge_vision: Start, write_site: Callable[..., Path], free_port: int
+) -> None:
+    """They grow with what is published; the last one has the last status, too."""
+    address = f"tcp://127.0.0.1:{free_port}"
+    publish = [{"kind": "zeromq", "bind": address, "heartbeat_s": 0.5}]
+    site = write_site(cameras=[camera(kind="synthetic", frames=60, realtime=True)], publish=publish)
+    with zeromq_listener(address) as heard:
+        process = edge_vision("run", site)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        topic = "edge-vision/v1/test/heartbeat"
+        wait_until(lambda: bool(_last(heard.on(topic)).get(("line", "detections")) == 60), 5, "the last heartbeat")
+        last = _last(heard.on(topic))
+        assert last["", "status"] == heard.on("edge-vision/v1/test/status")[-1]["seq"]
+        assert heard.count(topic) >= 3
+        assert {beat["every_s"] for beat in heard.on(topic)} == {0.5}
+
+
+def _last(beats: list[Any]) -> dict[tuple[str, str], int]:
+    return {(one["source"], one["kind"]): one["seq"] for one in beats[-1]["last"]} if beats else {}
