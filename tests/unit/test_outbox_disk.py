@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_until
+from drill import fill, mounted
 
 from edge_vision.core.message import Message
 from edge_vision.publish.options import OutboxOptions
@@ -87,13 +88,8 @@ class Site:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 8 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(tmp_path / "disk", "8m") as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -112,19 +108,6 @@ def open_site() -> Iterator[Callable[..., Site]]:
 
 
 Open = Callable[..., Site]
-
-
-def fill(folder: Path) -> Path:
-    """Use up every byte of a small disk."""
-    file = folder / "foreign"
-    with file.open("ab", buffering=0) as target:
-        for size in (65_536, 4096, 1):
-            try:
-                for _ in range(2_000):
-                    target.write(b"x" * size)
-            except OSError:
-                continue
-    return file
 
 
 def test_on_a_disk_that_somebody_filled_the_outbox_goes_on_and_loses_nothing(small_disk: Path, open_site: Open) -> None:
