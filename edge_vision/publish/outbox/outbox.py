@@ -189,6 +189,9 @@ class Outbox:
             if rows:
                 return rows
         with self._lock:
+            if feed.handed >= self._last and not feed.in_hand and feed.waiting > 0:
+                self._losses.lose_unknown(feed, feed.waiting, "they are not to be found in the file they waited in")
+                feed.waiting = 0
             if feed.handed < self._committed or feed.handed >= self._last:
                 return []
             rows, seen = self._tail.after(feed.handed, feed.kinds, most)
@@ -262,8 +265,7 @@ class Outbox:
         self._work.clear()
         if len(self._tail) < _BATCH and not self._ending:
             self._clock.sleep(_GATHER_S)
-        ending = self._ending
-        now_ns = self._clock.monotonic_ns()
+        ending, now_ns = self._ending, self._clock.monotonic_ns()
         if now_ns >= self._retry_ns or ending:
             self._save(now_ns)
         if self._losses and (not self._trouble.text or now_ns - self._told_ns >= _TELL_NS):
@@ -376,8 +378,7 @@ class Outbox:
             self._blocked(failure, now_ns)
             return
         _log.error("outbox: %s; set aside, a new one is begun", error)
-        self._store, self._damage, self._tidied = store, "", False
-        self._settled = settled
+        self._store, self._damage, self._tidied, self._settled = store, "", False, settled
         self._trimmer.forget()
         try:
             self._pressure.resume(store)
@@ -388,8 +389,7 @@ class Outbox:
                     feed.waiting -= max(0, missing)
                     self._losses.lose_unknown(feed, missing, f"the file they waited in was damaged: {error}")
         except OutboxError as failure:
-            self._damage = str(failure)
-            self._retry_ns = now_ns + _SECOND_NS
+            self._damage, self._retry_ns = str(failure), now_ns + _SECOND_NS
         self._work.set()
 
     def _tell_losses(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from edge_vision.core.errors import CorruptOutboxError, OutboxBlockedError, OutboxError, OutboxInUseError
-from edge_vision.publish.options import MESSAGE_KINDS
 from edge_vision.publish.outbox.reserve import Reserve
 from edge_vision.publish.outbox.store import Reader, Store
 
@@ -91,7 +90,7 @@ class Place:
         store = Store(self._file)
         try:
             store.read_notes()
-            store.ranges(MESSAGE_KINDS, 0, store.last())
+            store.check()
         except OutboxError:
             store.close()
             raise

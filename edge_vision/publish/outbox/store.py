@@ -192,6 +192,23 @@ class Reader:
         with _translated(self.file):
             return {name: kinds.split() for name, kinds in self._db.execute("SELECT name, kinds FROM sink")}
 
+    def check(self) -> None:
+        """Look at the structure once. Raises CorruptOutboxError when it is damaged; a damaged message shows when read.
+
+        But for one whose kind is damaged: nobody would ask for it.
+        """
+        with _translated(self.file):
+            answer = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if answer != "ok":
+                raise ValueError(answer)
+            counts = [
+                dict(self._db.execute(f"SELECT kind, count(*) FROM message {how} GROUP BY kind"))  # noqa: S608
+                for how in ("NOT INDEXED", "INDEXED BY by_seq")
+            ]
+            if counts[0] != counts[1]:
+                msg = f"messages by kind are {counts[0]}, and by the index {counts[1]}"
+                raise ValueError(msg)
+
     def rescue(self) -> Iterator[list[Row]]:
         """All that can still be read of a damaged file, in pieces: from the front, and from the end to where it broke.
 
@@ -210,7 +227,7 @@ class Reader:
                         low, high = (columns[0], high) if order == "ASC" else (low, columns[0])
                         with suppress(ValueError, TypeError, OverflowError):
                             found.append(_row(columns))
-                except (sqlite3.Error, OverflowError):
+                except _DAMAGE:
                     broken = True
                 if found:
                     yield sorted(found)
