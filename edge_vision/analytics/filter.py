@@ -60,12 +60,16 @@ class Filter:
     """Drops detections by class, score, size, shape and place of the box."""
 
     def __init__(self, options: FilterOptions, context: StageContext) -> None:
-        self._options = options
         self._wanted = context.chosen(options.classes)
-        self._looks_at_boxes = "box" in options.needs
-        self._passes_all = bool(self._wanted.all()) and options.min_confidence is None and not self._looks_at_boxes
+        self.retune(options)
         self._keep = None if options.zones_keep is None else Areas(options.zones_keep, options.anchor)
         self._drop = None if options.zones_drop is None else Areas(options.zones_drop, options.anchor)
+
+    def retune(self, options: FilterOptions) -> None:
+        """Another confidence from the next frame on."""
+        self._options = options
+        self._looks_at_boxes = "box" in options.needs
+        self._passes_all = bool(self._wanted.all()) and options.min_confidence is None and not self._looks_at_boxes
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with fewer detections."""

@@ -38,6 +38,10 @@ class Sort:
         self._now: str | None = None
         self._since_ns: int | None = None
 
+    def retune(self, options: SortOptions) -> None:
+        """Another confidence from the next frame on."""
+        self._options = options
+
     def __call__(self, scene: Scene) -> Scene:
         """The scene with its best classes, and an event when another one has come to stay."""
         seen, media_ns = scene.detections, scene.frame.media_ns

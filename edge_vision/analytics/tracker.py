@@ -89,6 +89,10 @@ class Tracker:
         self._now_ns = 0
         self._last_id = 0
 
+    def retune(self, options: TrackerOptions) -> None:
+        """Another confidence from the next frame on; the tracks stay."""
+        self._options = options
+
     def __call__(self, scene: Scene) -> Scene:
         """The scene with the objects that are tracked, numbered, each of the class it was seen as most."""
         return replace(scene, detections=self.update(scene.detections, scene.frame.media_ns))

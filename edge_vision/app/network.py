@@ -48,6 +48,10 @@ class Looker:
         self._batch = batch
         self._several = np.empty(0)
 
+    def decode_with(self, postprocess: Postprocessor) -> None:
+        """Decode what the network gives otherwise from now on, such as with other thresholds."""
+        self._postprocess = postprocess
+
     def watch(self, image: NDArray[np.uint8], media_ns: int) -> Detections:
         """What is in the next frame of a camera, or in the clip that ends with it.
 
@@ -110,16 +114,21 @@ def _share(value: NDArray[Any], number: int, count: int) -> NDArray[Any]:
     return value[number * rows : (number + 1) * rows]
 
 
-@contextmanager
-def open_network(served: Served | Proven, options: ModelStageOptions, priority: int, clock: Clock) -> Iterator[Looker]:
-    """A network for the calling thread, with the thresholds of a stage. Raises InferenceError."""
+def decoder_of(served: Served | Proven, options: ModelStageOptions) -> Postprocessor:
+    """What decodes the outputs of a model, with the thresholds of a stage."""
     bundle = served.bundle
     given = {"confidence": options.confidence, "iou": options.iou}
     thresholds = bundle.thresholds.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
+    return build_postprocessor(served.ends.output, thresholds, bundle.spec.labels, served.ends.input.size)
+
+
+@contextmanager
+def open_network(served: Served | Proven, options: ModelStageOptions, priority: int, clock: Clock) -> Iterator[Looker]:
+    """A network for the calling thread, with the thresholds of a stage. Raises InferenceError."""
     preprocess = preprocessor_of(served.ends.input, served.engine.inputs[0].name)
-    postprocess = build_postprocessor(served.ends.output, thresholds, bundle.spec.labels, served.ends.input.size)
+    postprocess = decoder_of(served, options)
     with served.engine.open_session() as session:
         batch = served.batch if isinstance(served, Served) else 1
         yield Looker(

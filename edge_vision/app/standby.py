@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from typing import Any
 
 from edge_vision.app.servers import Proven, Server, Servers
 from edge_vision.core.errors import BackendError
-from edge_vision.core.protocols import Stage
+from edge_vision.core.protocols import Stage, Tunable
 from edge_vision.core.scene import Scene
 from edge_vision.runtime.clock import Clock
 
@@ -26,6 +27,13 @@ class Standby:
         self._local = local
         self._now = clock.monotonic_ns
         self._opened: dict[Server, tuple[Proven, Stage, ExitStack]] = {}
+        self._retuned: Any = None
+
+    def retune(self, options: Any) -> None:
+        """Another confidence from the next frame on, whoever answers."""
+        self._retuned = options
+        for stage in (self._local, *(stage for _, stage, _ in self._opened.values())):
+            _retune(stage, options)
 
     def __call__(self, scene: Scene) -> Scene:
         """The scene with what was seen, and by whom. Raises what the stage of this machine raises."""
@@ -64,6 +72,8 @@ class Standby:
             return None
         resources = ExitStack()
         stage = resources.enter_context(self._open_stage(proven))
+        if self._retuned is not None:
+            _retune(stage, self._retuned)
         self._opened[server] = (proven, stage, resources)
         return stage
 
@@ -71,6 +81,11 @@ class Standby:
         opened = self._opened.pop(server, None)
         if opened is not None:
             opened[2].close()
+
+
+def _retune(stage: Stage, options: Any) -> None:
+    if isinstance(stage, Tunable):
+        stage.retune(options)
 
 
 def _told(scene: Scene, lost_ns: int) -> Scene:

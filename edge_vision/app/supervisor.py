@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from edge_vision.app.commands_post import CommandPost
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.servers import Servers
 from edge_vision.app.unit import Unit
@@ -33,6 +34,7 @@ class Supervisor:
         clock: Clock,
         servers: Sequence[Servers] = (),
         outbox: Outbox | None = None,
+        commands: CommandPost | None = None,
     ) -> None:
         self.gave_up = ""
         self.abandoned: list[Worker] = []
@@ -43,7 +45,8 @@ class Supervisor:
         self._clock = clock
         self._servers = servers
         self._outbox = outbox
-        self._last_states: tuple[str, ...] = ()
+        self._commands = commands
+        self._last_states: tuple[Any, ...] = ()
         self._last_status_ns = 0
         self._last_tick_ns = clock.monotonic_ns()
 
@@ -69,13 +72,14 @@ class Supervisor:
     @property
     def state(self) -> str:
         """The site's state: online, or degraded when a camera, sink or server does not work."""
-        fine = {"online", "ended", "starting"}
+        fine = {"online", "ended", "starting", "disabled"}
         return "online" if all(state in fine for state in self._states()) else "degraded"
 
     def _states(self) -> tuple[str, ...]:
         units, outlets = (unit.state for unit in self._units), (outlet.state for outlet in self._outlets)
         own = () if self._outbox is None else (self._outbox.state,)
-        return (*units, *outlets, *own, *(server.state for servers in self._servers for server in servers))
+        inlets = (inlet.state for inlet in self._commands.inlets) if self._commands else ()
+        return (*units, *outlets, *own, *(server.state for servers in self._servers for server in servers), *inlets)
 
     def facts(self) -> dict[str, Any]:
         """What the status message says."""
@@ -83,6 +87,7 @@ class Supervisor:
             "cameras": [unit.facts() for unit in self._units],
             "publish": [outlet.facts() for outlet in self._outlets],
             **({} if self._outbox is None else {"outbox": self._outbox.facts()}),
+            **({"commands": self._commands.facts()} if self._commands and self._commands.inlets else {}),
         }
 
     def summary(self) -> str:
@@ -94,6 +99,7 @@ class Supervisor:
     def _workers(self, *, captures: bool = True) -> list[Worker]:
         own = [unit.analysis for unit in self._units] + [outlet.worker for outlet in self._outlets]
         own += [] if self._outbox is None else [self._outbox.worker]
+        own += self._commands.workers if self._commands else []
         return own + [unit.capture for unit in self._units] if captures else own
 
     def _mind_captures(self) -> None:
@@ -117,7 +123,7 @@ class Supervisor:
                 self.gave_up = f"{worker.name} ended: {worker.error}"
 
     def _tell(self) -> None:
-        states = self._states()
+        states = (*self._states(), *(unit.overrides for unit in self._units))
         now_ns = self._clock.monotonic_ns()
         if states != self._last_states or now_ns - self._last_status_ns >= _STATUS_NS:
             self._last_states, self._last_status_ns = states, now_ns

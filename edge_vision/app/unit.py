@@ -1,12 +1,15 @@
 """One camera at work: a thread that captures and a thread that analyzes. The unit of failure."""
 
 import logging
+import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
+from edge_vision.app.tuning import Tuning
 from edge_vision.capture.opening import Opening
+from edge_vision.capture.ring import Ring
 from edge_vision.capture.table import open_source, reopens, silence_limit_s
 from edge_vision.config.site import Camera
 from edge_vision.core.errors import SourceTimeoutError
@@ -39,7 +42,8 @@ class Way(Protocol):
 class Unit:
     """Captures the frames of one camera and takes each down the road; other cameras never notice it.
 
-    `deliver` is given each scene; `tell` one more at the end of a recording, where events wait to be told.
+    `deliver` is given each scene; `tell` one more at the end of a recording, where events wait to be told. `ring` is
+    for the encoded packets of a source that has some.
     """
 
     def __init__(
@@ -49,9 +53,17 @@ class Unit:
         deliver: Callable[[Scene], None],
         tell: Callable[[Scene], None],
         clock: Clock,
+        tuning: Tuning | None = None,
+        ring: Ring | None = None,
     ) -> None:
         self.camera = camera
+        self._ring = ring
+        self.tuning = tuning or Tuning(camera)
+        self.enabled = True
+        """Whether frames are analyzed; a command may change it at any time."""
         self.tally = Tally()
+        self._takers: list[Callable[[Frame], None]] = []
+        self._takers_lock = threading.Lock()
         self.latency_ms = Window()
         self._source_state = "starting"
         self._source_trouble = Trouble()
@@ -69,7 +81,12 @@ class Unit:
 
     @property
     def state(self) -> str:
-        """How the camera is: starting, online, lost (no frames), failing (no analysis), ended, or failed for good."""
+        """How the camera is: starting, online, lost (no frames), failing (no analysis), ended, or failed for good.
+
+        Disabled while a command has its frames not analyzed, whether they come or not.
+        """
+        if not self.enabled and self._source_state not in {"ended", "failed"}:
+            return "disabled"
         if self._analysis_trouble.text and self._source_state != "failed":
             return "failing"
         return self._source_state
@@ -83,6 +100,25 @@ class Unit:
     def flawless(self) -> bool:
         """Whether the source did not fail for good, no frame failed, and the analysis works."""
         return self._source_state != "failed" and self.tally["failed"] == 0 and not self._analysis_trouble.text
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What commands have changed of what the site file says."""
+        confidence = self.tuning.confidence
+        return {
+            **({} if self.enabled else {"enabled": False}),
+            **({} if confidence is None else {"confidence": confidence}),
+        }
+
+    def show_next(self, taker: Callable[[Frame], None]) -> None:
+        """Call `taker` once with the next frame that was analyzed, on the thread that did it: it must not block."""
+        with self._takers_lock:
+            self._takers.append(taker)
+
+    def show_no_more(self, taker: Callable[[Frame], None]) -> None:
+        """Take back what `show_next` asked for; nothing where it was shown already."""
+        with self._takers_lock, suppress(ValueError):
+            self._takers.remove(taker)
 
     def start(self) -> None:
         """Start both threads."""
@@ -131,12 +167,17 @@ class Unit:
         return {
             "id": self.camera.id,
             "state": self.state,
-            "frames": {**{name: counts.get(name, 0) for name in names}, "dropped": self._frames.dropped},
+            "frames": {
+                **{name: counts.get(name, 0) for name in names},
+                "dropped": self._frames.dropped,
+                **({"skipped": counts["skipped"]} if "skipped" in counts else {}),
+            },
             "reopened": counts.get("reopened", 0),
             "latency_ms": {
                 "p50": round(self.latency_ms.percentile(50), 2),
                 "p95": round(self.latency_ms.percentile(95), 2),
             },
+            **({"overrides": self.overrides} if self.overrides else {}),
             **({"error": self.error} if self.error else {}),
         }
 
@@ -161,7 +202,12 @@ class Unit:
     def _read_all(self, worker: Worker) -> None:
         """Open the source and read it to its end, or until it fails."""
         opening = Opening(
-            self.camera.id, self._clock, self._next_index, self._epoch_ns, lambda count: self.tally.add("lost", count)
+            self.camera.id,
+            self._clock,
+            self._next_index,
+            self._epoch_ns,
+            lambda count: self.tally.add("lost", count),
+            self._ring,
         )
         with open_source(self.camera.source, opening) as source:
             if worker.stopping.is_set():
@@ -204,8 +250,14 @@ class Unit:
         keep_trying(attempt, worker, Backoff(), on_failure=self._analysis_failed)
 
     def _walk(self, road: Way, frame: Frame) -> None:
+        if not self.enabled:
+            self.tally.add("skipped")
+            return
         try:
-            self._deliver(road(frame))
+            scene = road(frame)
+            self._deliver(scene)
+            if self._takers:
+                self._show(scene.frame)
         except Exception:
             self.tally.add("failed")
             raise
@@ -213,6 +265,12 @@ class Unit:
         if self._analysis_trouble.clear():
             _log.info("%s: analysis works again", self.camera.id)
         self.latency_ms.add((self._clock.monotonic_ns() - frame.captured_ns) / 1e6)
+
+    def _show(self, frame: Frame) -> None:
+        with self._takers_lock:
+            takers, self._takers = self._takers, []
+        for taker in takers:
+            taker(frame)
 
     def _analysis_failed(self, error: Exception, delay_s: float) -> None:
         if self._analysis_trouble.is_news(error):

@@ -44,7 +44,7 @@ def failed_to_open(av: Any, error: Any, options: AvOptions, tried_s: float) -> S
         if isinstance(error, getattr(kinds, kind, ())):
             return SourceError(f"{name}: {words}")
     if options.url is not None and error.errno == errno.EIO:  # also what an unknown host is
-        return SourceError(f"{name}: cannot be reached (no such host, or it closed the connection)")
+        return SourceError(f"{name}: cannot be reached, or broke off (no such host, or a connection that ended early)")
     if error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}:
         return SourceError(f"{name}: cannot be reached: {error.strerror}")
     return SourceError(f"{name}: cannot be opened: {error.strerror}")

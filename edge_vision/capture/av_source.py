@@ -116,7 +116,7 @@ class AvFile:
 @contextmanager
 def open_av(options: AvOptions, opening: Opening) -> Iterator[AvCamera | AvFile]:
     """Open a camera or a recording. Raises SourceError that says why, SourceTimeoutError, or MissingLibraryError."""
-    av = require("av", "av")
+    av: Any = require("av", "av")
     if options.path is not None and (why := why_not_file(options.path)):
         msg = f"{options.path}: {why}"
         raise SourceError(msg)

@@ -164,7 +164,7 @@ class Stream:
             msg = f"{name}: has a video of a kind that is not known here"
             raise SourceError(msg)
         for other in streams:
-            if other is not video and hasattr(self._av.stream, "Discard"):  # PyAV 16 has no such thing
+            if other is not video:
                 other.discard = self._av.stream.Discard.all
         video.codec_context.thread_count = self._options.decoder_threads
         video.codec_context.thread_type = "AUTO"
@@ -209,15 +209,13 @@ def _raise(error: SourceError) -> NoReturn:
 
 
 def _settings(options: AvOptions) -> dict[str, str]:
-    """FFmpeg's options: nothing but video, over what the site says, and no other file or address than the one named."""
+    """FFmpeg's options; of itself it lets no recording lead to an address, and no address to a file."""
     settings = {"max_pixels": str(_MOST_PIXELS)}
-    if options.url is None:
-        return {**settings, "protocol_whitelist": "file"}
-    settings["fpsprobesize"] = "0"  # else opening lasts for twenty frames more, for a rate that nobody needs
-    if options.url.lower().startswith("rtsp"):
-        more = {"rtsp_transport": options.transport, "allowed_media_types": "video"}
-        return {**settings, **more, "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,crypto"}
-    return {**settings, "protocol_whitelist": "http,https,tcp,tls,crypto,data"}
+    if options.url is not None:
+        settings["fpsprobesize"] = "0"  # else opening lasts for twenty frames more, for a rate that nobody needs
+        if options.url.lower().startswith("rtsp"):
+            settings |= {"rtsp_transport": options.transport, "allowed_media_types": "video"}
+    return settings
 
 
 def _frame_ticks(video: Any) -> int:

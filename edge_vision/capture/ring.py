@@ -14,8 +14,8 @@ class Ring:
     """The newest packets of one camera, as groups that each begin with a key frame; whole groups go, oldest first.
 
     As many groups are kept as it takes to show the last `max_s` seconds, and never more than `max_bytes`: a group that
-    is larger than that by itself goes, too, and nothing is kept until the next key frame. One thread fills it, any may
-    ask.
+    is larger than that by itself goes, too, and nothing is kept until the next key frame. The thread that began the
+    track fills it: what comes from one that hung, and was replaced, is left out. Any thread may ask.
     """
 
     def __init__(self, max_bytes: int, max_s: float) -> None:
@@ -23,6 +23,7 @@ class Ring:
         self._max_ns = int(max_s * 1e9)
         self._lock = threading.Lock()
         self._track: EncodedTrack | None = None
+        self._filler = 0
         self._groups: deque[list[Packet]] = deque()
         self._weights: deque[int] = deque()
 
@@ -64,7 +65,7 @@ class Ring:
     def begin(self, track: EncodedTrack, first_pts: int | None = None) -> None:
         """From now on the packets are of this track; older ones go, up to the one with `first_pts`, if it is there."""
         with self._lock:
-            self._track = track
+            self._track, self._filler = track, threading.get_ident()
             rest = [packet for group in self._groups for packet in group]
             place = next((place for place, packet in enumerate(rest) if packet.pts == first_pts), len(rest))
             self._groups.clear()
@@ -75,8 +76,9 @@ class Ring:
     def add(self, packet: Packet) -> None:
         """Keep a packet; one that no key frame precedes is of no use, and left out."""
         with self._lock:
-            self._append(packet)
-            self._shrink()
+            if threading.get_ident() == self._filler:
+                self._append(packet)
+                self._shrink()
 
     def _append(self, packet: Packet) -> None:
         if packet.is_key:

@@ -6,16 +6,17 @@ from typing import Final
 
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import SourceOptions
-from edge_vision.core.plugin import resolve
+from edge_vision.core.plugin import require, resolve
 from edge_vision.core.protocols import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How a kind of source is opened, and whether it is opened again after it failed."""
+    """How a kind of source is opened, whether again after it failed, and the library it needs with the extra for it."""
 
     opener: str
     reopens: bool
+    needs: tuple[str, str] = ("cv2", "cpu")
 
 
 SOURCES: Final = {
@@ -25,8 +26,13 @@ SOURCES: Final = {
     "file": Row("edge_vision.capture.opencv:open_file", reopens=False),
     "images": Row("edge_vision.capture.images:open_images", reopens=False),
     "synthetic": Row("edge_vision.capture.synthetic:open_synthetic", reopens=False),
-    "av": Row("edge_vision.capture.av_source:open_av", reopens=True),  # unless it plays a recording
+    "av": Row("edge_vision.capture.av_source:open_av", reopens=True, needs=("av", "av")),  # a recording: not again
 }
+
+
+def require_library(options: SourceOptions) -> None:
+    """Raises MissingLibraryError when the library of this kind of source is not there: no camera brings it."""
+    require(*SOURCES[options.kind].needs)
 
 
 def reopens(options: SourceOptions) -> bool:

@@ -127,10 +127,11 @@ def _audit(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     clock = SystemClock()
     worker = Worker("audit", lambda _: None, 60.0, clock)
     limits = Limits(options.seconds, options.idle, options.wait, options.until_offline)
-    with keep(options.state) if options.state else nullcontext() as kept, _stopped_by_signals(worker):
+    live = options.file is None
+    with keep(options.state, live=live) if options.state else nullcontext() as kept, _stopped_by_signals(worker):
         book = kept.book if kept else Book()
         book.started_ms = book.started_ms or clock.now().timestamp() * 1000
-        auditor = Auditor(Ledger(book, live=options.file is None), clock, limits, kept)
+        auditor = Auditor(Ledger(book, live=live), clock, limits, kept)
         _listen(options, auditor, worker)
         report = _report(options, auditor)
     if options.json:

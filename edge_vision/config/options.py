@@ -10,6 +10,7 @@ from edge_vision.core.options import Identifier, Integer, Options, RelativePath
 from edge_vision.core.stages import Backends
 from edge_vision.inference.options import DetectOptions
 from edge_vision.preprocess.enhance import EnhanceOptions
+from edge_vision.publish.evidence.options import EvidenceOptions
 from edge_vision.publish.options import OutboxOptions, SinkOptions
 
 StageOptions: TypeAlias = Annotated[DetectOptions | EnhanceOptions | AnalyticsOptions, Field(discriminator="kind")]
@@ -39,6 +40,7 @@ class SiteFile(Options):
         None, description="Folder for what outlives the process; systemd's state directory or the user's if not given."
     )
     outbox: OutboxOptions = Field(OutboxOptions(), description="Limits of what waits on disk for its delivery.")
+    evidence: EvidenceOptions | None = Field(None, description="Pictures and clips of events; none if not given.")
     backends: Backends | None = Field(
         None, description="Runtimes to try, in this order, where a pipeline does not say; all of them if not given."
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -60,6 +60,8 @@ class StageDraft:
     origins: dict[str, Spot]
     options: Any = None
     """The stage's options, validated; None when something is wrong with them."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """For each of its options that a site may set, the key of `with:` that sets it."""
 
     def origin(self, option: str) -> Spot:
         """Where an option was written, or the stage where it was not."""
@@ -150,6 +152,7 @@ def _targets(
                 problems.append(document.problem(place, text))
                 continue
             targets.setdefault(key, []).append((names[stage_name], option))
+            names[stage_name].keys[option] = key
     return targets, problems
 
 
@@ -195,7 +198,7 @@ def _validated(draft: StageDraft, problems: list[Problem]) -> StageDraft:
             else:  # an option that is missing: named in full, placed at the stage
                 problems.append(spot.document.problem((*spot.place, *place), text, at_key=at_key))
         return draft
-    return StageDraft(draft.raw, draft.spot, draft.origins, options)
+    return replace(draft, options=options)
 
 
 def _misfit(draft: StageDraft, text: str) -> Problem:

@@ -4,17 +4,29 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge_vision.capture.options import SourceOptions
+from edge_vision.config.evidence import evidence_problems
 from edge_vision.config.options import SiteFile
 from edge_vision.config.pipeline import Spot, StageDraft, find_pipeline, known_pipelines, read_pipeline
+from edge_vision.core.commands import TOPIC_WORDS
 from edge_vision.core.document import Document, DocumentError, Problem, read_document
 from edge_vision.core.files import why_not_file, why_not_folder
 from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.core.stages import ModelStageOptions
+from edge_vision.publish.evidence.options import EvidenceOptions
 from edge_vision.publish.options import OutboxOptions, SinkOptions
+
+_ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
+    ("bind",),
+    ("path",),
+    ("url",),
+    ("replay", "bind"),
+    ("commands", "bind"),
+)
+"""Where a sink says where messages go, or are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,8 @@ class Camera:
     pipeline: str
     stages: tuple[Any, ...]
     priority: int
+    confidence: tuple[tuple[int, str], ...] = ()
+    """The options that `confidence` sets in this pipeline: the place of the stage, and the option's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,7 @@ class Site:
     publish: tuple[SinkOptions, ...]
     state_dir: Path | None = None
     outbox: OutboxOptions = field(default_factory=OutboxOptions)
+    evidence: EvidenceOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +73,10 @@ def read_site(file: Path) -> SiteDraft:
     parsed, found = validate(document, SiteFile)
     problems += found
     problems += _double_ids(document)
+    problems += _ids_of_topics(document)
     problems += _missing_files(document)
     problems += _double_sinks(document)
+    problems += evidence_problems(document)
     drafts = []
     for number, camera in _mappings(document.data, "cameras"):
         stages, found = _stages(document, number, camera)
@@ -68,10 +85,17 @@ def read_site(file: Path) -> SiteDraft:
     if parsed is None or problems:
         return SiteDraft(None, tuple(drafts), tuple(problems))
     cameras = tuple(
-        Camera(camera.id, camera.source, camera.pipeline, _stage_options(stages, parsed), camera.priority)
+        Camera(
+            camera.id,
+            camera.source,
+            camera.pipeline,
+            _stage_options(stages, parsed),
+            camera.priority,
+            _set_by(stages, "confidence"),
+        )
         for camera, stages in zip(parsed.cameras, drafts, strict=True)
     )
-    site = Site(file, parsed.site, cameras, parsed.publish, parsed.state_dir, parsed.outbox)
+    site = Site(file, parsed.site, cameras, parsed.publish, parsed.state_dir, parsed.outbox, parsed.evidence)
     return SiteDraft(site, tuple(drafts), ())
 
 
@@ -82,6 +106,13 @@ def _stage_options(stages: tuple[StageDraft, ...], site: SiteFile) -> tuple[Any,
         if site.backends is not None and isinstance(stage.options, ModelStageOptions) and "backends" not in stage.raw
         else stage.options
         for stage in stages
+    )
+
+
+def _set_by(stages: tuple[StageDraft, ...], key: str) -> tuple[tuple[int, str], ...]:
+    """The stages and options that a key of `with:` sets."""
+    return tuple(
+        (place, option) for place, stage in enumerate(stages) for option, by in stage.keys.items() if by == key
     )
 
 
@@ -105,20 +136,38 @@ def _double_ids(document: Document) -> Iterator[Problem]:
         seen.setdefault(name, number)
 
 
+def _ids_of_topics(document: Document) -> Iterator[Problem]:
+    """A camera called `set` would have its messages where the commands of the site are."""
+    for number, camera in _mappings(document.data, "cameras"):
+        if camera.get("id") in TOPIC_WORDS:
+            text = f"{camera['id']!r} is a word of the topics of commands: choose another name"
+            yield document.problem(("cameras", number, "id"), text)
+
+
 def _double_sinks(document: Document) -> Iterator[Problem]:
     """Two sinks on one address or file would take it from each other; on one URL, post the same messages twice."""
-    seen: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
+    seen: dict[tuple[str, str], list[tuple[int, tuple[str, ...], dict[str, Any]]]] = {}
     for number, sink in _mappings(document.data, "publish"):
-        for key in ("bind", "path", "url"):
-            where = sink.get(key)
-            if not isinstance(where, str):
+        for place in _ADDRESSES:
+            where = _inside(sink, place)
+            if not isinstance(where, str) or where.endswith(":*"):
                 continue
-            earlier = seen.setdefault((key, where), [])
-            for first, other in earlier:
-                if key != "url" or _share_kinds(sink, other):
-                    yield document.problem(("publish", number, key), f"the same as publish[{first}].{key}")
+            earlier = seen.setdefault((place[-1], where), [])
+            for first, there, other in earlier:
+                told = (first, place) == (number, ("replay", "bind"))  # by the schema
+                if not told and (place[-1] != "url" or _share_kinds(sink, other)):
+                    text = f"the same as publish[{first}].{'.'.join(there)}"
+                    yield document.problem(("publish", number, *place), text)
                     break
-            earlier.append((number, sink))
+            earlier.append((number, place, sink))
+
+
+def _inside(sink: dict[str, Any], place: tuple[str, ...]) -> Any:
+    """What a sink says at a place; nothing where there is no such place."""
+    value: Any = sink
+    for key in place:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _share_kinds(one: dict[str, Any], other: dict[str, Any]) -> bool:

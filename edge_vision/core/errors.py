@@ -3,9 +3,11 @@
 EdgeVisionError
 ├── ConfigError (ValueError)
 ├── MissingLibraryError (ImportError)
+├── CommandError (ValueError)
 ├── SourceError (OSError)
 │   └── SourceTimeoutError (TimeoutError)
 ├── DownloadError (OSError)
+├── EvidenceError (OSError)
 ├── BackendError (RuntimeError)
 │   ├── BackendUnavailableError
 │   │   └── UnfinishedTrialError
@@ -48,6 +50,10 @@ class MissingLibraryError(EdgeVisionError, ImportError):
     """An optional library is absent: a backend is passed over with this reason, anything else ends with 78."""
 
 
+class CommandError(EdgeVisionError, ValueError):
+    """A command cannot be carried out: it is answered with the reason, and nothing changes."""
+
+
 class SourceError(EdgeVisionError, OSError):
     """A source cannot be opened or read: a camera is opened again after a pause, a file is given up.
 
@@ -69,6 +75,10 @@ class DownloadError(EdgeVisionError, OSError):
     def __init__(self, message: str, *, again: bool = False) -> None:
         super().__init__(message)
         self.again = again
+
+
+class EvidenceError(EdgeVisionError, OSError):
+    """A picture or clip of an event cannot be kept or found: the message about it says why, and analysis goes on."""
 
 
 class BackendError(EdgeVisionError, RuntimeError):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +149,14 @@ class Finisher(Protocol):
 
         Of what is seen in the last frame nothing is said that is not known: whoever is there has not left.
         """
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A stage whose confidence can be changed between two frames."""
+
+    def retune(self, options: Any) -> None:
+        """Go on with other options of the same kind, which differ by a confidence only; what is remembered stays."""
 
 
 class Sink(Protocol):

@@ -15,8 +15,9 @@ from edge_vision import __version__
 from edge_vision.core.errors import ConfigError, SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.options import Secret
-from edge_vision.publish.http_poster import Answer, Poster
-from edge_vision.publish.options import HEADER_TEXT, HttpSinkOptions
+from edge_vision.publish.http_address import HEADER_TEXT
+from edge_vision.publish.http_poster import OUTAGE_S, Answer, Poster
+from edge_vision.publish.options import HttpSinkOptions
 from edge_vision.publish.table import SinkOpening
 
 SIGNATURE: Final = "X-Edge-Vision-Signature"
@@ -33,7 +34,7 @@ _SOON: Final = frozenset({408, 425, 429})
 _SERVER_ERRORS: Final = 500
 _SETUP_S: Final = 60.0
 """How long an answer is left alone that only people can mend: a wrong address, a wrong secret, a redirect."""
-_LONGEST_S: Final = 600.0
+_LONGEST_S: Final = 300.0
 """No server puts it off for longer with one answer."""
 
 
@@ -116,7 +117,7 @@ class HttpSink:
         text = f"{self._name}: answered {answer.words}"
         if _redirects(answer.status):
             text += f"; redirects are not followed{self._elsewhere(answer.location)}: url must be the last address"
-        return SinkError(text, patience_s=patience_s if soon else max(patience_s, _SETUP_S))
+        return SinkError(text, patience_s=max(patience_s, OUTAGE_S if soon else _SETUP_S))
 
     def _put_off(self, retry_after: str) -> float:
         """Seconds until the server wants to be asked again, from a number or a date; 0 where it does not say."""

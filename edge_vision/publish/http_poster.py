@@ -12,6 +12,8 @@ import msgspec
 from edge_vision.core.errors import SinkError
 from edge_vision.runtime.connection import TimedSocket, connect, why_lost
 
+OUTAGE_S: Final = 1.0
+"""How long a server that cannot take it now is left alone. No message is at fault then, however long it lasts."""
 _PORTS: Final = {"http": 80, "https": 443}
 _MOST_BYTES: Final = 1 << 16
 """As much of an answer's body is read; after a longer one the connection is closed."""
@@ -132,8 +134,8 @@ class Poster:
         """Close, and say why. What a server sends may be in the error: it is neither repeated whole nor chained."""
         self.close()
         if isinstance(error, TimeoutError):
-            return SinkError(f"{self._name}: {what}no answer within {self._timeout_s:g} s")
-        return SinkError(f"{self._name}: {what}{self.hide(why_lost(error))}")
+            return SinkError(f"{self._name}: {what}no answer within {self._timeout_s:g} s", patience_s=OUTAGE_S)
+        return SinkError(f"{self._name}: {what}{self.hide(why_lost(error))}", patience_s=OUTAGE_S)
 
 
 def _said(content: bytes) -> str:

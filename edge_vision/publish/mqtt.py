@@ -12,7 +12,7 @@ from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.mqtt_client import MqttClient, connect, make_client, message_properties
 from edge_vision.publish.mqtt_topic import USUAL, topic_of
-from edge_vision.publish.mqtt_words import SLOW_S, Cause, farewell, refusal
+from edge_vision.publish.mqtt_words import SLOW_S, Cause, farewell, not_mqtt, refusal
 from edge_vision.publish.options import MqttOptions
 from edge_vision.publish.table import SinkOpening
 from edge_vision.runtime.loops import until
@@ -203,13 +203,13 @@ class MqttSink:
         try:
             code = self._client.turn(wait_s)
         except Exception as error:  # noqa: BLE001 - whatever paho stumbles over came from the network
-            self._fail(Cause(f"what the broker answers is not MQTT: {type(error).__name__}"))
+            self._fail(not_mqtt(type(error).__name__))
         if self._why is not None:
             self._fail(self._why)
         if code not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN):
             garbled = code == MQTTErrorCode.MQTT_ERR_PROTOCOL
-            lost = f"connection lost: {'the answer is not MQTT' if garbled else paho.error_string(code)}"
-            self._fail(self._client.why or Cause(lost))
+            lost = not_mqtt("connection lost") if garbled else Cause(f"connection lost: {paho.error_string(code)}")
+            self._fail(self._client.why or lost)
         if self._client.flooded:
             self._fail(Cause("the broker sends more than it was asked for, and takes no answer"))
 

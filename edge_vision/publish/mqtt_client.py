@@ -26,7 +26,6 @@ _MOST_UNASKED: Final = 100
 """Messages of QoS 2 that a broker has begun to deliver to a client that subscribes to nothing."""
 _MOST_WAITING: Final = 5_000
 """Packets that wait to be sent; only a broker that floods us with requests and reads no answer brings more."""
-_TLS_ALERT: Final = b"\x15"
 
 
 _LONGEST_SECRET: Final = 1023
@@ -86,7 +85,7 @@ class MqttClient(paho.Client):
             return self._why
         if self._ssl:
             return ended_in_handshake(self.certificate)
-        return ended_without_answer(in_tls=self._first == _TLS_ALERT)
+        return ended_without_answer(self._first)
 
     @property
     def certificate(self) -> str | None:
@@ -159,12 +158,17 @@ def make_client(options: MqttOptions, broker: str, site: str, will: Message | No
     return client
 
 
-def connect(client: MqttClient, options: MqttOptions, broker: str) -> None:
-    """Connect and send CONNECT; the answer is yet to come. Raises SinkError."""
+def connect(client: MqttClient, options: MqttOptions, broker: str, *, receive_maximum: int | None = None) -> None:
+    """Connect and send CONNECT; the answer is yet to come. Raises SinkError.
+
+    `receive_maximum` is how many messages a broker of MQTT 5 may send before the first is acknowledged.
+    """
     more: dict[str, Any] = {}
     if options.protocol == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.MaximumPacketSize = _LARGEST_ANSWER
+        if receive_maximum is not None:
+            properties.ReceiveMaximum = receive_maximum
         if options.session_expiry_s:
             properties.SessionExpiryInterval = options.session_expiry_s
         more = {"clean_start": not options.session_expiry_s, "properties": properties}

@@ -11,6 +11,7 @@ from edge_vision.runtime.loops import MOST_PATIENCE
 
 SLOW_S: Final = 60.0
 """Where only a person can mend it: who knocks more often is locked out, or fills the broker's log."""
+_TLS_ALERT: Final = b"\x15"
 DOUBTFUL_S: Final = 15.0
 """Where a person must probably mend it, or the broker just starts."""
 
@@ -123,9 +124,16 @@ def is_end(error: BaseException) -> bool:
     return cut or isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
-def ended_without_answer(*, in_tls: bool) -> Cause:
-    """The other side hung up on CONNECT without a word of MQTT; `in_tls`: with a word of TLS."""
-    if in_tls:
+def ended_without_answer(first: bytes) -> Cause:
+    """The other side hung up on CONNECT; `first` is how it began to answer, if it did."""
+    if first == _TLS_ALERT:
         return Cause("cannot connect: the broker speaks TLS on this port: set tls, or another port", SLOW_S)
+    if first:
+        return not_mqtt("cannot connect")
     text = "the broker ended the connection without an answer: does it speak TLS on this port?"
     return Cause(f"cannot connect: {text}", DOUBTFUL_S)
+
+
+def not_mqtt(what: str) -> Cause:
+    """The other side speaks something else, or another version."""
+    return Cause(f"{what}: what answers there is not MQTT of this version: check port, protocol and tls", DOUBTFUL_S)

@@ -1,9 +1,6 @@
 """What a site file may say about where its messages go."""
 
-import ipaddress
-import re
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -15,18 +12,18 @@ from pydantic import (
     model_validator,
 )
 
+from edge_vision.core.commands import read_topic
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.events import KINDS
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Secret
 from edge_vision.core.schema_errors import did_you_mean, shown
-from edge_vision.publish.mqtt_topic import USUAL, checked_template
+from edge_vision.publish.commands_options import CommandOptions, ZeromqCommandOptions
+from edge_vision.publish.http_address import Headers, WebAddress, origin_of, why_readable
+from edge_vision.publish.mqtt_topic import USUAL, checked_template, topic_of
 from edge_vision.publish.zeromq_addresses import BindAddress, PublicKey, reaches_out, read_clients, why_no_key
 
 _HIGHEST_PORT: Final = 65_535
 _MQTT_TLS_PORT: Final = 8883
-
-HEADER_TEXT: Final = r"[!-~]([\t -~]{0,4094}[!-~])?"
-"""What the value of a header may be: visible ASCII, with blanks inside."""
 
 MESSAGE_KINDS: Final = ("detections", "status", "gap", "evidence", *KINDS)
 """Every kind of message there is."""
@@ -38,54 +35,6 @@ def _known_kind(kind: str) -> str:
         raise ValueError(msg)
     return kind
 
-
-_WEB_ADDRESS: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?([/?][!-\"$-~]*)?")
-_OUR_HEADERS: Final = frozenset(
-    {"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "keep-alive",
-     "te", "trailer", "upgrade", "expect", "accept-encoding", "user-agent"}
-)  # fmt: skip
-_SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"})
-
-
-def _web_address(url: str) -> str:
-    if not _WEB_ADDRESS.fullmatch(url):
-        if "@" in url:
-            msg = "credentials inside a URL end up in logs: write headers: {Authorization: {env: VARIABLE}} beside url"
-            raise ValueError(msg)
-        msg = "must be https://HOST[:PORT]/PATH, or http, in plain ASCII and without a #fragment"
-        raise ValueError(msg)
-    if urlsplit(url).port == 0:  # raises ValueError by itself above 65535
-        msg = f"port 0 is not one of 1 to {_HIGHEST_PORT}"
-        raise ValueError(msg)
-    return url
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _header_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", name):
-        msg = "is no name of a header"
-        raise ValueError(msg)
-    return name
-
-
-def _header_text(text: str) -> str:
-    if not re.fullmatch(HEADER_TEXT, text):
-        msg = "must be visible ASCII, with blanks inside only"
-        raise ValueError(msg)
-    return text
-
-
-WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
-"""An address of a web server, without credentials in it."""
-
-HeaderName: TypeAlias = Annotated[str, AfterValidator(_header_name)]
-HeaderText: TypeAlias = Annotated[str, AfterValidator(_header_text)]
 
 MessageKind: TypeAlias = Annotated[
     str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": [*MESSAGE_KINDS]})
@@ -225,6 +174,9 @@ class ZeromqOptions(_SinkOptions):
         2.0, ge=0.5, description="How often the last numbers are told, so that a silent subscriber notices a loss."
     )
     replay: ReplayOptions | None = Field(None, description="A socket that serves what a subscriber missed.")
+    commands: ZeromqCommandOptions | None = Field(
+        None, description="Commands that are taken on a socket of their own; none if not given."
+    )
 
     @field_validator("plain")
     @classmethod
@@ -249,6 +201,18 @@ class ZeromqOptions(_SinkOptions):
                 msg = f"bind {replay.bind} is that of the sink: two sockets need two addresses"
                 raise ValueError(msg)
         return replay
+
+    @field_validator("commands")
+    @classmethod
+    def _commands_from_known_senders(
+        cls, commands: ZeromqCommandOptions | None, info: ValidationInfo
+    ) -> ZeromqCommandOptions | None:
+        if commands is not None and "curve" in info.data and info.data["curve"] is None and reaches_out(commands.bind):
+            msg = (
+                f"{commands.bind} is reached from other machines, and whoever does could command: give curve: with keys"
+            )
+            raise ValueError(msg)
+        return commands
 
     def keeps(self, kind: str) -> bool:
         """Whether messages of a kind are kept for the replay socket."""
@@ -342,6 +306,18 @@ class MqttOptions(_DurableOptions, Login):
     message_expiry_s: Integer | None = Field(
         None, ge=1, le=4_294_967_295, description="When the broker drops a message nobody fetched; never if not given."
     )
+    commands: CommandOptions | None = Field(
+        None, description="Commands that are taken from this broker; none if not given."
+    )
+
+    @model_validator(mode="after")
+    def _messages_are_no_commands(self) -> "MqttOptions":
+        if self.commands is None:
+            return self
+        if any(read_topic("site", topic_of(self.topic, "site", source, "kind")) for source in ("", "source")):
+            msg = "topic puts messages where commands are taken, below set: choose another topic"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -362,14 +338,14 @@ class HttpSinkOptions(_DurableOptions):
     """A webhook: messages are posted to an address, signed; an answer of 2xx says that they have arrived."""
 
     kind: Literal["http"]
-    url: WebAddress = Field(max_length=2048, description="Address to post to, https://HOST[:PORT]/PATH.")
+    url: WebAddress = Field(description="Address to post to, https://HOST[:PORT]/PATH.")
     plain: bool = Field(False, description="Whether another machine may be spoken to over http, for all to read.")
     secret: Secret | None = Field(
         None,
         description="Where the key of the signature (HMAC-SHA256) is: {env|file|credential: NAME}; none: no signature.",
     )
-    headers: dict[HeaderName, HeaderText | Secret] = Field(
-        default_factory=dict, max_length=32, description="Headers to send as well; the value is text or where it is."
+    headers: Headers = Field(
+        default_factory=dict, description="Headers to send as well; the value is text or where it is."
     )
     timeout_s: Seconds = Field(10.0, description="How long one post may take, from connecting to the whole answer.")
     batch: Integer = Field(
@@ -387,44 +363,23 @@ class HttpSinkOptions(_DurableOptions):
 
     @property
     def shown_url(self) -> str:
-        """The address as logs may have it: the path of a webhook is often a secret."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
+        """The address as logs may have it: without its path."""
+        return origin_of(self.url)
 
     @field_serializer("url", when_used="json")
     def _dump_url(self, _url: str) -> str:
         return self.shown_url
 
-    @field_validator("headers")
-    @classmethod
-    def _headers_that_are_free(cls, headers: dict[str, str | Secret]) -> dict[str, str | Secret]:
-        names = [name.lower() for name in headers]
-        for name, value in headers.items():
-            if names.count(name.lower()) > 1:
-                msg = f"{name} is listed twice"
-                raise ValueError(msg)
-            if name.lower() in _OUR_HEADERS or name.lower().startswith("x-edge-vision-"):
-                msg = f"{name} is set by the sink itself"
-                raise ValueError(msg)
-            if name.lower() in _SECRET_HEADERS and isinstance(value, str):
-                msg = f"{name} is a secret: write {{env: VARIABLE}}, {{file: PATH}} or {{credential: NAME}}"
-                raise ValueError(msg)
-        return headers
-
     @model_validator(mode="after")
     def _not_in_the_clear_by_mistake(self) -> "HttpSinkOptions":
-        parts = urlsplit(self.url)
         if self.key is not None and self.certificate is None:
             msg = "a key needs its certificate beside it"
             raise ValueError(msg)
-        if parts.scheme == "http":
-            tls = [name for name in ("ca_file", "certificate") if getattr(self, name) is not None]
-            if tls:
-                msg = f"{tls[0]} is for https; the url says http"
-                raise ValueError(msg)
-            if not self.plain and not _is_this_machine(parts.hostname or ""):
-                msg = "http to another machine is for all to read: write https, or plain: true where that may be"
-                raise ValueError(msg)
+        if self.url.startswith("http:") and (self.ca_file is not None or self.certificate is not None):
+            msg = f"{'certificate' if self.ca_file is None else 'ca_file'} is for https; the url says http"
+            raise ValueError(msg)
+        if not self.plain and (why := why_readable(self.url)):
+            raise ValueError(why)
         return self
 
 

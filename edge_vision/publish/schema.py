@@ -6,7 +6,7 @@ import msgspec
 
 from edge_vision.core.events import KINDS
 from edge_vision.publish.status import Status
-from edge_vision.publish.wire import SCHEMA, DetectionsMessage, EventMessage, GapMessage
+from edge_vision.publish.wire import SCHEMA, DetectionsMessage, EventMessage, EvidenceMessage, GapMessage
 from edge_vision.publish.zeromq_words import HeartbeatMessage
 
 _REF: Final = "#/$defs/{name}"
@@ -18,13 +18,13 @@ def message_schema() -> dict[str, Any]:
     It is that of this version of the package, closed to other keys; later ones of edge-vision/1 may have more.
     """
     kinds = list(KINDS.values())
-    types = (DetectionsMessage, Status, GapMessage, HeartbeatMessage, EventMessage, *kinds)
+    types = (DetectionsMessage, Status, GapMessage, HeartbeatMessage, EvidenceMessage, EventMessage, *kinds)
     found, components = msgspec.json.schema_components(types, ref_template=_REF)
     parts: dict[str, Any] = {name.lstrip("_"): _closed(_public(part)) for name, part in components.items()}
-    *whole, envelope = (parts.pop(_name(_public(ref))) for ref in found[:5])
-    names = ("detections", "status", "gap", "heartbeat")
+    *whole, envelope = (parts.pop(_name(_public(ref))) for ref in found[:6])
+    names = ("detections", "status", "gap", "heartbeat", "evidence")
     definitions = {kind: _of_kind(part, kind) for kind, part in zip(names, whole, strict=True)}
-    for kind, ref in zip(KINDS, found[5:], strict=True):
+    for kind, ref in zip(KINDS, found[6:], strict=True):
         properties = {**envelope["properties"], "event": ref}
         definitions[kind] = _of_kind({**envelope, "title": kind, "properties": properties}, kind)
     parts.pop("Event", None)  # the root of all kinds, which is none itself

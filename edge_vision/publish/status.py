@@ -8,13 +8,14 @@ _Counts: TypeAlias = dict[str, int]
 
 
 class _Frames(msgspec.Struct):
-    """Frames of a camera since the start."""
+    """Frames of a camera since the start; `skipped` came while it was disabled."""
 
     captured: int
     lost: int
     analyzed: int
     failed: int
     dropped: int
+    skipped: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Percentiles(msgspec.Struct):
@@ -22,14 +23,22 @@ class _Percentiles(msgspec.Struct):
     p95: float
 
 
+class _Overrides(msgspec.Struct):
+    """What commands have changed of what the site file says."""
+
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    confidence: float | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Camera(msgspec.Struct):
-    """How a camera is: `lost` has no frames, `failing` no analysis, `failed` is for good."""
+    """How a camera is: `lost` has no frames, `failing` no analysis, `failed` is for good, `disabled` as commanded."""
 
     id: str
-    state: Literal["starting", "online", "lost", "failing", "ended", "failed"]
+    state: Literal["starting", "online", "lost", "failing", "ended", "failed", "disabled"]
     frames: _Frames
     reopened: int
     latency_ms: _Percentiles
+    overrides: _Overrides | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -52,6 +61,22 @@ class _Outbox(msgspec.Struct):
 
     state: Literal["online", "lost"]
     set_aside: int
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Inlet(msgspec.Struct):
+    """Where commands come in. Of those received, `done` were carried out and `refused` answered with a reason.
+
+    `ignored` counts what is not taken for a command (it was retained), `unanswered` the answers that could not be sent.
+    """
+
+    commands: str
+    state: Literal["starting", "online", "lost"]
+    received: int
+    done: int
+    refused: int
+    ignored: int
+    unanswered: int
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -93,6 +118,24 @@ class _ServedModel(msgspec.Struct):
     remote: _Remote | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Evidence(msgspec.Struct):
+    """Pictures and clips of events, since the start; `bytes` is what the folder holds.
+
+    `dropped` are pictures for which there was no memory or time, `missing` files that could not be kept, `left_out`
+    events for which cooldown_s wants none, `removed` files that had to go.
+    """
+
+    events: int
+    written: int
+    dropped: int
+    missing: int
+    left_out: int
+    removed: int
+    bytes: int
+    waiting: int
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class Status(msgspec.Struct):
     """How the site is; the last one, offline, has the reason and the final counts. Retained by brokers."""
 
@@ -109,3 +152,5 @@ class Status(msgspec.Struct):
     cameras: list[_Camera] | msgspec.UnsetType = msgspec.UNSET
     publish: list[_Sink] | msgspec.UnsetType = msgspec.UNSET
     outbox: _Outbox | msgspec.UnsetType = msgspec.UNSET
+    evidence: _Evidence | msgspec.UnsetType = msgspec.UNSET
+    commands: list[_Inlet] | msgspec.UnsetType = msgspec.UNSET

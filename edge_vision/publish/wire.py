@@ -4,7 +4,7 @@ import secrets
 from collections import Counter
 from datetime import datetime
 from math import isfinite
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -125,6 +125,63 @@ class GapMessage(msgspec.Struct):
     gap: Gap
 
 
+EvidenceType: TypeAlias = Literal["snapshot", "clean", "clip"]
+"""A snapshot has drawn on it what was seen, a clean one has not."""
+
+
+class EvidenceFile(msgspec.Struct, omit_defaults=True):
+    """A picture or clip that is kept; `path` is one in the folder of evidence.
+
+    Of a clip, `first_ms` and `last_ms` are the media times of its first and last picture; `shorter` says why it does
+    not reach as far as was asked for.
+    """
+
+    type: EvidenceType
+    path: str
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    first_ms: float | None = None
+    last_ms: float | None = None
+    shorter: str | None = None
+
+
+class MissingEvidence(msgspec.Struct):
+    """What was asked for and is not kept, and why."""
+
+    type: EvidenceType
+    reason: str
+
+
+class Evidence(msgspec.Struct):
+    """Everything that is kept of an event so far; what is `pending` comes with another message, which has all.
+
+    `left_out` is how many events of the camera and kind had none since the last that had, as cooldown_s wants it.
+    """
+
+    of: str
+    event_kind: str
+    files: list[EvidenceFile]
+    missing: list[MissingEvidence]
+    pending: list[EvidenceType]
+    left_out: int
+
+
+class EvidenceMessage(msgspec.Struct):
+    """Which pictures and clips show what an event was about."""
+
+    schema: str
+    kind: str
+    id: str
+    boot: str
+    seq: int
+    site: str
+    source: str
+    timestamp: str
+    evidence: Evidence
+
+
 def new_boot(clock: Clock) -> str:
     """A name for this run of the process: sorts by time (milliseconds in hex), and is never used twice."""
     return f"{int(clock.now().timestamp() * 1000):012x}{secrets.token_hex(3)}"
@@ -194,6 +251,13 @@ class Wire:
         now = utc(self._clock.now())
         body = GapMessage(SCHEMA, "gap", name, self.boot, seq, self.site, source, now, lost)
         return self._message(name, seq, "gap", source, self._encode(body))
+
+    def evidence(self, source: str, kept: Evidence) -> Message:
+        """What is kept of an event of a source. One thread calls it."""
+        name, seq = self._next(source, "evidence")
+        now = utc(self._clock.now())
+        body = EvidenceMessage(SCHEMA, "evidence", name, self.boot, seq, self.site, source, now, kept)
+        return self._message(name, seq, "evidence", source, self._encode(body))
 
     def status(self, state: str, facts: dict[str, Any]) -> Message:
         """The site's status: `state` is starting, online, degraded or offline; brokers retain it."""

@@ -41,9 +41,19 @@ def message_in_words(body: Any) -> str | None:
         reason = f": {body['reason']}" if body.get("reason") else ""
         more = f" ({', '.join(states)})" if states else ""
         return f"{_time(body)} {body.get('site')} is {body.get('state')}{reason}{more}"
+    if kind == "evidence" and isinstance(body.get("evidence"), Mapping):
+        return f"{_time(body)} {body.get('source')}  {_kept(body['evidence'])}"
     if not isinstance(event, Mapping):
         return None
     return f"{_time(body.get('frame'))} {body.get('source')}  {in_words(kind, event)}"
+
+
+def _kept(evidence: Mapping[str, Any]) -> str:
+    """What is kept of an event, what will be, and what is not, with the reasons."""
+    files = [str(one.get("type")) for one in evidence.get("files") or ()]
+    missing = [f"no {one.get('type')}: {one.get('reason')}" for one in evidence.get("missing") or ()]
+    pending = [f"{one} to come" for one in evidence.get("pending") or ()]
+    return f"evidence of {evidence.get('of')}: {', '.join([*files, *pending, *missing]) or 'nothing'}"
 
 
 def _time(about: Any) -> str:

@@ -13,22 +13,17 @@ from edge_vision.publish.options import ZeromqOptions
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.zeromq_gate import Gate, clients_of, protect, secret_of
 from edge_vision.publish.zeromq_replay import Replay
-from edge_vision.publish.zeromq_sockets import bind, forget, limit
+from edge_vision.publish.zeromq_sockets import LINGER_MS, bind, close, end, forget, limit
 from edge_vision.publish.zeromq_words import heartbeat
 
 _log = logging.getLogger(__name__)
 
 _Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
-_LINGER_MS: Final = 2000
-"""How long the end of the process waits for subscribers to take what is queued for them."""
 _START_S: Final = 10.0
 _STOP_S: Final = 5.0
 """How long a thread of the sink may take to bind its socket, and to end."""
 _LARGEST_SUBSCRIPTION: Final = 4096
-
-_left_behind: list[_Context] = []
-"""Contexts of threads that hang: the end of one would wait for its thread for ever."""
 
 
 Service: TypeAlias = Gate | Replay
@@ -112,13 +107,11 @@ def open_zeromq(options: ZeromqOptions, opening: SinkOpening) -> Iterator[Zeromq
         yield sink
         sink.beat()  # whoever lost the last message of all would not know
     finally:
-        socket.close(linger=_LINGER_MS)
+        close([socket], opening.clock, LINGER_MS)
         for service in services:
             service.worker.stop()
         if all([_ended(service) for service in services]):  # noqa: C419 - each is waited for
-            context.term()  # returns when the subscribers have everything, or the linger time is over
-        else:
-            _left_behind.append(context)
+            end(context, opening.clock)
         forget(options.bind, number)
 
 

@@ -21,7 +21,7 @@ from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.zeromq_addresses import why_no_key
 from edge_vision.publish.zeromq_order import Missed, Order, Stream
-from edge_vision.publish.zeromq_sockets import connected, received
+from edge_vision.publish.zeromq_sockets import close, connected, end, received
 from edge_vision.publish.zeromq_words import Answer, HeartbeatMessage, Request, encode
 from edge_vision.runtime.clock import Clock
 
@@ -130,11 +130,10 @@ class ZeromqReader:
         self.missed += sum(one.last - one.first + 1 for one in found if isinstance(one, Missed))
         return found
 
-    def close(self) -> None:
-        """Close what was opened for asking."""
-        if self._asking is not None:
-            self._asking.close()
-            self._asking = None
+    @property
+    def asking(self) -> list[_Socket]:
+        """The socket for questions, if one is open."""
+        return [] if self._asking is None else [self._asking]
 
     def _hear(self, topic: bytes, body: bytes, found: list[Message | Missed]) -> None:
         message = message_of(topic, body)
@@ -155,7 +154,8 @@ class ZeromqReader:
         now_ns = self._clock.monotonic_ns()
         if self._asked is not None and now_ns - self._heard_ns > _ANSWER_S * 1e9:
             request, self._asked = self._asked, None
-            self.close()
+            close(self.asking, self._clock)
+            self._asking = None
             self._order.answered(request, Answer(error=f"no answer within {_ANSWER_S:g} s"))
         request_now = self._order.question() if self._asked is None else None
         if request_now is None:
@@ -219,11 +219,11 @@ def open_reader(
         reader = ZeromqReader(listening, None if replay is None else ask, order, clock)
         yield reader
     finally:
+        open_ones = [] if listening is None else [listening]
         if reader is not None:
-            reader.close()
-        if listening is not None:
-            listening.close()
-        context.term()
+            open_ones += reader.asking
+        close(open_ones, clock)
+        end(context, clock)
 
 
 def _prefixes(topic: str) -> tuple[str, ...]:

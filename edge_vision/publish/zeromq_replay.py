@@ -15,7 +15,7 @@ from edge_vision.core.message import Message
 from edge_vision.core.protocols import History
 from edge_vision.publish.options import MESSAGE_KINDS, ZeromqOptions
 from edge_vision.publish.zeromq_gate import protect
-from edge_vision.publish.zeromq_sockets import bind, forget, limit, received
+from edge_vision.publish.zeromq_sockets import bind, close, forget, limit, received
 from edge_vision.publish.zeromq_words import LARGEST_REQUEST, Answer, Range, Request, encode, read_request
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.loops import every
@@ -77,22 +77,22 @@ class Replay:
 
     def _work(self, worker: Worker) -> None:
         number = 0
+        socket = self._context.socket(zmq.ROUTER)
         try:
-            with self._context.socket(zmq.ROUTER) as socket:
-                socket.set(zmq.LINGER, 0)
-                socket.set(zmq.ROUTER_MANDATORY, 1)  # else what a slow client cannot take would vanish
-                socket.set(zmq.SNDHWM, _PIECES_AHEAD)
-                socket.set(zmq.RCVHWM, MOST_REQUESTS)
-                limit(socket, LARGEST_REQUEST)
-                if self._secret is not None:
-                    protect(socket, self._secret)
-                number = bind(socket, self.address)
-                self.ready.set()
-                every(0.0, partial(self._turn, socket, worker), worker.clock)
+            socket.set(zmq.ROUTER_MANDATORY, 1)  # else what a slow client cannot take would vanish
+            socket.set(zmq.SNDHWM, _PIECES_AHEAD)
+            socket.set(zmq.RCVHWM, MOST_REQUESTS)
+            limit(socket, LARGEST_REQUEST)
+            if self._secret is not None:
+                protect(socket, self._secret)
+            number = bind(socket, self.address)
+            self.ready.set()
+            every(0.0, partial(self._turn, socket, worker), worker.clock)
         except SinkError as error:
             self.problem = str(error)
         finally:
             self.ready.set()
+            close([socket], worker.clock)
             forget(self.address, number)
 
     def _turn(self, socket: "zmq.Socket[bytes]", worker: Worker) -> bool:
@@ -110,23 +110,25 @@ class Replay:
     def _take(self, socket: "zmq.Socket[bytes]", frames: list[bytes]) -> None:
         """Queue a request; one too many, of a client or of all, is answered so at once."""
         name = frames[0]
+        try:
+            request = read_request(frames[1:])
+            answer = self._pieces(request)
+        except ValueError as error:
+            request = Request()
+            answer = iter([_failed(request, str(error))])
         client = self._clients.get(name)
+        too_many = ""
         if client is None and len(self._clients) >= MOST_CLIENTS:
-            self._refuse(socket, name, f"{MOST_CLIENTS} clients are being served: ask later")
+            too_many = f"{MOST_CLIENTS} clients are being served: ask later"
+        elif client is not None and len(client.waiting) >= MOST_REQUESTS:
+            too_many = f"{MOST_REQUESTS} requests wait: ask later"
+        if too_many:
+            self.dropped += 1
+            self._send(socket, name, _failed(request, too_many))
             return
         if client is None:
             client = self._clients[name] = _Client(took_ns=self.worker.clock.monotonic_ns())
-        if len(client.waiting) >= MOST_REQUESTS:
-            self._refuse(socket, name, f"{MOST_REQUESTS} requests wait: ask later")
-            return
-        try:
-            client.waiting.append(self._pieces(read_request(frames[1:])))
-        except ValueError as error:
-            client.waiting.append(iter([_failed(str(error))]))
-
-    def _refuse(self, socket: "zmq.Socket[bytes]", name: bytes, why: str) -> None:
-        self.dropped += 1
-        self._send(socket, name, _failed(why))
+        client.waiting.append(answer)
 
     def _serve(self, socket: "zmq.Socket[bytes]", name: bytes) -> bool:
         """Send a client its next piece; whether there is more to do for it at once."""
@@ -167,17 +169,18 @@ class Replay:
         """The answer to a request, in pieces; the last one ends with a frame that says what it was."""
         try:
             if request.ranges:
-                yield [encode(self._ranges())]
+                yield [encode(self._ranges(request))]
             else:
                 yield from self._messages(request)
         except SinkError as error:
-            yield _failed(str(error))
+            yield _failed(request, str(error))
 
-    def _ranges(self) -> Answer:
+    def _ranges(self, request: Request) -> Answer:
         found = [Range(*row) for row in self._history.ranges()]
         kept = found[-_MOST_RANGES:]
+        left_out = len(found) - len(kept)
         return Answer(
-            done=True, ranges=kept, kinds=self._kinds, keep_s=self._keep_s, left_out=len(found) - len(kept)
+            id=request.id, done=True, ranges=kept, kinds=self._kinds, keep_s=self._keep_s, left_out=left_out
         )  # fmt: skip
 
     def _messages(self, request: Request) -> Iterator[list[bytes]]:
@@ -194,7 +197,7 @@ class Replay:
             first, last = message.seq if first is None else first, message.seq
         end = request.last if request.last is not None else last
         asked = 0 if end is None else end - request.first + 1
-        yield [*piece, encode(Answer(done=True, first=first, last=last, missing=asked - sent))]
+        yield [*piece, encode(Answer(id=request.id, done=True, first=first, last=last, missing=asked - sent))]
 
     def _kept(self, request: Request) -> Iterator[Message]:
         start = request.first
@@ -211,5 +214,5 @@ class Replay:
             start = messages[-1].seq + 1
 
 
-def _failed(why: str) -> list[bytes]:
-    return [encode(Answer(error=why[:_LONGEST_ERROR]))]
+def _failed(request: Request, why: str) -> list[bytes]:
+    return [encode(Answer(id=request.id, error=why[:_LONGEST_ERROR]))]

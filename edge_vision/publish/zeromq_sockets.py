@@ -1,5 +1,6 @@
 """What every ZeroMQ socket of ours has in common: limits, an address that is really free, reading without blocking."""
 
+import logging
 import socket as sockets
 import stat
 from pathlib import Path
@@ -8,7 +9,16 @@ from typing import Any, Final
 import zmq
 
 from edge_vision.core.errors import SinkError
+from edge_vision.runtime.clock import Clock
+from edge_vision.runtime.worker import Worker
 
+_log = logging.getLogger(__name__)
+
+LINGER_MS: Final = 2000
+"""How long the end of a socket waits for peers to take what is queued for them."""
+_SETTLE_S: Final = 0.02
+_END_S: Final = 5.0
+"""How long the end of a context may take, `LINGER_MS` included."""
 _HANDSHAKE_MS: Final = 10_000
 """How long a client may take to say who it is."""
 _KEEPALIVE: Final = ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, 30), (zmq.TCP_KEEPALIVE_INTVL, 10),
@@ -53,6 +63,28 @@ def forget(address: str, number: int) -> None:
     path = Path(address.removeprefix("ipc://"))
     if number and path.exists() and path.lstat().st_ino == number:
         path.unlink(missing_ok=True)
+
+
+def close(sockets_: "list[zmq.Socket[bytes]]", clock: Clock, linger_ms: int = 0) -> None:
+    """Close sockets, after a moment.
+
+    A peer that leaves just when something is sent to it, with the socket closed right behind, leaves libzmq 4.3.5
+    waiting for ever in `zmq_ctx_term`, whatever the linger: once in some hundred times; after 10 ms not in 24,000.
+    """
+    clock.sleep(_SETTLE_S)
+    for socket in sockets_:
+        socket.close(linger=linger_ms)
+
+
+def end(context: "zmq.Context[zmq.Socket[bytes]]", clock: Clock) -> None:
+    """End a context whose sockets are closed, when peers have everything or the linger time is over.
+
+    One that does not end in time is left to a thread of its own (see `close`).
+    """
+    worker = Worker("end of ZeroMQ", lambda _: context.term(), _END_S, clock)
+    worker.start()
+    if not worker.join(_END_S):
+        _log.warning("ZeroMQ does not end its sockets within %.0f s; they are left behind", _END_S)
 
 
 def _why_taken(path: Path) -> str:

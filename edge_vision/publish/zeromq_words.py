@@ -43,8 +43,12 @@ def heartbeat(site: str, boot: str, now: datetime, every_s: float, last: dict[tu
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
               rename={"first": "from", "last": "to"}):  # fmt: skip
-    """What a subscriber asks: the ranges that are kept, or the messages of one from `first` to `last` or the newest."""
+    """What a subscriber asks: the ranges that are kept, or the messages of one from `first` to `last` or the newest.
 
+    `id` is of the client's choosing; the end of the answer has it, too.
+    """
+
+    id: _Name = ""
     ranges: bool = False
     boot: _Name = ""
     source: _Name = ""
@@ -70,6 +74,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     ranges: what is kept, of which kinds, for how long, and how many further ranges were left out. Or what was wrong.
     """
 
+    id: str = ""
     done: bool = False
     error: str = ""
     first: int | None = None

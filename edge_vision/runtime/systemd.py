@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 _TIMEOUT_S = 1.0
 
@@ -20,6 +21,10 @@ class Notifier:
     def stopping(self) -> None:
         """The service is on its way out."""
         self._send("STOPPING=1")
+
+    def reloading(self) -> None:
+        """The service begins anew in this process; `ready` tells when it has."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def progress(self, status: str) -> None:
         """Feed the watchdog: to be called only when every worker makes real progress."""

@@ -136,6 +136,22 @@ def test_garbled_answers_are_a_sink_error_in_time(first: int, count: int, protoc
     assert sum(not text for text in outcomes) < count / 2
 
 
+def test_a_giant_is_not_waited_for() -> None:
+    """No answer to a publisher is long: a packet that says it is ends the connection at its head."""
+    wire = Wire("test", "boot", SystemClock())
+    opening = SinkOpening("test", SystemClock(), wire.will(), lambda: wire.status("online", {}))
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(packet(0x20, b"\0", size=268_435_455))
+        dialog.read()
+
+    with scripted_broker(script) as (port, _):
+        given = {"kind": "mqtt", "host": "127.0.0.1", "port": port, "timeout_s": 3}
+        text = talk(MqttOptions.model_validate(given), opening)
+    assert text == f"127.0.0.1:{port}: a packet of 268,435,455 bytes, where no answer has more than 65,536"
+
+
 def test_a_flood_is_not_hoarded() -> None:
     """A broker that sends messages without end to a sink that never subscribed, of QoS 2, never completed."""
     wire = Wire("test", "boot", SystemClock())

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from certificates import Pair, issue, make_authority
 from mqtt_server import Dialog, scripted_broker
+from servers import Broker
 
 from edge_vision.core.errors import SinkError
 from edge_vision.publish.mqtt import open_mqtt
@@ -54,7 +56,9 @@ def test_no_error_holds_a_secret(authority: Pair, tmp_path: Path) -> None:
     for content in (CANARY, f"{CANARY}\0", CANARY * 60):
         secret.write_text(content)
         for given in ({"tls": pair}, {"username": "edge", "password": {"file": str(secret)}}):
-            assert CANARY not in _chain(_error(1, **given))
+            error = _error(1, **given)
+            assert CANARY not in _chain(error)
+            assert ("longer than 1023 characters, or with control" in str(error)) == (content != CANARY)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +125,7 @@ def test_a_locked_key_without_a_password_asks_nobody(authority: Pair) -> None:
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", {}, "what answers there does not speak TLS: check port and tls"),
         (b"", {}, "ended the connection in the TLS handshake: does it speak TLS on this port"),
         (b"\x20\x02\x00\x01", None, "refused the connection"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", None, "cannot connect"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", None, "cannot connect: what answers there is not MQTT of this version"),
     ],
 )
 def test_what_answers_is_no_such_broker(said: bytes, tls: dict[str, Any] | None, words: str) -> None:
@@ -135,6 +139,45 @@ def test_what_answers_is_no_such_broker(said: bytes, tls: dict[str, Any] | None,
         error = _error(port, tls=tls)
     assert words in str(error)
     assert error.patience_s >= 15.0
+
+
+def test_a_certificate_with_another_name_than_the_host(authority: Pair, free_port: int, tmp_path: Path) -> None:
+    """`server_name` says which name is right; it is verified like any other."""
+    server = issue(authority, "server", names="DNS:broker.plant.example")
+    files = f"cafile {authority.certificate}\ncertfile {server.certificate}\nkeyfile {server.key}\n"
+    broker = Broker(free_port, tmp_path, f"allow_anonymous true\n{files}")
+    tls = {"ca_file": str(authority.certificate)}
+    wire = Wire("test", "boot", SystemClock())
+    opening = SinkOpening("test", SystemClock(), wire.will(), lambda: wire.status("online", {}))
+    try:
+        broker.start()
+        given = {"kind": "mqtt", "host": "127.0.0.1", "port": free_port}
+        options = MqttOptions.model_validate({**given, "tls": {**tls, "server_name": "broker.plant.example"}})
+        with open_mqtt(options, opening) as sink:
+            sink.send([opening.status()])
+        for more in ({}, {"server_name": "other.plant.example"}):
+            assert "mismatch" in str(_error(free_port, tls={**tls, **more}))
+    finally:
+        broker.kill()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_the_oldest_version_of_tls_is_chosen(version: str, authority: Pair) -> None:
+    """A broker that speaks TLS 1.2 only is taken, or not, as the site says."""
+    server = issue(authority, "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.certificate, server.key)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    spoken: list[str | None] = []
+
+    def script(dialog: Dialog) -> None:
+        with context.wrap_socket(dialog.sock, server_side=True) as sock:
+            spoken.append(sock.version())
+
+    with scripted_broker(script) as (port, _):
+        error = _error(port, tls={"ca_file": str(authority.certificate), "minimum_version": version})
+    assert spoken == (["TLSv1.2"] if version == "1.2" else [])
+    assert ("it does not speak this version of TLS: see tls.minimum_version" in str(error)) == (version == "1.3")
 
 
 @pytest.mark.parametrize("tls", [None, {}])

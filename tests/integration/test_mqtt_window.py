@@ -11,6 +11,7 @@ from servers import Broker
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.mqtt import open_mqtt
+from edge_vision.publish.mqtt_client import MqttClient
 from edge_vision.publish.options import MqttOptions
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire
@@ -141,16 +142,15 @@ def test_a_slow_broker_that_goes_on_is_not_silent(told: Told) -> None:
     def script(dialog: Dialog) -> None:
         dialog.read()
         dialog.say(WELCOME)
-        packet = dialog.read()
-        while packet is not None and packet.type == PUBLISH:
+        for packet in [dialog.read() for _ in range(5)]:
+            assert packet is not None
             dialog.sock.settimeout(0.25)
             assert dialog.read() is None  # nothing comes: a pause
             dialog.sock.settimeout(5)
             dialog.say(puback(packet.mid))
-            packet = dialog.read()
+        dialog.read()
 
-    given = {"inflight": 1, "timeout_s": 0.6}
-    with scripted_broker(script) as (port, _), open_mqtt(options(port, **given), told.opening()) as sink:
+    with scripted_broker(script) as (port, _), open_mqtt(options(port, timeout_s=0.6), told.opening()) as sink:
         sink.send(numbered(5))
 
 
@@ -200,12 +200,23 @@ def test_a_topic_that_is_refused_is_left_alone_for_a_while(told: Told) -> None:
     assert [name for name, _ in told.dropped] == [message.id for message in forbidden]
 
 
-def test_when_everything_is_refused_nothing_is_dropped(told: Told) -> None:
+@pytest.mark.parametrize("closes", [False, True])
+def test_when_everything_is_refused_nothing_is_dropped(closes: bool, told: Told) -> None:
     """Not even the status is taken: that is a setting, to be mended, and the messages wait for it."""
     given = {"username": "edge", **WITH_STATUS}
-    deny_all = scripted_broker(lambda dialog: accept_all(dialog, answer=lambda mid: puback(mid, 0x87)))
+
+    def script(dialog: Dialog) -> None:
+        if not closes:
+            accept_all(dialog, answer=lambda mid: puback(mid, 0x87))
+            return
+        dialog.read()
+        dialog.say(WELCOME)
+        packet = dialog.read()
+        assert packet is not None
+        dialog.say(puback(packet.mid, 0x87))
+
     with (
-        deny_all as (port, _),
+        scripted_broker(script) as (port, _),
         pytest.raises(SinkError) as caught,
         open_mqtt(options(port, **given), told.opening()) as sink,
     ):
@@ -280,6 +291,39 @@ def test_what_a_lost_connection_left_open_is_sent_by_nobody_but_the_outlet(told:
     assert [packet.type for packet in dialogs[1].seen] == [CONNECT, PUBLISH, PUBLISH, DISCONNECT]
 
 
+def test_a_broker_of_another_version_is_asked_once(told: Told) -> None:
+    """Paho by itself would try older versions of MQTT, connection after connection, behind our back."""
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(b"\x20\x02\x00\x01")
+        dialog.read()
+
+    with scripted_broker(script) as (port, dialogs):
+        for protocol in ("5", "3.1.1"):
+            opened = open_mqtt(options(port, protocol=protocol), told.opening())
+            with pytest.raises(SinkError) as caught:
+                opened.__enter__()
+            hint = "set protocol to the version that it speaks" if protocol == "5" else "check port, protocol and tls"
+            assert hint in str(caught.value)
+            assert caught.value.patience_s >= 15
+        assert len(dialogs) == 2
+
+
+def test_whatever_paho_stumbles_over_is_a_sink_error(
+    broker: Broker, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came from the network; the outlet retries, and writes no traceback."""
+
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with open_mqtt(options(broker.port), told.opening()) as sink:
+        monkeypatch.setattr(MqttClient, "loop_misc", stumble)
+        with pytest.raises(SinkError, match="not MQTT of this version"):
+            sink.send(numbered(1))
+
+
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_both_versions_of_mqtt(protocol: str, broker: Broker, told: Told) -> None:
     """Messages arrive, the status is retained, and an orderly end sends no last will."""
@@ -294,6 +338,11 @@ def test_both_versions_of_mqtt(protocol: str, broker: Broker, told: Told) -> Non
             sink.send(numbered(1))
         heard.wait_for(STATUS, 2)
     assert told.forgotten == 1, "the second time the broker knew the session"
+    broker.kill()
+    broker.start()
+    with open_mqtt(options(broker.port, **given), told.opening()) as sink:
+        sink.send(numbered(1))
+    assert told.forgotten == 2, "it lost its memory when it was killed"
     with mqtt_listener(broker.port) as later:
         later.wait_for(STATUS, 1)
         assert [status["state"] for status in later.on(STATUS)] == ["online"]

@@ -44,6 +44,7 @@ def test_the_unit_says_what_the_daemon_relies_on() -> None:
     service = unit["Service"]
     assert service["Type"] == "notify"
     assert service["ExecStart"].endswith("edge-vision run /etc/edge-vision/%i.yaml")
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert int(service["WatchdogSec"]) >= 10
     assert service["RestartPreventExitStatus"] == "78"
     assert int(service["TimeoutStopSec"]) > 15

@@ -75,6 +75,5 @@ def test_the_page_has_every_answer_that_means_something() -> None:
     assert set(map(int, re.findall(r"\d{3}", refused.split("|")[1]))) == http._REFUSED
     (soon,) = (row for row in rows if "posted again soon" in row)
     assert set(map(int, re.findall(r"\d{3}", soon.split("|")[1]))) == http._SOON
-    assert "ten minutes at most" in soon
-    assert http._LONGEST_S == 600
-    assert http._SETUP_S == 60
+    assert "up to five minutes" in soon
+    assert http._LONGEST_S == 300

@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 import zmq
-from conftest import find_free_port, wait_until
+from conftest import Start, find_free_port, wait_until
 from zeromq_site import BOOT, Cable, Site, ask, asking, idle, make_message, make_pair, numbers, read_until
 
 from edge_vision.core.errors import SinkError
@@ -327,6 +327,8 @@ def test_a_replay_is_served_in_pieces_with_a_last_word(site: Site) -> None:
         assert end == {"done": True, "first": 11, "last": 499, "missing": 15}
         frames, end = ask(dealer, {"boot": BOOT, "source": "cam", "kind": "count", "from": 950})
         assert end == {"done": True, "first": 950, "last": 1010, "missing": 1}
+        assert ask(dealer, {"ranges": True, "id": "r7"})[1]["id"] == "r7"
+        assert ask(dealer, {"boot": "0", "kind": "count", "id": "q"})[1]["id"] == "q"
         assert ask(dealer, {"boot": "0", "kind": "count", "from": 3}) == ([], {"done": True, "missing": 0})
         assert ask(dealer, {"boot": "0", "kind": "count", "from": 3, "to": 4}) == ([], {"done": True, "missing": 2})
         _, kept = ask(dealer, {"ranges": True})
@@ -414,18 +416,20 @@ def test_requests_of_one_client_are_limited(site: Site, monkeypatch: pytest.Monk
     """Those beyond are answered at once with an error; so is one client too many."""
     monkeypatch.setattr(zeromq_replay, "MOST_CLIENTS", 2)
     site.history.messages = [make_message(number, more="x" * 100_000) for number in range(1, 301)]
-    request = json.dumps({"boot": BOOT, "source": "cam", "kind": "count"}).encode()
+    request = {"boot": BOOT, "source": "cam", "kind": "count"}
     with site.open(), asking(site.replay, site.keys, RCVHWM=1) as one, asking(site.replay, site.keys, RCVHWM=1) as two:
         for dealer in (one, two):
-            for _ in range(200):
-                dealer.send(request)
+            for number in range(200):
+                dealer.send(json.dumps({**request, "id": f"{number}"}).encode())
         with asking(site.replay, site.keys) as third:
             wait_until(lambda: "2 clients are being served" in ask(third, {"ranges": True})[1].get("error", ""), 10, "")
         ends: list[Any] = []
         while len(ends) < 20:
             piece = one.recv_multipart()
             ends += [json.loads(piece[-1])] if len(piece) % 2 else []
-        assert any("16 requests wait" in end.get("error", "") for end in ends)
+        refused = [end["id"] for end in ends if "16 requests wait" in end.get("error", "")]
+        assert refused
+        assert "0" not in refused
 
 
 def test_a_thread_of_the_sink_that_ended_is_a_sink_error(site: Site) -> None:
@@ -487,6 +491,31 @@ def test_a_unix_socket_is_for_owner_and_group_and_replaces_one_left_behind(tmp_p
     with pytest.raises(SinkError, match="a file is there that is no socket"), site.open():
         pytest.fail("it was opened")
     assert path.read_text() == "precious"
+
+
+def test_tail_fills_gaps_and_says_what_is_missed(site: Site, edge_vision: Start, tmp_path: Path) -> None:
+    """With keys, the replay socket, and all that is kept: a line per message, losses on standard error."""
+    (tmp_path / "client").write_text(site.client[1])
+    keys = [f"--server-key={site.public}", "--key", tmp_path / "client"]
+    site.history.messages = [make_message(number, boot="00000a") for number in (1, 2, 4)]
+    with site.open() as sink:
+        tail = edge_vision("tail", site.address, *keys, "--replay", site.replay, "--kept", "--count", "5")
+        count = iter(range(1, 100_000))
+
+        def ended() -> bool:
+            number = next(count)
+            site.publish(sink, make_message(number), lost=number == 2)
+            return tail.poll() is not None
+
+        wait_until(ended, 30, "tail has its lines")
+    output, errors = tail.communicate(timeout=10)
+    assert tail.returncode == 0, errors
+    told = [(one["boot"], one["seq"]) for one in map(json.loads, output.splitlines())]
+    for boot, numbers_ in (("00000a", [1, 2, 4]), (BOOT, [1, 2, 3, 4, 5])):
+        heard = [seq for name, seq in told if name == boot]
+        assert heard == numbers_[: len(heard)]
+    assert len(told) == 5
+    assert site.client[1] not in errors
 
 
 def test_threads_end_with_the_sink(site: Site) -> None:

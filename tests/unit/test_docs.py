@@ -112,6 +112,14 @@ def test_every_decision_is_numbered_and_has_a_reason() -> None:
         assert "**Why.**" in file.read_text()
 
 
+def test_every_kind_of_source_is_described() -> None:
+    """docs/sources.md has a row for each."""
+    from edge_vision.capture.table import SOURCES
+
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/sources.md").read_text(), re.MULTILINE)
+    assert rows == list(SOURCES)
+
+
 def test_the_schema_command_gives_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
     """`edge-vision schema` prints a JSON schema that takes the demo's site and refuses a misspelt key."""
     import jsonschema

@@ -382,3 +382,16 @@ def test_until_steps_until_done_or_out_of_time(steps_needed: int, timeout_s: flo
     needed = steps_needed if done else 99
     assert until(lambda: len(taken) >= needed, step, timeout_s, clock) is done
     assert len(taken) == steps
+
+
+def test_an_error_that_wants_patience_gets_it() -> None:
+    """A camera that refuses a password is not asked every second; the next failure waits as usual."""
+    clock, heard, failures = FakeClock(), list[float](), [SourceError("refused", patience_s=60), SourceError("gone")]
+
+    def attempt() -> None:
+        if failures:
+            raise failures.pop(0)
+
+    keep_trying(attempt, FakeWorker(clock), PLAIN, on_failure=lambda _, delay_s: heard.append(delay_s))
+    assert heard == [60.0, 1.0]
+    assert clock.monotonic_ns() == pytest.approx(62e9, abs=1e8)

@@ -55,9 +55,9 @@ def _detections() -> dict[str, Any]:
 
 
 def test_it_is_a_schema_of_every_kind() -> None:
-    """A definition for detections, status, gap, heartbeat and each kind of event, and no name of a private class."""
+    """A definition for every kind of message, and no name of a private class."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    kinds = ["detections", "status", "gap", "heartbeat", *KINDS]
+    kinds = ["detections", "status", "gap", "heartbeat", "evidence", *KINDS]
     assert [one["$ref"] for one in SCHEMA["oneOf"]] == [f"#/$defs/{kind}" for kind in kinds]
     assert all(re.fullmatch(r"[A-Za-z][A-Za-z_]*", name) for name in SCHEMA["$defs"])
     assert '"_' not in json.dumps(SCHEMA)

@@ -69,7 +69,7 @@ def test_errors_of_the_network_in_words(error: Exception, words: str, patience_s
 
 def test_an_error_says_how_often_it_is_tried_again() -> None:
     """Where that is seldom."""
-    error = ended_without_answer(in_tls=True).error("broker:1883", 3)
+    error = ended_without_answer(b"\x15").error("broker:1883", 3)
     assert str(error).startswith("broker:1883: cannot connect: the broker speaks TLS on this port")
     assert str(error).endswith("; asked again only every 60 to 300 s")
     assert (error.delivered, error.patience_s) == (3, 60.0)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edge_vision.capture.options import FileOptions, HttpOptions, RtspOptions, V4l2Options
+from edge_vision.capture.options import AvOptions, FileOptions, HttpOptions, RtspOptions, V4l2Options
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.options import Options, Secret
 from edge_vision.publish.options import JsonlOptions, MqttOptions, ZeromqOptions
@@ -217,3 +217,37 @@ def test_a_camera_may_be_named_by_its_number(device: object, file: str) -> None:
     """`device: 2` is /dev/video2."""
     given = {} if device is None else {"device": device}
     assert str(V4l2Options.model_validate({"kind": "v4l2", **given}).device) == file
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({}, "exactly one of url and path"),
+        ({"url": "rtsp://cam/1", "path": "clip.mp4"}, "exactly one of url and path"),
+        ({"url": "ftp://cam/1"}, "must start with rtsp://"),
+        ({"url": "rtsp://bob:hunter2@cam/1"}, "password: {env: VARIABLE}"),
+        ({"url": "rtsp://cam/1", "loop": True}, r"loop is for a recording \(path\)"),
+        ({"url": "rtsp://cam/1", "realtime": True}, r"realtime is for a recording \(path\)"),
+        ({"path": "clip.mp4", "username": "bob"}, r"username is for a camera \(url\)"),
+        ({"path": "clip.mp4", "transport": "udp"}, r"transport is for a camera \(url\)"),
+        ({"url": "rtsp://cam/1", "transport": "multicast"}, "transport"),
+        ({"url": "rtsp://cam/1", "password": {"env": "A"}}, "needs a username"),
+    ],
+)
+def test_av_is_a_camera_or_a_recording(given: dict[str, Any], words: str) -> None:
+    """What is for the one is a mistake at the other, and not passed over."""
+    with pytest.raises(ValidationError, match=words) as caught:
+        AvOptions.model_validate({"kind": "av", **given})
+    assert HUNTER not in str(caught.value)
+
+
+def test_av_shows_neither_password_nor_what_is_secret_in_a_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the library gets the address as it is."""
+    monkeypatch.setenv("CAMERA_PASSWORD", HUNTER)
+    url = "http://cam/live?pwd=s3cret"
+    options = AvOptions(kind="av", url=url, username="bob", password=Secret(env="CAMERA_PASSWORD"))
+    assert options.address() == f"http://bob:{HUNTER}@cam/live?pwd=s3cret"
+    for shown in (options.shown, options.model_dump_json()):
+        assert HUNTER not in shown
+        assert "s3cret" not in shown
+    assert AvOptions(kind="av", path=Path("clip.mp4")).address() == "clip.mp4"

@@ -128,6 +128,23 @@ def test_another_track_ends_what_was_before() -> None:
     assert ring.between(0, LARGE * SECOND) == []
 
 
+def test_a_thread_that_was_replaced_fills_no_more() -> None:
+    """It hung in a library, and wakes up with packets of a connection that is gone."""
+    ring, replaced = _ring(5, 5), threading.Event()
+
+    def replace() -> None:
+        ring.begin(TRACK)
+        ring.add(_packet(100, key=True))
+        replaced.set()
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    thread.join()
+    assert replaced.is_set()
+    ring.add(_packet(5, key=True))
+    assert _numbers(ring.between(0, LARGE * SECOND)) == [100]
+
+
 def test_one_fills_and_others_read() -> None:
     """Whoever reads meanwhile gets whole groups, in order."""
     ring, done, wrong = _ring(10, 10, max_s=3), threading.Event(), list[str]()

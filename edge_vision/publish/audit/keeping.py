@@ -85,12 +85,12 @@ class Kept:
             raise SinkError(f"{self._path}: {error.strerror}") from error
         self._entries = 0
 
-    def open_journal(self, journal: FileIO) -> None:
+    def open_journal(self, journal: FileIO, *, live: bool) -> None:
         """Enter what an audit that was killed had received since it wrote its book."""
         journal.seek(0)
         turn = journal.readline(_LONGEST).strip()
         if turn == b"%d" % self._turn:
-            ledger = Ledger(self.book, live=True)
+            ledger = Ledger(self.book, live=live)
             for line in iter(lambda: journal.readline(_LONGEST), b""):
                 try:
                     entry = _decode_entry(line)
@@ -103,8 +103,11 @@ class Kept:
 
 
 @contextmanager
-def keep(path: Path) -> Iterator[Kept]:
-    """Continue the audit in a file, or begin one there; nobody else may meanwhile. Raises ConfigError, SinkError."""
+def keep(path: Path, *, live: bool = True) -> Iterator[Kept]:
+    """Continue the audit in a file, or begin one there; nobody else may meanwhile. `live`: see `Ledger`.
+
+    Raises ConfigError, SinkError.
+    """
     journal_path = path.with_name(f"{path.name}.journal")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +122,7 @@ def keep(path: Path) -> Iterator[Kept]:
             msg = f"{path}: another audit is at work on it"
             raise ConfigError(msg) from None
         kept = _read(path)
-        kept.open_journal(journal)
+        kept.open_journal(journal, live=live)
         yield kept
         kept.save()
 

@@ -1,0 +1,285 @@
+"""The folder of evidence: files are there whole or not at all, and the oldest go when there are too many."""
+
+import hashlib
+import heapq
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from edge_vision.core.errors import EvidenceError
+from edge_vision.runtime.clock import Clock
+from edge_vision.runtime.trouble import Trouble
+
+_log = logging.getLogger(__name__)
+
+_NAME: Final = re.compile(
+    r"(?P<set>(?P<time>\d{8}T\d{6}\.\d{6}Z)\.[a-z0-9][a-z0-9_-]{0,31})\.(?:\d{4,9}\.(?:annotated|clean)\.jpg|clip\.mp4)"
+)
+"""TIME.SOURCE.0001.clean.jpg, TIME.SOURCE.clip.mp4: what belongs together begins alike, and sorts by time."""
+_UNFINISHED: Final = ".part-"
+_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
+_FILE_MODE: Final = 0o640
+_FOLDER_MODE: Final = 0o750
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that is kept: its path in the folder of evidence, and what is in it."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(slots=True)
+class Draft:
+    """A file that is being written; nobody sees it by its name until it is whole."""
+
+    name: str
+    path: Path
+    stream: BinaryIO
+    size: int = 0
+
+
+class Store:
+    """Files of evidence in sets: what belongs to events that are near each other comes and goes together.
+
+    One thread writes; `fetch` may be called by any. Whatever has another kind of name is nobody's business here.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int, most_age_s: float, clock: Clock) -> None:
+        self.folder = folder
+        self.removed = 0
+        """Files that went because of their age, or for want of room."""
+        self._most_bytes = most_bytes
+        self._most_age = timedelta(seconds=most_age_s)
+        self._clock = clock
+        self._sets: dict[str, dict[str, int]] = {}
+        self._closed: list[str] = []
+        self._bytes = 0
+        self._scanned = False
+        self._trouble = Trouble()
+
+    @property
+    def load(self) -> int:
+        """Bytes of the files, those that are being written included."""
+        return self._bytes
+
+    def tidy(self) -> None:
+        """Make the folder where there is none, look once at what is in it, and remove what is too old or too much.
+
+        Raises EvidenceError.
+        """
+        self._open()
+        limit = self._clock.now() - self._most_age
+        old = [name for name in self._closed if _time_of(name) < limit]
+        for name in old:
+            self._remove(name)
+        if old:
+            self._closed = [name for name in self._closed if name not in set(old)]
+            heapq.heapify(self._closed)
+        self._make_room(0)
+
+    def begin(self, timestamp: datetime, source: str) -> str:
+        """The name of a new set, which stays until it has ended."""
+        steps = (f"{timestamp + timedelta(microseconds=step):{_TIME}}.{source}" for step in range(1_000_000))
+        name = next(name for name in steps if name not in self._sets)
+        self._sets[name] = {}
+        return name
+
+    def size_of(self, name: str) -> int:
+        """Bytes of the files of a set, as far as they are whole."""
+        return sum(self._sets.get(name, {}).values())
+
+    def end(self, name: str) -> None:
+        """Nothing more comes into a set: from now on it may be removed."""
+        if self._sets.get(name):
+            heapq.heappush(self._closed, name)
+        else:
+            self._sets.pop(name, None)
+
+    def save(self, name: str, content: bytes) -> Stored:
+        """Keep a file of a set that has begun. Raises EvidenceError where it cannot be."""
+        self._open()
+        self._make_room(len(content))
+        with self.draft(name) as draft, _translated():
+            draft.stream.write(content)
+            return self.keep(draft)
+
+    @contextmanager
+    def draft(self, name: str) -> Iterator[Draft]:
+        """A file to be written, and then kept; removed at the end where it was not. Raises EvidenceError."""
+        draft = self.open_draft(name)
+        try:
+            yield draft
+        finally:
+            self.discard(draft)
+
+    def open_draft(self, name: str) -> Draft:
+        """The same for a file that takes longer: who opens it keeps or discards it. Raises EvidenceError."""
+        self._open()
+        path = self.folder / f"{_UNFINISHED}{name}"
+        with _translated():
+            path.unlink(missing_ok=True)
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+            os.fchmod(opened, _FILE_MODE)  # whatever the umask
+        return Draft(name, path, os.fdopen(opened, "w+b"))
+
+    def grew(self, draft: Draft) -> None:
+        """Make room for what was written of a draft so far. Raises EvidenceError where there is none."""
+        with _translated():
+            size = os.fstat(draft.stream.fileno()).st_size
+        self._make_room(max(0, size - draft.size))
+        self._bytes += size - draft.size
+        draft.size = size
+
+    def keep(self, draft: Draft) -> Stored:
+        """Give a draft its name: it is on the disk, whole. Raises EvidenceError."""
+        with _translated():
+            draft.stream.flush()
+            os.fsync(draft.stream.fileno())
+            self.grew(draft)
+            digest = _sha256_of(draft.stream)
+            draft.stream.close()
+            draft.path.rename(self.folder / draft.name)
+            self._sync_folder()
+        name = _NAME.fullmatch(draft.name)
+        assert name is not None
+        self._sets.setdefault(name["set"], {})[draft.name] = draft.size
+        return Stored(draft.name, digest, draft.size)
+
+    def discard(self, draft: Draft) -> None:
+        """Remove a draft that was not kept."""
+        with suppress(OSError):  # what cannot be written does not matter any more
+            draft.stream.close()
+        if draft.name in self._files_of(draft.name):
+            return
+        self._bytes -= draft.size
+        draft.size = 0
+        with suppress(OSError):
+            draft.path.unlink(missing_ok=True)
+
+    def fetch(self, path: str, most_bytes: int) -> bytes:
+        """The contents of a file, by the path that messages give. Raises EvidenceError for any other file."""
+        if _NAME.fullmatch(path) is None:
+            raise EvidenceError(f"{path[:80]!r} is no path of a file of evidence")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in its place does not block
+        try:
+            opened = os.open(self.folder / path, flags)
+        except FileNotFoundError:
+            raise EvidenceError(f"{path}: is not there; the oldest evidence is removed") from None
+        except OSError as error:
+            raise EvidenceError(f"{path}: {error.strerror}") from None
+        try:
+            about = os.fstat(opened)
+            if not stat.S_ISREG(about.st_mode):
+                raise EvidenceError(f"{path}: is not a file")
+            if about.st_size > most_bytes:
+                raise EvidenceError(f"{path}: has {about.st_size} bytes, and at most {most_bytes} are given out")
+            with open(opened, "rb", closefd=False) as stream:
+                return stream.read(most_bytes)
+        except OSError as error:
+            raise EvidenceError(f"{path}: {error.strerror or error}") from None
+        finally:
+            os.close(opened)
+
+    def _files_of(self, name: str) -> dict[str, int]:
+        found = _NAME.fullmatch(name)
+        return {} if found is None else self._sets.get(found["set"], {})
+
+    def _open(self) -> None:
+        """Make the folder, and the first time take in what an earlier run left there."""
+        with _translated():
+            if not self.folder.is_dir():
+                self.folder.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
+                self.folder.chmod(_FOLDER_MODE)
+            if self._scanned:
+                return
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    self._take_in(entry)
+        self._closed = [*self._sets]
+        heapq.heapify(self._closed)
+        self._scanned = True
+
+    def _take_in(self, entry: "os.DirEntry[str]") -> None:
+        """A file that an earlier run left; one that was not finished goes."""
+        found = _NAME.fullmatch(entry.name.removeprefix(_UNFINISHED))
+        if found is None or not _is_time(found["time"]) or not entry.is_file(follow_symlinks=False):
+            return
+        if entry.name.startswith(_UNFINISHED):
+            Path(entry.path).unlink(missing_ok=True)
+            return
+        size = entry.stat(follow_symlinks=False).st_size
+        self._sets.setdefault(found["set"], {})[entry.name] = size
+        self._bytes += size
+
+    def _make_room(self, size: int) -> None:
+        for _ in range(len(self._closed)):
+            if self._bytes + size <= self._most_bytes:
+                return
+            self._remove(heapq.heappop(self._closed))
+        if self._bytes + size > self._most_bytes:
+            room = f"{size / 1e6:.1f} MB more than max_mb, {self._most_bytes / 1e6:g} MB, allows"
+            raise EvidenceError(f"no room: there are {self._bytes / 1e6:.1f} MB of events that last, and {room}")
+
+    def _remove(self, name: str) -> None:
+        """Remove a set; what cannot be removed goes on to count."""
+        files = self._sets.get(name, {})
+        for file, size in list(files.items()):
+            try:
+                (self.folder / file).unlink(missing_ok=True)
+            except OSError as error:
+                if self._trouble.is_news(error):
+                    _log.warning("%s: cannot be removed: %s", self.folder / file, error.strerror)
+                continue
+            del files[file]
+            self._bytes -= size
+            self.removed += 1
+        if not files:
+            self._sets.pop(name, None)
+
+    def _sync_folder(self) -> None:
+        opened = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def _sha256_of(stream: BinaryIO) -> str:
+    stream.seek(0)
+    digest = hashlib.sha256()
+    for block in iter(lambda: stream.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _time_of(name: str) -> datetime:
+    return datetime.strptime(name.partition("Z.")[0] + "Z", _TIME).replace(tzinfo=timezone.utc)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        _time_of(f"{text}.x")
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What the system says of a file, as an EvidenceError."""
+    try:
+        yield
+    except EvidenceError:
+        raise
+    except OSError as error:
+        raise EvidenceError(f"cannot be written: {error.strerror or error}") from error

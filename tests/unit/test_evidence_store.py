@@ -1,0 +1,200 @@
+"""The folder of evidence: whole files or none, within its limits, and nobody else's files touched."""
+
+import hashlib
+import os
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from edge_vision.core.errors import EvidenceError
+from edge_vision.publish.evidence.store import Store
+from edge_vision.testing.fakes import NOON, FakeClock
+
+_KB = 1000
+
+
+def _store(folder: Path, kilobytes: int = 100, age_s: float = 3600.0, clock: FakeClock | None = None) -> Store:
+    store = Store(folder, kilobytes * _KB, age_s, clock or FakeClock())
+    store.tidy()
+    return store
+
+
+def _fill(store: Store, count: int, size: int = 10 * _KB, start_s: float = 0.0) -> list[str]:
+    """So many sets of two files, a second apart; their names."""
+    names = []
+    for number in range(count):
+        name = store.begin(NOON + timedelta(seconds=start_s + number), "cam-1")
+        for kind in ("annotated", "clean"):
+            store.save(f"{name}.0001.{kind}.jpg", bytes([number % 256]) * (size // 2))
+        store.end(name)
+        names.append(name)
+    return names
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_file_is_whole_private_and_named_by_its_time(tmp_path: Path) -> None:
+    """0640 in a folder of 0750, whatever the umask; what is said of it is true."""
+    before = os.umask(0o077)
+    try:
+        store = _store(tmp_path / "a/evidence")
+        name = store.begin(NOON, "gate")
+        stored = store.save(f"{name}.0001.clean.jpg", b"picture")
+    finally:
+        os.umask(before)
+    file = tmp_path / "a/evidence" / stored.path
+    assert stored.path == "20261122T120000.000000Z.gate.0001.clean.jpg"
+    assert file.read_bytes() == b"picture"
+    assert (stored.bytes, stored.sha256) == (7, hashlib.sha256(b"picture").hexdigest())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o750
+    assert _names(file.parent) == [stored.path]
+
+
+def test_two_sets_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
+    """Also behind a restart, when the clock was set back."""
+    (first,) = _fill(_store(tmp_path), 1)
+    again = _store(tmp_path)
+    assert again.begin(NOON, "cam-1") != first
+    assert again.begin(NOON, "cam-2") == f"{first.partition('Z.')[0]}Z.cam-2"
+
+
+def test_the_oldest_go_first_and_together(tmp_path: Path) -> None:
+    """Never half of what belongs to an event, and never more on disk than the limit."""
+    store = _store(tmp_path, kilobytes=45)
+    names = _fill(store, 10)
+    assert _names(tmp_path) == [f"{name}.0001.{kind}.jpg" for name in names[-4:] for kind in ("annotated", "clean")]
+    assert store.removed == 12
+    assert store.load == sum(file.stat().st_size for file in tmp_path.iterdir()) <= 45 * _KB
+
+
+def test_the_limit_holds_across_restarts(tmp_path: Path) -> None:
+    """What an earlier run left counts, and goes first."""
+    old = _fill(_store(tmp_path), 6)
+    store = _store(tmp_path, kilobytes=40)
+    assert store.removed == 4
+    assert {name.partition(".0001")[0] for name in _names(tmp_path)} == set(old[2:])
+    new = _fill(store, 2, start_s=100)
+    assert {name.partition(".0001")[0] for name in _names(tmp_path)} == {*old[4:], *new}
+
+
+def test_a_set_that_has_not_ended_stays(tmp_path: Path) -> None:
+    """A clip is being written to it: newer ones go, and when there is no room at all that is an error."""
+    store = _store(tmp_path, kilobytes=30)
+    name = store.begin(NOON, "cam")
+    store.save(f"{name}.0001.clean.jpg", b"x" * 10 * _KB)
+    _fill(store, 5, start_s=5)
+    assert f"{name}.0001.clean.jpg" in _names(tmp_path)
+    with pytest.raises(EvidenceError, match=r"no room: there are 0\.0 MB of events that last"):
+        store.save(f"{name}.0002.clean.jpg", b"x" * 25 * _KB)
+    assert _names(tmp_path) == [f"{name}.0001.clean.jpg"]
+    assert store.load == 10 * _KB
+
+
+def test_drafts_count_while_they_grow(tmp_path: Path) -> None:
+    """A clip makes room as it is written, and gives it back when it is given up."""
+    store = _store(tmp_path, kilobytes=30)
+    _fill(store, 3)
+    name = store.begin(NOON + timedelta(seconds=60), "cam")
+    draft = store.open_draft(f"{name}.clip.mp4")
+    for kilobytes in (5, 10, 15):
+        draft.stream.write(b"x" * 5 * _KB)
+        draft.stream.flush()
+        store.grew(draft)
+        assert store.load <= 30 * _KB
+        assert draft.size == kilobytes * _KB
+    assert store.removed == 4
+    store.discard(draft)
+    assert store.load == 10 * _KB
+    assert not [file for file in _names(tmp_path) if file.endswith(".mp4")]
+
+
+def test_what_is_too_old_goes(tmp_path: Path) -> None:
+    """By the time in its name; what is being written stays."""
+    clock = FakeClock()
+    store = _store(tmp_path, age_s=60, clock=clock)
+    names = _fill(store, 3)
+    clock.advance(61.5)
+    store.tidy()
+    assert {file.partition(".0001")[0] for file in _names(tmp_path)} == {names[2]}
+    assert store.removed == 4
+
+
+def test_a_restart_removes_what_is_half_written_and_nothing_of_others(tmp_path: Path) -> None:
+    """Files of other names stay and do not count, folders and links too, whatever they are called."""
+    (kept,) = _fill(_store(tmp_path), 1)
+    other = ["notes.txt", ".part-notes", "20261122T120000.000000Z.gate.0001.clean.jpeg", "x.clip.mp4",
+             "20261322T120000.000000Z.gate.clip.mp4"]  # fmt: skip
+    for name in other:
+        (tmp_path / name).write_bytes(b"y" * 200 * _KB)
+    (tmp_path / "20261122T120001.000000Z.gate.clip.mp4").mkdir()
+    (tmp_path / "20261122T120002.000000Z.gate.clip.mp4").symlink_to("notes.txt")
+    (tmp_path / ".part-20261122T120003.000000Z.gate.clip.mp4").write_bytes(b"z")
+    store = _store(tmp_path, kilobytes=11)
+    assert store.load == 10 * _KB
+    _fill(store, 1, start_s=100)
+    left = _names(tmp_path)
+    assert [name for name in left if kept in name or "120003" in name] == []
+    assert set(other) <= set(left)
+    assert {name for name in left if "12000" in name} > {"20261122T120001.000000Z.gate.clip.mp4"}
+    assert (tmp_path / "notes.txt").stat().st_size == 200 * _KB
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret", "/etc/passwd", "20261122T120000.000000Z.gate.clip.mp4/../secret", "secret", "", ".",
+        "20261122T120000.000000Z.../../secret.clip.mp4", ".part-20261122T120000.000000Z.gate.clip.mp4",
+        "20261122T120000.000000Z.gate.clip.mp4\n", "20261122T120000.000000Z.gate.clip.mp4\x00",
+    ],
+)  # fmt: skip
+def test_nothing_but_evidence_is_given_out(path: str, tmp_path: Path) -> None:
+    """By names that are none, whatever lies there."""
+    folder = tmp_path / "evidence"
+    store = _store(folder)
+    (tmp_path / "secret").write_text("secret")
+    (folder / "secret").write_text("secret")
+    with pytest.raises(EvidenceError, match="is no path of a file of evidence"):
+        store.fetch(path, 100)
+
+
+def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
+    """A link is not followed; a folder and a pipe are no files; what is too large or gone is told."""
+    store = _store(tmp_path)
+    (name,) = _fill(store, 1)
+    assert store.fetch(f"{name}.0001.clean.jpg", 5 * _KB) == b"\x00" * 5 * _KB
+    with pytest.raises(EvidenceError, match="has 5000 bytes, and at most 4999 are given out"):
+        store.fetch(f"{name}.0001.clean.jpg", 4999)
+    target, gone = "20261122T120009.000000Z.gate.clip.mp4", "20261122T120010.000000Z.gate.clip.mp4"
+    (tmp_path / target).symlink_to("/etc/passwd")
+    with pytest.raises(EvidenceError, match="symbolic link"):
+        store.fetch(target, 10_000)
+    with pytest.raises(EvidenceError, match="is not there"):
+        store.fetch(gone, 10_000)
+    for make in (Path.mkdir, os.mkfifo):
+        make(tmp_path / gone)
+        with pytest.raises(EvidenceError, match="is not a file"):
+            store.fetch(gone, 10_000)
+        (tmp_path / gone).rmdir() if make is Path.mkdir else (tmp_path / gone).unlink()
+
+
+def test_a_folder_that_cannot_be_is_an_error_and_comes_back(tmp_path: Path) -> None:
+    """A file stands in its place; when it is gone, writing works; a folder that was removed is made again."""
+    place = tmp_path / "evidence"
+    place.write_text("in the way")
+    store = Store(place, 100 * _KB, 60, FakeClock())
+    with pytest.raises(EvidenceError, match="cannot be written: File exists"):
+        store.tidy()
+    with pytest.raises(EvidenceError, match="cannot be written"):
+        store.save(f"{store.begin(NOON, 'cam')}.0001.clean.jpg", b"x")
+    place.unlink()
+    _fill(store, 1)
+    for file in place.iterdir():
+        file.unlink()
+    place.rmdir()
+    _fill(store, 1, start_s=5)
+    assert len(_names(place)) == 2
