@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from edge_vision.app.outlet import Outlet
@@ -35,15 +36,23 @@ def kept_kinds(options: SinkOptions) -> tuple[str, ...]:
     return () if keeps is None else tuple(kind for kind in MESSAGE_KINDS if keeps(kind))
 
 
+def outbox_folder(site: Site) -> Path | None:
+    """Where the outbox of a site is, if it has one."""
+    wanted = any(owed_kinds(options) or kept_kinds(options) for options in site.publish)
+    return state_folder(site.id, site.state_dir) if wanted else None
+
+
 def open_outbox(site: Site, clock: Clock, tell: Callable[[str, Gap], None]) -> Outbox | None:
     """The outbox of a site, or nothing where no sink owes anything or wants anything kept.
 
-    Raises ConfigError when its folder cannot be used, OutboxInUseError when another process runs the site.
+    On a disk that is full or does not work for now, it serves from memory. Raises ConfigError when its folder can never
+    be used, OutboxInUseError when another process runs the site.
     """
-    if not any(owed_kinds(options) or kept_kinds(options) for options in site.publish):
+    folder = outbox_folder(site)
+    if folder is None:
         return None
     try:
-        return Outbox(state_folder(site.id, site.state_dir), site.outbox, clock, tell)
+        return Outbox(folder, site.outbox, clock, tell)
     except OutboxInUseError:
         raise
     except OutboxError as error:
