@@ -4,14 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from edge_vision.app.outlet import Outlet
+from edge_vision.app.owed import kept_kinds, outbox_folder, owed_kinds
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError, OutboxError, OutboxInUseError
-from edge_vision.core.state import state_folder
-from edge_vision.publish.options import MESSAGE_KINDS, SinkOptions
+from edge_vision.publish.options import SinkOptions
 from edge_vision.publish.outbox.history import Keeper, OutboxHistory
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.table import SinkOpening, name_of
@@ -22,24 +21,6 @@ _log = logging.getLogger(__name__)
 
 _CLOSE_S: Final = 5.0
 """How long the end may take to write what is in memory."""
-
-
-def owed_kinds(options: SinkOptions) -> tuple[str, ...]:
-    """The kinds of messages that a sink may not lose."""
-    owes: Callable[[str], bool] | None = getattr(options, "owes", None)
-    return () if owes is None else tuple(kind for kind in MESSAGE_KINDS if owes(kind))
-
-
-def kept_kinds(options: SinkOptions) -> tuple[str, ...]:
-    """The kinds of messages that a sink wants kept, to hand them out once more when it is asked to."""
-    keeps: Callable[[str], bool] | None = getattr(options, "keeps", None)
-    return () if keeps is None else tuple(kind for kind in MESSAGE_KINDS if keeps(kind))
-
-
-def outbox_folder(site: Site) -> Path | None:
-    """Where the outbox of a site is, if it has one."""
-    wanted = any(owed_kinds(options) or kept_kinds(options) for options in site.publish)
-    return state_folder(site.id, site.state_dir) if wanted else None
 
 
 def open_outbox(site: Site, clock: Clock, tell: Callable[[str, Gap], None]) -> Outbox | None:

@@ -24,7 +24,7 @@ def add_to(subparsers: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from edge_vision.app.check import check_site
-    from edge_vision.app.outbox import outbox_folder
+    from edge_vision.app.owed import outbox_folder
     from edge_vision.config.explain import resolved_yaml
 
     checked = check_site(options.site)

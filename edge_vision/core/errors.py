@@ -19,6 +19,7 @@ EdgeVisionError
 ├── SinkError (OSError)
 │   └── SinkGoneError (BrokenPipeError)
 └── OutboxError (OSError)
+    ├── OutboxBlockedError
     ├── OutboxInUseError
     └── CorruptOutboxError
 """

@@ -1,6 +1,6 @@
 """What a sink will never get, gathered into as few gap records as there are gaps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +49,17 @@ class Losses:
         if count is None or count > 0:
             feed.lost["unknown"] += count or 0
             self._unknown.append(("", Gap(feed.name, reason, count)))
+
+    def find(self, feeds: Sequence[Feed], kept: Callable[[Feed, int], int], reason: str, *, in_hand: bool) -> None:
+        """Count what feeds still have to deliver, and is not kept any more; with what is in hand, or without.
+
+        `kept` counts what is kept for a feed after a number. The outbox's lock is held. Raises OutboxError.
+        """
+        for feed in feeds:
+            begun, held = (feed.settled, 0) if in_hand else (feed.handed, feed.in_hand)
+            missing = max(0, feed.waiting - held - kept(feed, begun))
+            feed.waiting -= missing
+            self.lose_unknown(feed, missing, reason)
 
     def __bool__(self) -> bool:
         return bool(self._runs or self._unknown)

@@ -35,9 +35,8 @@ _BATCH, _BATCH_BYTES = 2_000, 2_000_000
 """Messages in one commit, at most."""
 _MEMORY_BYTES: Final = 32_000_000
 """For what is not on disk yet; the oldest make room, counted."""
-_SECOND_NS: Final = 1_000_000_000
-_TELL_NS: Final = 10_000_000_000
-"""While nothing can be written, gaps are told this often."""
+_SECOND_NS, _TELL_NS = 1_000_000_000, 10_000_000_000
+"""How often a disk is tried; how often gaps are told while nothing can be written."""
 _LIMIT_S: Final = 300.0
 """How long a disk may take for one step."""
 _BITS: Final = 20
@@ -169,11 +168,8 @@ class Outbox:
 
     def facts(self) -> dict[str, Any]:
         """What the site's status says of it."""
-        return {
-            "state": self.state,
-            "set_aside": self._place.set_aside,
-            **({"error": self._trouble.text} if self._trouble.text else {}),
-        }
+        error = {"error": self._trouble.text} if self._trouble.text else {}
+        return {"state": self.state, "set_aside": self._place.set_aside, **error}
 
     # What the feeds ask; each on the thread of its sink.
 
@@ -317,7 +313,9 @@ class Outbox:
             with self._lock:
                 self._committed = rows[-1].n if rows else self._committed
                 self._tail.written()
-        if due:
+        if self._ending and not self._tail:
+            self._find_missing(store, "they were in hand, and not on disk, when the process ended", in_hand=True)
+        elif due:
             more = self._trimmer.trim(store, lived_s, self._committed, full=self._pressure.on)
             more |= self._pressure.give_back(store)
             self._trimmed_ns = 0 if more else now_ns
@@ -382,15 +380,17 @@ class Outbox:
         self._trimmer.forget()
         try:
             self._pressure.resume(store)
-            with self._lock:
-                for feed in self._feeds:
-                    kept = store.count(feed.handed, self._committed, feed.kinds)
-                    missing = feed.waiting - feed.in_hand - kept - self._tail.count(feed.handed, feed.kinds)
-                    feed.waiting -= max(0, missing)
-                    self._losses.lose_unknown(feed, missing, f"the file they waited in was damaged: {error}")
+            self._find_missing(store, f"the file they waited in was damaged: {error}", in_hand=False)
         except OutboxError as failure:
             self._damage, self._retry_ns = str(failure), now_ns + _SECOND_NS
         self._work.set()
+
+    def _find_missing(self, store: Store, reason: str, *, in_hand: bool) -> None:
+        def kept(feed: Feed, after: int) -> int:
+            return store.count(after, self._committed, feed.kinds) + self._tail.count(after, feed.kinds)
+
+        with self._lock:
+            self._losses.find(self._feeds, kept, reason, in_hand=in_hand)
 
     def _tell_losses(self) -> None:
         with self._lock:
