@@ -157,7 +157,7 @@ def test_nothing_is_lost_when_broker_and_daemon_are_killed(drill: Callable[..., 
     """Kill -9 of the daemon while the broker is there, gone, and stopped; of the broker, which forgets everything."""
     drilled = drill()
     for fault in ("none", "broker killed", "broker back", "broker stopped"):
-        drilled.round(fault, 2.2)
+        drilled.round(fault, 1.6)
     drilled.finish(40)
     assert sum(drilled.witness.owed().values()) > 500
 
@@ -183,7 +183,7 @@ def test_a_disk_that_is_full_at_the_start_holds_nothing_up(drill: Callable[..., 
 
 def start_on_a_full_disk(drilled: Drill, small_disk: Path) -> None:
     """The same, on a disk that is mounted."""
-    drilled.round("broker killed", 2.2)
+    drilled.round("broker killed", 1.6)
     waiting = dict(drilled.witness.owed())
     (small_disk / "outbox.reserve").unlink(missing_ok=True)
     foreign = fill(small_disk)
@@ -215,7 +215,7 @@ def test_nothing_is_too_old_when_the_clock_steps(drill: Callable[..., Drill], tm
         step.write_text(str(first * _YEAR_S))
         process = drilled.run(env=environment)
         step.write_text(str(then * _YEAR_S))
-        drilled.witness.listen(2.0)
+        drilled.witness.listen(1.6)
         drilled.kill(process)
     drilled.broker.start()
     drilled.finish(40)

@@ -131,12 +131,12 @@ def test_on_a_disk_that_somebody_filled_the_outbox_goes_on_and_loses_nothing(sma
 
 def test_an_outbox_larger_than_its_disk_lets_the_oldest_go_and_tells(small_disk: Path, open_site: Open) -> None:
     """The disk is the limit then; whoever reads the gaps knows what is missing."""
-    site = open_site(small_disk, memory_bytes=2_000_000)
-    for _ in range(50):
-        site.say(150, size=2_000)
+    site = open_site(small_disk, memory_bytes=3_000_000)
+    for _ in range(10):
+        site.say(500, size=2_000)
         wait_until(lambda: len(site.outbox.in_memory()) < 600, 20, f"it goes on: {site.outbox.facts()}")
     site.take_all()
-    assert site.check() > 3_000
+    assert site.check() > 500
     assert {gap.reason for gap in site.gaps} == {"the disk is full"}
     assert min(gap.first or 0 for gap in site.gaps) == 1
     wait_until(lambda: site.outbox.state == "online", 20, "it is well again")
@@ -193,13 +193,22 @@ def test_on_a_disk_that_is_full_at_the_start_memory_serves_until_it_is_not(small
     assert again.check() == 0
 
 
-@pytest.mark.parametrize("how", ["removed", "folder removed", "replaced", "garbage", "truncated"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("removed", marks=pytest.mark.full),
+        "folder removed",
+        pytest.param("replaced", marks=pytest.mark.full),
+        "garbage",
+        "truncated",
+    ],
+)
 def test_a_file_that_is_spoiled_under_us_is_begun_anew(tmp_path: Path, open_site: Open, how: str) -> None:
     """What is on its way goes on, what can be read is saved, and what cannot is counted."""
     folder = tmp_path / "state"
     file = folder / "outbox.db"
     site = open_site(folder, memory_bytes=30_000_000)
-    site.say(12_000)
+    site.say(8_000)
     wait_until(site.written, 20, "all is written")
     assert site.take() == 200
     if how == "removed":
@@ -296,7 +305,7 @@ def _fuzz(folder: Path, open_site: Open, seed: int) -> None:
     site.close()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_damaged_file_never_ends_the_process_and_never_changes_a_message(
     tmp_path: Path, open_site: Open, seed: int
 ) -> None:
@@ -305,7 +314,7 @@ def test_a_damaged_file_never_ends_the_process_and_never_changes_a_message(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("seed", range(6, 56))
+@pytest.mark.parametrize("seed", range(3, 53))
 def test_fifty_damaged_files(tmp_path: Path, open_site: Open, seed: int) -> None:
     """The same, many times."""
     _fuzz(tmp_path / "state", open_site, seed)

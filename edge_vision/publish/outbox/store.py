@@ -350,7 +350,7 @@ class Store(Reader):
         """Give free disk back to the file system, some of it; a little is kept for what comes."""
         with _translated(self.file):
             if self.free_pages() > pages:
-                self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+                self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # execute() would stop after one page
 
     def mostly_free(self) -> bool:
         """Whether more than half of the file holds nothing."""
