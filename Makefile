@@ -35,6 +35,8 @@ bench: $(READY)  ## Measure the road, its stages, and the start, beside bare dec
 	$(BIN)/python benchmarks/road.py --limit 1.25
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/tracker.py --limit 0.5
+	$(BIN)/python benchmarks/outbox.py
+	$(BIN)/python benchmarks/broker_away.py
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

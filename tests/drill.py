@@ -1,12 +1,42 @@
 """Faults on purpose, and what must have arrived in spite of them."""
 
 import json
+import shutil
+import subprocess
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import pytest
 import zmq
 from mqtt_proxy import Recording
+
+
+@contextmanager
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of a size such as 8m, mounted; skips the test where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Use up every byte of a small disk."""
+    file = folder / "foreign"
+    with file.open("ab", buffering=0) as target:
+        for size in (65_536, 4096, 1):
+            with suppress(OSError):
+                for _ in range(5_000):
+                    target.write(b"x" * size)
+    return file
 
 
 class Witness:
@@ -23,6 +53,8 @@ class Witness:
             if self._socket.poll(int(left * 1000) + 1):
                 _, body = self._socket.recv_multipart()
                 message = json.loads(body)
+                if "id" not in message:
+                    continue  # a heartbeat
                 known = {key: message.get(key, "") for key in ("id", "boot", "source", "kind", "seq")}
                 self._heard.append((time.monotonic(), known))
 

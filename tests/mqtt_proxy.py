@@ -23,12 +23,17 @@ class Recording:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._bodies: list[dict[str, Any]] = []
+        self._statuses: list[dict[str, Any]] = []
+        self.years: set[str] = set()
 
     def add(self, body: bytes) -> None:
         """Note a message that was acknowledged."""
         message = json.loads(body)
         with self._lock:
             self._counts[message["id"]] += 1
+            self.years.add(message.get("timestamp", message.get("frame", {}).get("timestamp", ""))[:4])
+            if "outbox" in message:
+                self._statuses.append(message)
             if self._counts[message["id"]] == 1:
                 self._bodies.append({key: message.get(key, "") for key in _KEPT})
 
@@ -37,6 +42,11 @@ class Recording:
         """Each message once, in the order of the first acknowledgements: id, boot, source, kind, seq and gap."""
         with self._lock:
             return list(self._bodies)
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """The statuses that say how the outbox is, whole."""
+        with self._lock:
+            return list(self._statuses)
 
     @property
     def doubles(self) -> int:

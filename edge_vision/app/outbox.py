@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Final
 
 from edge_vision.app.outlet import Outlet
+from edge_vision.app.owed import kept_kinds, outbox_folder, owed_kinds
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError, OutboxError, OutboxInUseError
-from edge_vision.core.state import state_folder
-from edge_vision.publish.kinds import MESSAGE_KINDS
 from edge_vision.publish.options import SinkOptions
 from edge_vision.publish.outbox.history import Keeper, OutboxHistory
 from edge_vision.publish.outbox.outbox import Outbox
@@ -24,27 +23,17 @@ _CLOSE_S: Final = 5.0
 """How long the end may take to write what is in memory."""
 
 
-def owed_kinds(options: SinkOptions) -> tuple[str, ...]:
-    """The kinds of messages that a sink may not lose."""
-    owes: Callable[[str], bool] | None = getattr(options, "owes", None)
-    return () if owes is None else tuple(kind for kind in MESSAGE_KINDS if owes(kind))
-
-
-def kept_kinds(options: SinkOptions) -> tuple[str, ...]:
-    """The kinds of messages that a sink wants kept, to hand them out once more when it is asked to."""
-    keeps: Callable[[str], bool] | None = getattr(options, "keeps", None)
-    return () if keeps is None else tuple(kind for kind in MESSAGE_KINDS if keeps(kind))
-
-
 def open_outbox(site: Site, clock: Clock, tell: Callable[[str, Gap], None]) -> Outbox | None:
     """The outbox of a site, or nothing where no sink owes anything or wants anything kept.
 
-    Raises ConfigError when its folder cannot be used, OutboxInUseError when another process runs the site.
+    On a disk that is full or does not work for now, it serves from memory. Raises ConfigError when its folder can never
+    be used, OutboxInUseError when another process runs the site.
     """
-    if not any(owed_kinds(options) or kept_kinds(options) for options in site.publish):
+    folder = outbox_folder(site)
+    if folder is None:
         return None
     try:
-        return Outbox(state_folder(site.id, site.state_dir), site.outbox, clock, tell)
+        return Outbox(folder, site.outbox, clock, tell)
     except OutboxInUseError:
         raise
     except OutboxError as error:

@@ -19,6 +19,7 @@ EdgeVisionError
 ├── SinkError (OSError)
 │   └── SinkGoneError (BrokenPipeError)
 └── OutboxError (OSError)
+    ├── OutboxBlockedError
     ├── OutboxInUseError
     └── CorruptOutboxError
 """
@@ -132,6 +133,17 @@ class SinkGoneError(SinkError, BrokenPipeError):
 
 class OutboxError(EdgeVisionError, OSError):
     """The outbox cannot be read or written: messages wait in memory, and it is tried again; a start ends with 78."""
+
+
+class OutboxBlockedError(OutboxError):
+    """The disk is full, or does not work, for now: messages wait in memory, and it is tried again, also at the start.
+
+    `full` says whether room would help.
+    """
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
 
 
 class OutboxInUseError(OutboxError):

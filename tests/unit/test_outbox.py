@@ -182,6 +182,7 @@ def test_beyond_its_size_the_oldest_go_and_are_told(opened: Open, clock: FakeClo
     feed.settle(len(held), None)
     eventually(clock, lambda: feed.waiting <= 260, "no more than fits waits")
     got = numbers(held) + take_all(feed)
+    eventually(clock, lambda: sum(gap.count or 0 for _, gap in told) == feed.lost["gate/verdict"], "all of it is told")
     lost = [seq for _, gap in told for seq in range(gap.first or 0, (gap.last or 0) + 1)]
     assert numbers(held) == [1, 2, 3, 4]
     assert sorted(got + lost) == list(range(1, 601))

@@ -41,6 +41,7 @@ class Feed:
         self.settled = self.handed = self.in_hand = self.waiting = 0
         self.lost: Counter[str] = Counter()
         self.wake: Callable[[], None] = lambda: None
+        self._stale = 0
         self._outbox = outbox
         self._lock = lock
 
@@ -51,6 +52,9 @@ class Feed:
     def settle(self, count: int, oldest: int | None) -> None:
         """Put so many messages out of hand, delivered or lost; `oldest` is the lowest number still in hand, if any."""
         with self._lock:
+            if self._stale:
+                self._stale = max(0, self._stale - count)
+                return
             self.in_hand -= count
             self.waiting -= count
             self.settled = self.handed if oldest is None else oldest - 1
@@ -79,3 +83,17 @@ class Feed:
         """Leave out what was lost before it was handed out. The outbox's lock is held."""
         self.waiting -= count
         self.hand_out((), up_to)
+
+    def go_back(self, to: int, waiting: int) -> None:
+        """Hand out again what comes after a number. The outbox's lock is held.
+
+        What is in hand is among that: that it is settled means nothing any more.
+        """
+        self._stale, self.in_hand = self.in_hand, 0
+        self.settled = self.handed = to
+        self.waiting = waiting
+
+    def restart(self, at: int, waiting: int) -> None:
+        """The same, and nothing is in hand any more. The outbox's lock is held."""
+        self.go_back(at, waiting)
+        self._stale = 0

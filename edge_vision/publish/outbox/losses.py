@@ -1,9 +1,10 @@
 """What a sink will never get, gathered into as few gap records as there are gaps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.store import Range
 from edge_vision.publish.wire import Gap
 
@@ -37,9 +38,28 @@ class Losses:
         runs.append(_Run(lost.first, lost.last, lost.count))
         self._number += 1
 
-    def add_unknown(self, sink: str, reason: str, count: int | None) -> None:
-        """Note that messages are lost of which nothing is known any more, but perhaps how many."""
-        self._unknown.append(("", Gap(sink, reason, count)))
+    def lose(self, feed: Feed, reason: str, lost: Range) -> None:
+        """Count what a feed will not get, and note it. The outbox's lock is held."""
+        feed.lost[f"{lost.source}/{lost.kind}" if lost.source else lost.kind] += lost.count
+        if lost.kind != "gap":  # of a lost gap record no other would arrive either
+            self.add(feed.name, reason, lost)
+
+    def lose_unknown(self, feed: Feed, count: int | None, reason: str) -> None:
+        """The same of messages of which nothing is known any more, but perhaps how many."""
+        if count is None or count > 0:
+            feed.lost["unknown"] += count or 0
+            self._unknown.append(("", Gap(feed.name, reason, count)))
+
+    def find(self, feeds: Sequence[Feed], kept: Callable[[Feed, int], int], reason: str, *, in_hand: bool) -> None:
+        """Count what feeds still have to deliver, and is not kept any more; with what is in hand, or without.
+
+        `kept` counts what is kept for a feed after a number. The outbox's lock is held. Raises OutboxError.
+        """
+        for feed in feeds:
+            begun, held = (feed.settled, 0) if in_hand else (feed.handed, feed.in_hand)
+            missing = max(0, feed.waiting - held - kept(feed, begun))
+            feed.waiting -= missing
+            self.lose_unknown(feed, missing, reason)
 
     def __bool__(self) -> bool:
         return bool(self._runs or self._unknown)

@@ -1,32 +1,40 @@
 """The file of the outbox: SQLite with a write-ahead log, written by one thread and read by others."""
 
 import sqlite3
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from edge_vision.core.errors import CorruptOutboxError, OutboxError
+from edge_vision.core.errors import CorruptOutboxError, OutboxBlockedError, OutboxError
 from edge_vision.core.message import Message
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS message (
     n INTEGER PRIMARY KEY, lived_s REAL, id TEXT, boot TEXT, seq INTEGER, kind TEXT, source TEXT, topic TEXT,
-    body BLOB, retain INTEGER
+    body BLOB, retain INTEGER, crc INTEGER
 );
 CREATE INDEX IF NOT EXISTS by_seq ON message (boot, source, kind, seq);
-CREATE TABLE IF NOT EXISTS sink (name TEXT PRIMARY KEY, settled INTEGER);
+CREATE TABLE IF NOT EXISTS sink (name TEXT PRIMARY KEY, settled INTEGER, kinds TEXT DEFAULT '');
 CREATE TABLE IF NOT EXISTS life (one INTEGER PRIMARY KEY CHECK (one = 1), lived_s REAL);
 """
 _VERSION: Final = 1
-_COLUMNS: Final = "id, boot, seq, kind, source, topic, body, retain"
-_WAL_BYTES: Final = 8_000_000
+_COLUMNS: Final = "n, lived_s, id, boot, seq, kind, source, topic, body, retain, crc"
 _READ_BYTES: Final = 4_000_000
 """About as much is read at once."""
-_ENVIRONMENT: Final = ("full", "I/O error", "readonly", "unable to open", "locked")
-"""What SQLite says when the place is at fault, not the file."""
+_PAGE_BYTES: Final = 4096
+_NO_LIMIT: Final = 4_294_967_294
+"""The most pages that a file of SQLite may have."""
+_SPARE_PAGES: Final = 250
+_PIECE: Final = 200
+"""Messages that are rescued at once."""
+_FULL: Final = "full"
+_BLOCKED: Final = (_FULL, "I/O error", "readonly", "locked")
+"""What SQLite says when the disk is at fault, not the file, and may be well again."""
+_ELSEWHERE: Final = "unable to open"
 
 
 class Row(NamedTuple):
@@ -48,21 +56,34 @@ class Range:
     last: int
     count: int
 
+    @classmethod
+    def of(cls, message: Message) -> "Range":
+        """That of one message."""
+        return cls(message.boot, message.source, message.kind, message.seq, message.seq, 1)
 
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=1.0, isolation_level=None, check_same_thread=False)
+
+def _connect(file: Path, mode: str) -> sqlite3.Connection:
+    address = f"{file.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(address, timeout=1.0, isolation_level=None, check_same_thread=False, uri=True)
     connection.execute("PRAGMA temp_store=MEMORY")
     return connection
 
 
+_DAMAGE: Final = (sqlite3.Error, TypeError, ValueError, OverflowError)
+"""What reading a file raises in which anything may stand."""
+
+
 @contextmanager
-def _translated(file: Path) -> Iterator[None]:
+def _translated(file: Path, causes: tuple[type[Exception], ...] = _DAMAGE) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except causes as error:
         text = f"{file}: {error}"
-        if isinstance(error, sqlite3.OperationalError) and any(cause in str(error) for cause in _ENVIRONMENT):
-            raise OutboxError(text) from error
+        if isinstance(error, sqlite3.OperationalError):
+            if any(cause in str(error) for cause in _BLOCKED):
+                raise OutboxBlockedError(text, full=_FULL in str(error)) from error
+            if _ELSEWHERE in str(error):
+                raise OutboxError(text) from error
         raise CorruptOutboxError(text) from error
 
 
@@ -73,10 +94,12 @@ def _among(kinds: Sequence[str]) -> str:
 class Reader:
     """A reading side, for one thread at a time. Every method raises OutboxError or CorruptOutboxError."""
 
+    _mode = "ro"  # SQLite removes the log, by its name, with the last connection that might write
+
     def __init__(self, file: Path) -> None:
         self.file = file
         with _translated(file):
-            self._db = _connect(file)
+            self._db = _connect(file, self._mode)
             try:
                 self._begin()
             except BaseException:
@@ -94,14 +117,14 @@ class Reader:
         """Messages after a number up to another, in order; and the number up to which all were looked at."""
         with _translated(self.file):
             found = self._db.execute(
-                f"SELECT n, lived_s, {_COLUMNS} FROM message"  # noqa: S608
+                f"SELECT {_COLUMNS} FROM message"  # noqa: S608
                 f" WHERE n > ? AND n <= ? AND {_among(kinds)} ORDER BY n LIMIT ?",
                 (after, last, *kinds, most),
             )
             rows: list[Row] = []
             weight = 0
-            for n, lived_s, *columns in found:
-                rows.append(Row(n, lived_s, _message(columns)))
+            for columns in found:
+                rows.append(_row(columns))
                 weight += rows[-1].message.weight
                 if weight > _READ_BYTES:
                     break
@@ -121,7 +144,7 @@ class Reader:
                 " AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
                 (boot, source, kind, first, last, most),
             )
-            return [_message(columns) for columns in found]
+            return [_row(columns).message for columns in found]
 
     def last(self) -> int:
         """The highest number in the outbox, 0 when it is empty."""
@@ -146,6 +169,71 @@ class Reader:
         row = self._db.execute("SELECT lived_s FROM message WHERE n >= ? ORDER BY n LIMIT 1", (n,)).fetchone()
         return float(row[0])
 
+    def reach(self, after: int, weight: int, most: int) -> int:
+        """The number up to which messages after another one weigh so many bytes, or are so many; it, if none is."""
+        with _translated(self.file):
+            found = self._db.execute(
+                "SELECT n, length(body) + 400 FROM message WHERE n > ? ORDER BY n LIMIT ?", (after, most)
+            )
+            for n, bytes_of_it in found:
+                after, weight = n, weight - bytes_of_it
+                if weight <= 0:
+                    break
+            return after
+
+    def read_notes(self) -> tuple[dict[str, int], float]:
+        """How far each sink was, and how long the outbox had lived."""
+        with _translated(self.file):
+            life = self._db.execute("SELECT lived_s FROM life").fetchone()
+            return dict(self._db.execute("SELECT name, settled FROM sink")), float(life[0]) if life else 0.0
+
+    def read_kinds(self) -> dict[str, list[str]]:
+        """What each sink owed."""
+        with _translated(self.file):
+            return {name: kinds.split() for name, kinds in self._db.execute("SELECT name, kinds FROM sink")}
+
+    def check(self) -> None:
+        """Look at the structure once. Raises CorruptOutboxError when it is damaged; a damaged message shows when read.
+
+        But for one whose kind is damaged: nobody would ask for it.
+        """
+        with _translated(self.file):
+            answer = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if answer != "ok":
+                raise ValueError(answer)
+            counts = [
+                dict(self._db.execute(f"SELECT kind, count(*) FROM message {how} GROUP BY kind"))  # noqa: S608
+                for how in ("NOT INDEXED", "INDEXED BY by_seq")
+            ]
+            if counts[0] != counts[1]:
+                msg = f"messages by kind are {counts[0]}, and by the index {counts[1]}"
+                raise ValueError(msg)
+
+    def rescue(self) -> Iterator[list[Row]]:
+        """All that can still be read of a damaged file, in pieces: from the front, and from the end to where it broke.
+
+        What was changed since it was written is left out.
+        """
+        self._db.text_factory = lambda text: text.decode(errors="replace")
+        low, high = -1, 2**63 - 1
+        for order in ("ASC", "DESC"):
+            text = f"SELECT {_COLUMNS} FROM message WHERE n > ? AND n < ? ORDER BY n {order} LIMIT {_PIECE}"  # noqa: S608
+            for _ in range(2**40 // _PIECE):
+                found: list[Row] = []
+                seen = broken = False
+                try:
+                    for columns in self._db.execute(text, (low, high)):
+                        seen = True
+                        low, high = (columns[0], high) if order == "ASC" else (low, columns[0])
+                        with suppress(ValueError, TypeError, OverflowError):
+                            found.append(_row(columns))
+                except _DAMAGE:
+                    broken = True
+                if found:
+                    yield sorted(found)
+                if broken or not seen:
+                    break
+
     def ranges(self, kinds: Sequence[str], after: int, last: int) -> list[Range]:
         """What is kept after a number up to another, by boot, source and kind, in the order of the first of each."""
         with _translated(self.file):
@@ -163,23 +251,42 @@ class Store(Reader):
     Every method raises OutboxError where the disk does not let it, CorruptOutboxError where the file is damaged.
     """
 
+    _mode = "rwc"
+
     def _begin(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
             msg = f"{self.file}: is of version {version}; this program knows {_VERSION}"
             raise OutboxError(msg)
         self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite what is deleted: that needs disk, too
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk, not only in the kernel (ADR 18)
-        self._db.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
         self._db.executescript(_SCHEMA)
         if version != _VERSION:
             self._db.execute(f"PRAGMA user_version={_VERSION}")
 
+    def bound_log(self, size: int) -> None:
+        """Let the log be about so many bytes, at most, before it is merged into the file."""
+        with _translated(self.file):
+            self._db.execute(f"PRAGMA wal_autocheckpoint={max(16, size // _PAGE_BYTES)}").fetchall()
+            self._db.execute(f"PRAGMA journal_size_limit={size}").fetchall()
+
+    def merge_log(self) -> None:
+        """Merge the log into the file, and give its disk back."""
+        with _translated(self.file):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def stop_growth(self, stop: bool) -> None:
+        """Let the file use the disk that it has, and no more; or as much as it wants."""
+        with _translated(self.file):
+            pages = self._db.execute("PRAGMA page_count").fetchone()[0] if stop else _NO_LIMIT
+            self._db.execute(f"PRAGMA max_page_count={pages}").fetchall()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of what is done inside, or nothing of it."""
-        with _translated(self.file):
+        with _translated(self.file, (sqlite3.Error,)):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -192,23 +299,22 @@ class Store(Reader):
     def write(self, rows: Sequence[Row]) -> None:
         """Keep messages."""
         self._db.executemany(
-            f"INSERT OR REPLACE INTO message (n, lived_s, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
-            [
-                (n, lived_s, one.id, one.boot, one.seq, one.kind, one.source, one.topic, one.body, one.retain)
-                for n, lived_s, one in rows
-            ],
+            f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+            [(*(fields := _fields(row)), _crc(fields)) for row in rows],
         )
 
     def note(self, settled: Mapping[str, int], lived_s: float) -> None:
         """Keep how far each sink is, and how long the outbox has lived."""
-        self._db.executemany("INSERT OR REPLACE INTO sink VALUES (?, ?)", settled.items())
+        self._db.executemany(
+            "INSERT INTO sink (name, settled) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET settled = excluded.settled",
+            settled.items(),
+        )
         self._db.execute("INSERT OR REPLACE INTO life VALUES (1, ?)", (lived_s,))
 
-    def read_notes(self) -> tuple[dict[str, int], float]:
-        """How far each sink was, and how long the outbox had lived."""
-        with _translated(self.file):
-            life = self._db.execute("SELECT lived_s FROM life").fetchone()
-            return dict(self._db.execute("SELECT name, settled FROM sink")), float(life[0]) if life else 0.0
+    def note_kinds(self, kinds: Mapping[str, Sequence[str]]) -> None:
+        """Keep what each sink owes."""
+        self._db.executemany("UPDATE sink SET kinds = ? WHERE name = ?", [(" ".join(k), n) for n, k in kinds.items()])
 
     def forget(self, sinks: Sequence[str]) -> None:
         """Sinks that there are no more."""
@@ -223,6 +329,11 @@ class Store(Reader):
             )
             return int((pages - free) * size)
 
+    def free_pages(self) -> int:
+        """Pages inside the file that hold nothing."""
+        with _translated(self.file):
+            return int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+
     def delete(self, after: int, last: int, kinds: Sequence[str], spared: Sequence[tuple[int, int]] = ()) -> None:
         """Delete messages after a number up to another, but for those from the first to the last of a pair."""
         apart = "".join(" AND n NOT BETWEEN ? AND ?" for _ in spared)
@@ -235,12 +346,33 @@ class Store(Reader):
         """Delete messages of any other kind: nobody wants them any more."""
         self._db.execute(f"DELETE FROM message WHERE NOT {_among(kinds)}", kinds)  # noqa: S608
 
-    def give_back(self, pages: int) -> None:
-        """Give free disk back to the file system, at most so many pages."""
+    def give_back(self, pages: int = _SPARE_PAGES) -> None:
+        """Give free disk back to the file system, some of it; a little is kept for what comes."""
         with _translated(self.file):
-            self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            if self.free_pages() > pages:
+                self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # execute() would stop after one page
+
+    def mostly_free(self) -> bool:
+        """Whether more than half of the file holds nothing."""
+        with _translated(self.file):
+            return self.free_pages() * 2 > int(self._db.execute("PRAGMA page_count").fetchone()[0])
 
 
-def _message(columns: Sequence[Any]) -> Message:
-    name, boot, seq, kind, source, topic, body, retain = columns
-    return Message(name, boot, seq, kind, source, topic, body, bool(retain))
+def _fields(row: Row) -> tuple[Any, ...]:
+    n, lived_s, one = row
+    return (n, lived_s, one.id, one.boot, one.seq, one.kind, one.source, one.topic, one.body, int(one.retain))
+
+
+def _crc(fields: Sequence[Any]) -> int:
+    """A checksum of a message as it is kept: SQLite has none."""
+    return zlib.crc32(fields[8], zlib.crc32(repr((*fields[:8], fields[9])).encode("utf-8", "surrogatepass")))
+
+
+def _row(columns: Sequence[Any]) -> Row:
+    """A message as it was written. Raises ValueError or TypeError when it is not that any more."""
+    *fields, crc = columns
+    if _crc(fields) != crc:
+        msg = f"message {fields[0]} is not as it was written"
+        raise ValueError(msg)
+    n, lived_s, name, boot, seq, kind, source, topic, body, retain = fields
+    return Row(n, lived_s, Message(name, boot, seq, kind, source, topic, body, bool(retain)))

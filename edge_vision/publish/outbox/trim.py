@@ -1,26 +1,34 @@
 """Keeps the outbox within its limits: what nobody needs goes, and then the oldest."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from edge_vision.publish.kinds import MESSAGE_KINDS
 from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
-from edge_vision.publish.outbox.store import Range, Store
+from edge_vision.publish.outbox.losses import Losses
+from edge_vision.publish.outbox.store import Store
 
 _MOST: Final = 20_000
 """Messages that one look deletes, at most: the writer must not be busy with that for long."""
 _PART: Final = 20
 """When the outbox is full, this part of it goes at once: a twentieth."""
-_GIVE_BACK_PAGES: Final = 2_000
+_STEP: Final = 2_000
+"""Messages that are counted as lost at once: nothing can be put meanwhile."""
+_CAREFUL: Final = 500
+"""Messages that are deleted at once on a full disk: the log grows with them before the file is rid of them."""
+_ROUNDS: Final = 40
+_CAREFUL_BYTES: Final = 100_000
+_NO_WEIGHT: Final = 2**62
+"""More than anything weighs."""
 
 
 class Trimmer:
     """Deletes what every sink has, and what lies beyond the limits; used by the thread that writes.
 
-    `lose` is told, under the lock, what a feed will not get.
+    What a feed will not get is noted under the lock.
     """
 
     def __init__(
@@ -29,33 +37,63 @@ class Trimmer:
         lock: threading.Lock,
         feeds: Sequence[Feed],
         keepers: Sequence[Keeper],
-        lose: Callable[[Feed, str, Range], None],
+        losses: Losses,
     ) -> None:
         self._options = options
         self._lock = lock
         self._feeds = feeds
         self._keepers = keepers
-        self._lose = lose
+        self._losses = losses
         self._deleted: dict[tuple[str, ...], int] = {}
 
     def forget(self) -> None:
         """The file is a new one."""
         self._deleted.clear()
 
-    def trim(self, store: Store, lived_s: float, committed: int) -> bool:
-        """Look once; whether there is more to do at once. Raises OutboxError."""
-        more = self._drop_settled(store, lived_s, committed)
+    def tidy(self, store: Store, settled: Mapping[str, int], committed: int) -> None:
+        """Let go of what no sink owes any more; what one still owed that is not in the site file any more is told."""
+        now = {feed.name: feed.kinds for feed in self._feeds}
+        wants: list[Feed | Keeper] = [*self._feeds, *self._keepers]
+        wanted = {kind for one in wants for kind in one.kinds}
+        for name, owed in store.read_kinds().items():
+            reason = "the site no longer keeps such messages for it" if name in now else "the site has no such sink"
+            unowed = [kind for kind in owed if kind not in now.get(name, ()) and kind != "gap"]
+            ranges = store.ranges(unowed, settled.get(name, 0), committed) if unowed else ()
+            with self._lock:
+                for lost in ranges:
+                    self._losses.add(name, reason, lost)
+        with store.transaction():
+            store.forget([name for name in settled if name not in now])
+            store.delete_others([kind for kind in MESSAGE_KINDS if kind in wanted])
+
+    def trim(self, store: Store, lived_s: float, committed: int, *, full: bool = False) -> bool:
+        """Look once, with small steps on a full disk; whether there is more to do at once. Raises OutboxError."""
+        most = _CAREFUL if full else _MOST
+        more = self._drop_settled(store, lived_s, committed, most)
         oldest = store.number_at(lived_s - self._options.max_age_h * 3600.0) - 1
         if oldest >= store.first() > 0:
             self._cut(store, oldest, f"older than {self._options.max_age_h:g} h")
         if store.used_bytes() > self._options.max_mb * 1_000_000:
-            more |= self._drop_settled(store, None, committed)
+            more |= self._drop_settled(store, None, committed, most)
             if store.used_bytes() > self._options.max_mb * 1_000_000:
-                first, last = store.first(), store.last()
-                self._cut(store, first + (last - first) // _PART, f"the outbox is full at {self._options.max_mb:g} MB")
+                self._cut_part(store, committed, f"the outbox is full at {self._options.max_mb:g} MB")
                 more = True
-        store.give_back(_GIVE_BACK_PAGES)
         return more
+
+    def make_room(self, store: Store, committed: int, *, cut: bool) -> bool:
+        """Make room inside the file on a full disk; whether there is any now. Raises OutboxError.
+
+        What every sink has goes; where that is nothing, and `cut`, the oldest.
+        """
+        before = store.free_pages()
+        for _ in range(_ROUNDS):
+            store.merge_log()
+            if not self._drop_settled(store, None, committed, _CAREFUL):
+                break
+        if cut and store.free_pages() <= before:
+            self._cut_part(store, committed, "the disk is full")
+        store.merge_log()
+        return store.free_pages() > before
 
     def _groups(self) -> Iterator[tuple[tuple[str, ...], list[Feed], float]]:
         """Kinds that the same sinks owe and the same others want kept, with those sinks and for how long."""
@@ -67,31 +105,48 @@ class Trimmer:
             keep_s = max((one.keep_s for one in wants if one.name in names), default=0.0)
             yield tuple(kinds), [feed for feed in self._feeds if feed.name in names], keep_s
 
-    def _drop_settled(self, store: Store, lived_s: float | None, committed: int) -> bool:
+    def _drop_settled(self, store: Store, lived_s: float | None, committed: int, most: int) -> bool:
         """Delete what every sink that owes it has; within `keep_s` of a sink only when `lived_s` is None."""
         more = False
+        deleted: dict[tuple[str, ...], int] = {}
         with store.transaction():
             for kinds, feeds, keep_s in self._groups():
                 last = min((feed.settled for feed in feeds), default=committed)
                 if lived_s is not None and keep_s > 0:
                     last = min(last, store.number_at(lived_s - keep_s) - 1)
+                last = min(last, committed)
                 done = self._deleted.get(kinds, store.first() - 1)
-                until = min(last, committed, done + _MOST)
-                if until > done:
+                if last > done:
+                    weight = _CAREFUL_BYTES if most == _CAREFUL else _NO_WEIGHT
+                    until = min(last, store.reach(done, weight, most))
+                    until = last if until <= done else until
                     store.delete(done, until, kinds)
-                    self._deleted[kinds] = until
-                more |= until < min(last, committed)
+                    deleted[kinds] = until
+                    more |= until < last
+        self._deleted.update(deleted)  # only now: a full disk may have undone it
         return more
+
+    def _cut_part(self, store: Store, committed: int, reason: str) -> None:
+        part = max(1, store.used_bytes() // _PART)
+        self._cut(store, min(committed, store.reach(store.first() - 1, part, _NO_WEIGHT)), reason)
 
     def _cut(self, store: Store, last: int, reason: str) -> None:
         """Delete everything up to a number but what is in a sink's hands; who did not get it is told."""
+        first = store.first() - 1
+        for _ in range(_NO_WEIGHT):
+            first = min(last, store.reach(first, _NO_WEIGHT, _STEP))
+            self._cut_step(store, first, reason)
+            if first >= last:
+                break
+
+    def _cut_step(self, store: Store, last: int, reason: str) -> None:
         with self._lock:
             spared = [(feed.settled + 1, feed.handed) for feed in self._feeds if feed.in_hand]
             behind = [(feed, feed.handed) for feed in self._feeds if feed.handed < last]
             lost = [(feed, store.ranges(feed.kinds, handed, last)) for feed, handed in behind]
             for feed, ranges in lost:
                 for one in ranges:
-                    self._lose(feed, reason, one)
+                    self._losses.lose(feed, reason, one)
                 feed.skip(last, sum(one.count for one in ranges))
         with store.transaction():
             store.delete(0, last, MESSAGE_KINDS, spared)
