@@ -23,7 +23,7 @@ from mqtt_sink import mosquitto  # type: ignore[import-not-found]  # beside this
 
 _START_S = 4.0
 _SETTLE_S = 30.0
-_FPS = 100
+_FPS = 400
 _SITE = """
 version: 1
 site: bench

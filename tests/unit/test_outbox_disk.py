@@ -193,6 +193,19 @@ def test_on_a_disk_that_is_full_at_the_start_memory_serves_until_it_is_not(small
     assert again.check() == 0
 
 
+def test_a_first_start_on_a_full_disk_holds_nothing_up(small_disk: Path, open_site: Open) -> None:
+    """Nothing can be made there: no file, no log."""
+    foreign = fill(small_disk)
+    site = open_site(small_disk / "site" / "state")
+    site.say(300)
+    wait_until(lambda: site.take() > 0, 20, "memory serves")
+    assert "full" in site.outbox.facts()["error"]
+    foreign.unlink()
+    wait_until(lambda: site.outbox.state == "online" and site.written(), 20, "it is well again")
+    site.take_all()
+    assert site.check() == 0
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -326,7 +326,8 @@ class Outbox:
         try:
             settled, lived_s = store.read_notes()
             last = max(store.last(), 0, *settled.values())
-            waiting = {feed.name: store.count(settled.get(feed.name, last), last, feed.kinds) for feed in self._feeds}
+            begun = {feed.name: settled.get(feed.name, 0 if self._place.damage else last) for feed in self._feeds}
+            waiting = {feed.name: store.count(begun[feed.name], last, feed.kinds) for feed in self._feeds}
             if self._feeds and last > self._base:
                 msg = "the clock was set back: numbers on disk are higher than those in memory; a new start is needed"
                 raise OutboxError(msg)  # noqa: TRY301
@@ -341,11 +342,9 @@ class Outbox:
             self._tail.grow_older(lived_s)
             self._tail.leave_out(self._delivered, len(self._tail))
             for feed in self._feeds:
-                begun = settled.get(feed.name)
                 if self._place.damage:
                     self._losses.lose_unknown(feed, None, self._place.damage)
-                if begun is not None:
-                    feed.go_back(begun, waiting[feed.name] + self._tail.count(begun, feed.kinds))
+                feed.go_back(begun[feed.name], waiting[feed.name] + self._tail.count(last, feed.kinds))
         return store
 
     def _blocked(self, error: OutboxError, now_ns: int) -> None:

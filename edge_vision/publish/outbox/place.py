@@ -168,6 +168,7 @@ class Place:
         fresh = Store(self._file)
         self._known = self._identity()
         fresh.bound_log(self.reserve.size // 2)
+        self.reserve.make()
         return fresh
 
     def _rescue(self, old: Reader | None, store: Store, settled: Mapping[str, int], lived_s: float) -> None:
