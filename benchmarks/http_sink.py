@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_vision.core.message import Message
-from edge_vision.publish.http_options import HttpSinkOptions
+from edge_vision.publish.http.options import HttpSinkOptions
 from edge_vision.publish.table import SinkOpening, open_sink
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock

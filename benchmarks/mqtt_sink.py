@@ -23,8 +23,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_vision.core.message import Message
-from edge_vision.publish.mqtt import open_mqtt
-from edge_vision.publish.mqtt_options import MqttOptions
+from edge_vision.publish.mqtt.options import MqttOptions
+from edge_vision.publish.mqtt.sink import open_mqtt
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock

@@ -19,7 +19,7 @@ from mqtt_sink import bare, mosquitto  # type: ignore[import-not-found]  # besid
 
 from edge_vision.app.outlet import Outlet
 from edge_vision.core.message import Message
-from edge_vision.publish.mqtt_options import MqttOptions
+from edge_vision.publish.mqtt.options import MqttOptions
 from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.table import SinkOpening

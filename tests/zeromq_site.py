@@ -16,9 +16,9 @@ from edge_vision.core.message import Message
 from edge_vision.core.protocols import Sink
 from edge_vision.publish.table import SinkOpening, open_sink
 from edge_vision.publish.wire import Wire
-from edge_vision.publish.zeromq_options import ZeromqOptions
-from edge_vision.publish.zeromq_order import Missed
-from edge_vision.publish.zeromq_reader import ReaderKeys, ZeromqReader, open_reader
+from edge_vision.publish.zeromq.options import ZeromqOptions
+from edge_vision.publish.zeromq.order import Missed
+from edge_vision.publish.zeromq.reader import ReaderKeys, ZeromqReader, open_reader
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.testing.fakes import FakeHistory
 

@@ -10,7 +10,7 @@ from edge_vision.app.unit import Unit
 from edge_vision.config.site import Site
 from edge_vision.core.commands import Evidence, Letter, Reply
 from edge_vision.core.errors import ConfigError
-from edge_vision.publish.commands_table import CommandOpening, open_listener
+from edge_vision.publish.commands.table import CommandOpening, open_listener
 from edge_vision.publish.options import SinkOptions
 from edge_vision.publish.table import name_of
 from edge_vision.runtime.backoff import Backoff

@@ -8,7 +8,7 @@ from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file
 from edge_vision.core.options import Options, Secret
-from edge_vision.publish.zeromq_options import ZeromqOptions
+from edge_vision.publish.zeromq.options import ZeromqOptions
 
 _CERTIFICATES: Final = ("ca_file", "certificate", "key")
 

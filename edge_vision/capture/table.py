@@ -26,7 +26,7 @@ SOURCES: Final = {
     "file": Row("edge_vision.capture.opencv:open_file", reopens=False),
     "images": Row("edge_vision.capture.images:open_images", reopens=False),
     "synthetic": Row("edge_vision.capture.synthetic:open_synthetic", reopens=False),
-    "av": Row("edge_vision.capture.av_source:open_av", reopens=True, needs=("av", "av")),  # a recording: not again
+    "av": Row("edge_vision.capture.av.source:open_av", reopens=True, needs=("av", "av")),  # a recording: not again
 }
 
 

@@ -45,7 +45,7 @@ def make_keys(file: Path) -> str:
 def read_secret(file: Path) -> str:
     """The secret key in a file. Raises ConfigError that does not repeat it."""
     from edge_vision.core.options import Secret
-    from edge_vision.publish.zeromq_addresses import why_no_key
+    from edge_vision.publish.zeromq.addresses import why_no_key
 
     secret = Secret(file=file).reveal()
     if why := why_no_key(secret):

@@ -36,7 +36,7 @@ def _messages() -> dict[str, Any]:
 
 
 def _commands() -> dict[str, Any]:
-    from edge_vision.publish.commands_schema import command_schema
+    from edge_vision.publish.commands.schema import command_schema
 
     return command_schema()
 

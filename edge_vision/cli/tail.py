@@ -14,8 +14,8 @@ from edge_vision.core.message import Message
 from edge_vision.runtime.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from edge_vision.publish.zeromq_order import Missed
-    from edge_vision.publish.zeromq_reader import ReaderKeys, ZeromqReader
+    from edge_vision.publish.zeromq.order import Missed
+    from edge_vision.publish.zeromq.reader import ReaderKeys, ZeromqReader
 
 _WAIT_S: Final = 0.2
 
@@ -38,7 +38,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def _tail(options: argparse.Namespace) -> int:
-    from edge_vision.publish.zeromq_reader import open_reader
+    from edge_vision.publish.zeromq.reader import open_reader
 
     if options.kept and options.replay is None:
         print("edge-vision tail: --kept needs --replay", file=sys.stderr)
@@ -62,7 +62,7 @@ def _tail(options: argparse.Namespace) -> int:
 
 def _keys(options: argparse.Namespace) -> "ReaderKeys | None":
     """Both keys or none. Raises ConfigError for a file that cannot be read."""
-    from edge_vision.publish.zeromq_reader import ReaderKeys
+    from edge_vision.publish.zeromq.reader import ReaderKeys
 
     if options.server_key is None and options.key is None:
         return None
@@ -74,7 +74,7 @@ def _keys(options: argparse.Namespace) -> "ReaderKeys | None":
 
 def _lines(reader: "ZeromqReader", clock: Clock, timeout_s: float | None, *, in_words: bool) -> Iterator[str]:
     """A line per message, for ever, or until nothing came for so long; losses are told on standard error."""
-    from edge_vision.publish.zeromq_order import Missed
+    from edge_vision.publish.zeromq.order import Missed
 
     heard_ns = clock.monotonic_ns()
     for found in iter(lambda: reader.take(_WAIT_S), None):

@@ -7,10 +7,10 @@ from pydantic import (
 )
 
 from edge_vision.core.options import Number, Options, RelativePath
-from edge_vision.publish.http_options import HttpSinkOptions
-from edge_vision.publish.mqtt_options import MqttOptions
+from edge_vision.publish.http.options import HttpSinkOptions
+from edge_vision.publish.mqtt.options import MqttOptions
 from edge_vision.publish.sink_options import SinkBase
-from edge_vision.publish.zeromq_options import ZeromqOptions
+from edge_vision.publish.zeromq.options import ZeromqOptions
 
 
 class OutboxOptions(Options):

@@ -7,7 +7,7 @@ import msgspec
 from edge_vision.core.events import KINDS
 from edge_vision.publish.status import Status
 from edge_vision.publish.wire import SCHEMA, DetectionsMessage, EventMessage, EvidenceMessage, GapMessage
-from edge_vision.publish.zeromq_words import HeartbeatMessage
+from edge_vision.publish.zeromq.words import HeartbeatMessage
 
 _REF: Final = "#/$defs/{name}"
 

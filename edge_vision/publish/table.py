@@ -13,9 +13,9 @@ from edge_vision.runtime.clock import Clock
 
 SINKS: Final = {
     "jsonl": "edge_vision.publish.jsonl:open_jsonl",
-    "zeromq": "edge_vision.publish.zeromq:open_zeromq",
-    "mqtt": "edge_vision.publish.mqtt:open_mqtt",
-    "http": "edge_vision.publish.http:open_http",
+    "zeromq": "edge_vision.publish.zeromq.sink:open_zeromq",
+    "mqtt": "edge_vision.publish.mqtt.sink:open_mqtt",
+    "http": "edge_vision.publish.http.sink:open_http",
     "terminal": "edge_vision.publish.terminal:open_terminal",
 }
 

@@ -13,8 +13,8 @@ from listeners import zeromq_listener
 from zeromq_site import read_until
 
 from edge_vision.core.message import Message
-from edge_vision.publish.zeromq_order import Missed
-from edge_vision.publish.zeromq_reader import open_reader
+from edge_vision.publish.zeromq.order import Missed
+from edge_vision.publish.zeromq.reader import open_reader
 from edge_vision.runtime.clock import SystemClock
 
 

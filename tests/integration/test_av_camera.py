@@ -23,7 +23,7 @@ from conftest import find_free_port, wait_until
 from encoded import picture, record
 from servers import RtspServer
 
-from edge_vision.capture.av_errors import REFUSED_PATIENCE_S
+from edge_vision.capture.av.errors import REFUSED_PATIENCE_S
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import AvOptions
 from edge_vision.capture.ring import Ring

@@ -16,7 +16,7 @@ from conftest import ROOT
 from encoded import join, record, rotate
 
 from edge_vision.app import probe
-from edge_vision.capture.av_pixels import Painter, _Scaler
+from edge_vision.capture.av.pixels import Painter, _Scaler
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import AvOptions, FileOptions
 from edge_vision.capture.ring import Ring

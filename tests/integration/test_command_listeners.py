@@ -18,7 +18,7 @@ from servers import Broker
 
 from edge_vision.core.commands import Answer, Letter, Reply
 from edge_vision.core.errors import SinkError
-from edge_vision.publish.commands_table import LISTENERS, CommandOpening, open_listener
+from edge_vision.publish.commands.table import LISTENERS, CommandOpening, open_listener
 from edge_vision.publish.options import SinkOptions
 from edge_vision.runtime.clock import SystemClock
 

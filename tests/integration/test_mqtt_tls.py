@@ -15,8 +15,8 @@ from mqtt_server import Dialog, scripted_broker
 from servers import Broker
 
 from edge_vision.core.errors import SinkError
-from edge_vision.publish.mqtt import open_mqtt
-from edge_vision.publish.mqtt_options import MqttOptions
+from edge_vision.publish.mqtt.options import MqttOptions
+from edge_vision.publish.mqtt.sink import open_mqtt
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock

@@ -10,9 +10,9 @@ from servers import Broker
 
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
-from edge_vision.publish.mqtt import open_mqtt
-from edge_vision.publish.mqtt_client import MqttClient
-from edge_vision.publish.mqtt_options import MqttOptions
+from edge_vision.publish.mqtt.client import MqttClient
+from edge_vision.publish.mqtt.options import MqttOptions
+from edge_vision.publish.mqtt.sink import open_mqtt
 from edge_vision.publish.table import SinkOpening
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock

@@ -13,8 +13,8 @@ from conftest import ROOT, Start
 from servers import wait_for_port
 
 from edge_vision.core.errors import SinkError
-from edge_vision.publish import http
-from edge_vision.publish.http_options import HttpSinkOptions
+from edge_vision.publish.http import sink
+from edge_vision.publish.http.options import HttpSinkOptions
 from edge_vision.publish.table import SinkOpening, open_sink
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock
@@ -64,16 +64,16 @@ def test_the_receiver_on_the_page_takes_what_is_genuine_once(
 
 def _tampering(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sign another body than the one that is posted."""
-    real: Callable[[bytes, int, bytes], str] = http.sign
-    monkeypatch.setattr(http, "sign", lambda secret, seconds, body: real(secret, seconds, body + b" "))
+    real: Callable[[bytes, int, bytes], str] = sink.sign
+    monkeypatch.setattr(sink, "sign", lambda secret, seconds, body: real(secret, seconds, body + b" "))
 
 
 def test_the_page_has_every_answer_that_means_something() -> None:
     """The table of answers is that of the code."""
     rows = [row for row in PAGE.splitlines() if row.startswith("| ")]
     (refused,) = (row for row in rows if "refused: dropped" in row)
-    assert set(map(int, re.findall(r"\d{3}", refused.split("|")[1]))) == http._REFUSED
+    assert set(map(int, re.findall(r"\d{3}", refused.split("|")[1]))) == sink._REFUSED
     (soon,) = (row for row in rows if "posted again soon" in row)
-    assert set(map(int, re.findall(r"\d{3}", soon.split("|")[1]))) == http._SOON
+    assert set(map(int, re.findall(r"\d{3}", soon.split("|")[1]))) == sink._SOON
     assert "up to five minutes" in soon
-    assert http._LONGEST_S == 300
+    assert sink._LONGEST_S == 300

@@ -22,11 +22,11 @@ from zeromq_site import BOOT, Cable, Site, ask, asking, idle, make_message, make
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.protocols import Sink
-from edge_vision.publish import zeromq_replay
 from edge_vision.publish.schema import message_schema
-from edge_vision.publish.zeromq_order import Missed
-from edge_vision.publish.zeromq_reader import ReaderKeys
-from edge_vision.publish.zeromq_words import LARGEST_REQUEST
+from edge_vision.publish.zeromq import replay as serving
+from edge_vision.publish.zeromq.order import Missed
+from edge_vision.publish.zeromq.reader import ReaderKeys
+from edge_vision.publish.zeromq.words import LARGEST_REQUEST
 
 
 @pytest.fixture(name="site")
@@ -256,7 +256,7 @@ def test_a_subscriber_that_was_away_gets_everything(away_s: float, site: Site) -
 
 
 def _through(site: Site, cable: Cable, wires: Cable) -> Any:
-    from edge_vision.publish.zeromq_reader import open_reader
+    from edge_vision.publish.zeromq.reader import open_reader
     from edge_vision.runtime.clock import SystemClock
 
     return open_reader(cable.address, SystemClock(), replay=wires.address, keys=site.keys)
@@ -394,11 +394,11 @@ def test_what_is_kept_may_fail_to_be_read(site: Site) -> None:
 
 def test_a_client_that_does_not_read_holds_up_nobody(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pieces wait, a few of them; others are served at once; after a while its requests are dropped."""
-    monkeypatch.setattr(zeromq_replay, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(serving, "_PATIENCE_S", 1.0)
     site.history.messages = [make_message(number, more="x" * 200_000) for number in range(1, 301)]
     request = json.dumps({"boot": BOOT, "source": "cam", "kind": "count"}).encode()
     with site.open() as sink, asking(site.replay, site.keys, RCVHWM=1, RCVBUF=4096) as lazy:
-        for _ in range(zeromq_replay.MOST_REQUESTS):
+        for _ in range(serving.MOST_REQUESTS):
             lazy.send(request)
         (replay,) = (one for one in sink._services if one.worker.name.startswith("replay"))  # type: ignore[attr-defined]
         wait_until(lambda: any(one.piece for one in replay._clients.values()), 10, "it is being served")
@@ -414,7 +414,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(site: Site, monkeypatch: py
 
 def test_requests_of_one_client_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those beyond are answered at once with an error; so is one client too many."""
-    monkeypatch.setattr(zeromq_replay, "MOST_CLIENTS", 2)
+    monkeypatch.setattr(serving, "MOST_CLIENTS", 2)
     site.history.messages = [make_message(number, more="x" * 100_000) for number in range(1, 301)]
     request = {"boot": BOOT, "source": "cam", "kind": "count"}
     with site.open(), asking(site.replay, site.keys, RCVHWM=1) as one, asking(site.replay, site.keys, RCVHWM=1) as two:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_vision.capture.av_timeline import TICKS_PER_S, Timeline, Times
+from edge_vision.capture.av.timeline import TICKS_PER_S, Timeline, Times
 
 FRAME = 3600
 SECOND = 1_000_000_000

@@ -330,7 +330,7 @@ def test_every_answer_has_the_shape_that_is_printed(office: Office) -> None:
     """As `edge-vision schema --commands` says."""
     import jsonschema
 
-    from edge_vision.publish.commands_schema import command_schema
+    from edge_vision.publish.commands.schema import command_schema
 
     schema = command_schema()
     jsonschema.Draft202012Validator.check_schema(schema)

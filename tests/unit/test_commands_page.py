@@ -10,8 +10,8 @@ from conftest import ROOT
 
 from edge_vision.cli.command import run_command
 from edge_vision.core.commands import COMMANDS, MOST_BYTES, MOST_PICTURE_BYTES, Answer
-from edge_vision.publish.commands_options import CommandOptions
-from edge_vision.publish.commands_schema import command_schema
+from edge_vision.publish.commands.options import CommandOptions
+from edge_vision.publish.commands.schema import command_schema
 
 PAGE = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
 ROWS = {

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_vision.core.options import Secret
-from edge_vision.publish.http_options import HttpSinkOptions
+from edge_vision.publish.http.options import HttpSinkOptions
 
 
 def _options(**given: Any) -> HttpSinkOptions:

@@ -24,8 +24,8 @@ from webhook import Post, Receiver, Reply, receiving, saying, serving_tls
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.protocols import Sink
-from edge_vision.publish.http import sign
-from edge_vision.publish.http_options import HttpSinkOptions
+from edge_vision.publish.http.options import HttpSinkOptions
+from edge_vision.publish.http.sink import sign
 from edge_vision.publish.table import SinkOpening, open_sink
 from edge_vision.publish.wire import Wire
 from edge_vision.testing.fakes import NOON, FakeClock, make_message

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from edge_vision.publish.mqtt_options import MqttOptions
-from edge_vision.publish.mqtt_topic import USUAL, checked_template, topic_of
+from edge_vision.publish.mqtt.options import MqttOptions
+from edge_vision.publish.mqtt.topic import USUAL, checked_template, topic_of
 from edge_vision.publish.wire import Wire
 from edge_vision.runtime.clock import SystemClock
 

@@ -9,8 +9,8 @@ from certificates import issue, make_authority
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_vision.publish.mqtt_certificate import why_invalid
-from edge_vision.publish.mqtt_words import DOUBTFUL_S, SLOW_S, cause_of, ended_without_answer, farewell, refusal
+from edge_vision.publish.mqtt.certificate import why_invalid
+from edge_vision.publish.mqtt.words import DOUBTFUL_S, SLOW_S, cause_of, ended_without_answer, farewell, refusal
 
 
 @pytest.mark.parametrize(

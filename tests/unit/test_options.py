@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from edge_vision.capture.options import AvOptions, FileOptions, HttpOptions, RtspOptions, V4l2Options
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.options import Options, Secret
-from edge_vision.publish.mqtt_options import MqttOptions
+from edge_vision.publish.mqtt.options import MqttOptions
 from edge_vision.publish.options import JsonlOptions
-from edge_vision.publish.zeromq_options import ZeromqOptions
+from edge_vision.publish.zeromq.options import ZeromqOptions
 
 HUNTER = "hunter2"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from zeromq_site import BOOT, Site, make_message, read_until
 
 from edge_vision.app.outlet import Outlet
-from edge_vision.publish.zeromq_order import Missed
+from edge_vision.publish.zeromq.order import Missed
 
 
 def test_a_drop_that_nothing_follows_is_in_the_next_heartbeat(tmp_path: Path) -> None:

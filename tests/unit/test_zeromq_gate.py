@@ -10,8 +10,8 @@ import zmq
 from zeromq_site import make_pair
 from zmq.utils import z85
 
-from edge_vision.publish.zeromq_gate import Clients, Gate
-from edge_vision.publish.zeromq_options import CurveOptions
+from edge_vision.publish.zeromq.gate import Clients, Gate
+from edge_vision.publish.zeromq.options import CurveOptions
 from edge_vision.runtime.clock import SystemClock
 
 LISTED = make_pair()[0]

@@ -17,8 +17,8 @@ from zmq.utils import z85
 from edge_vision.cli.command import run_command
 from edge_vision.core.errors import ConfigError
 from edge_vision.publish.kinds import MESSAGE_KINDS
-from edge_vision.publish.zeromq_addresses import reaches_out, read_clients, why_no_key
-from edge_vision.publish.zeromq_options import ZeromqOptions
+from edge_vision.publish.zeromq.addresses import reaches_out, read_clients, why_no_key
+from edge_vision.publish.zeromq.options import ZeromqOptions
 
 KEY = "l75$%@{g61KN]UNb0Mj^}svZjxhf1zu9#q0.irbB"
 CURVE = {"secret_key": {"env": "KEY"}, "clients": [KEY]}

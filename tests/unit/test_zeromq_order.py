@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from zeromq_site import make_message
 
 from edge_vision.core.message import Message
-from edge_vision.publish import zeromq_order
-from edge_vision.publish.zeromq_order import Missed, Order, lost
-from edge_vision.publish.zeromq_words import Answer, HeartbeatMessage, Last, Range, Request
+from edge_vision.publish.zeromq import order as ordering
+from edge_vision.publish.zeromq.order import Missed, Order, lost
+from edge_vision.publish.zeromq.words import Answer, HeartbeatMessage, Last, Range, Request
 from edge_vision.testing.fakes import FakeClock, FakeHistory
 
 KINDS = ["count", "reading"]
@@ -139,7 +139,7 @@ def test_an_unanswered_question_is_asked_a_few_times_then_given_up() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than may wait behind a gap gives the gap up."""
-    monkeypatch.setattr(zeromq_order, "_MOST_HELD_BYTES", 100_000)
+    monkeypatch.setattr(ordering, "_MOST_HELD_BYTES", 100_000)
     order = Order(FakeClock(), asks=True)
     order.hear(make_message(1))
     for number in range(3, 1000):

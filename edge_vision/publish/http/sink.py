@@ -15,9 +15,9 @@ from edge_vision import __version__
 from edge_vision.core.errors import ConfigError, SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.options import Secret
-from edge_vision.publish.http_address import HEADER_TEXT
-from edge_vision.publish.http_options import HttpSinkOptions
-from edge_vision.publish.http_poster import OUTAGE_S, Answer, Poster
+from edge_vision.publish.http.address import HEADER_TEXT
+from edge_vision.publish.http.options import HttpSinkOptions
+from edge_vision.publish.http.poster import OUTAGE_S, Answer, Poster
 from edge_vision.publish.table import SinkOpening
 
 SIGNATURE: Final = "X-Edge-Vision-Signature"

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, TypeVar
 
-from edge_vision.capture.av_errors import failed_to_open, failed_to_read, silent
-from edge_vision.capture.av_parameters import parameter_sets
-from edge_vision.capture.av_timeline import TICKS_PER_S, TIME_BASE, Timeline
+from edge_vision.capture.av.errors import failed_to_open, failed_to_read, silent
+from edge_vision.capture.av.parameters import parameter_sets
+from edge_vision.capture.av.timeline import TICKS_PER_S, TIME_BASE, Timeline
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import AvOptions
 from edge_vision.core.errors import SourceError

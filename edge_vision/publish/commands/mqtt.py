@@ -18,11 +18,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_vision.core.commands import ROOT, Answer, Letter, read_topic, why_no_answer_topic
 from edge_vision.core.errors import SinkError
-from edge_vision.publish.commands_table import CommandOpening
-from edge_vision.publish.mqtt_client import MqttClient, connect, make_client, message_properties
-from edge_vision.publish.mqtt_options import MqttOptions
-from edge_vision.publish.mqtt_topic import topic_of
-from edge_vision.publish.mqtt_words import SLOW_S, Cause, farewell, refusal
+from edge_vision.publish.commands.table import CommandOpening
+from edge_vision.publish.mqtt.client import MqttClient, connect, make_client, message_properties
+from edge_vision.publish.mqtt.options import MqttOptions
+from edge_vision.publish.mqtt.topic import topic_of
+from edge_vision.publish.mqtt.words import SLOW_S, Cause, farewell, refusal
 from edge_vision.runtime.loops import until
 
 _TURN_S: Final = 0.05

@@ -19,10 +19,10 @@ import zmq
 
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
-from edge_vision.publish.zeromq_addresses import why_no_key
-from edge_vision.publish.zeromq_order import Missed, Order, Stream
-from edge_vision.publish.zeromq_sockets import close, connected, end, received
-from edge_vision.publish.zeromq_words import Answer, HeartbeatMessage, Request, encode
+from edge_vision.publish.zeromq.addresses import why_no_key
+from edge_vision.publish.zeromq.order import Missed, Order, Stream
+from edge_vision.publish.zeromq.sockets import close, connected, end, received
+from edge_vision.publish.zeromq.words import Answer, HeartbeatMessage, Request, encode
 from edge_vision.runtime.clock import Clock
 
 _Socket: TypeAlias = "zmq.Socket[bytes]"

@@ -15,10 +15,10 @@ from paho.mqtt.properties import Properties
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.message import Message
 from edge_vision.core.options import Secret
-from edge_vision.publish.mqtt_certificate import why_invalid
-from edge_vision.publish.mqtt_options import MqttOptions, MqttTls
-from edge_vision.publish.mqtt_topic import topic_of
-from edge_vision.publish.mqtt_words import SLOW_S, Cause, cause_of, ended_in_handshake, ended_without_answer, is_end
+from edge_vision.publish.mqtt.certificate import why_invalid
+from edge_vision.publish.mqtt.options import MqttOptions, MqttTls
+from edge_vision.publish.mqtt.topic import topic_of
+from edge_vision.publish.mqtt.words import SLOW_S, Cause, cause_of, ended_in_handshake, ended_without_answer, is_end
 
 _LARGEST_ANSWER: Final = 65_536
 """No answer to a publisher is longer, even with a reason in words; paho would take 256 MB into memory."""

@@ -10,9 +10,9 @@ import zmq
 from zmq.utils import z85
 
 from edge_vision.core.errors import ConfigError, SinkError
-from edge_vision.publish.zeromq_addresses import read_clients
-from edge_vision.publish.zeromq_options import CurveOptions
-from edge_vision.publish.zeromq_sockets import received
+from edge_vision.publish.zeromq.addresses import read_clients
+from edge_vision.publish.zeromq.options import CurveOptions
+from edge_vision.publish.zeromq.sockets import received
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.loops import every
 from edge_vision.runtime.worker import Worker

@@ -10,11 +10,11 @@ import zmq
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.publish.table import SinkOpening
-from edge_vision.publish.zeromq_gate import Gate, clients_of, protect, secret_of
-from edge_vision.publish.zeromq_options import ZeromqOptions
-from edge_vision.publish.zeromq_replay import Replay
-from edge_vision.publish.zeromq_sockets import LINGER_MS, bind, close, end, forget, limit
-from edge_vision.publish.zeromq_words import heartbeat
+from edge_vision.publish.zeromq.gate import Gate, clients_of, protect, secret_of
+from edge_vision.publish.zeromq.options import ZeromqOptions
+from edge_vision.publish.zeromq.replay import Replay
+from edge_vision.publish.zeromq.sockets import LINGER_MS, bind, close, end, forget, limit
+from edge_vision.publish.zeromq.words import heartbeat
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pydantic import (
 )
 
 from edge_vision.core.options import Integer, RelativePath, Seconds, Secret
-from edge_vision.publish.http_address import Headers, WebAddress, origin_of, why_readable
+from edge_vision.publish.http.address import Headers, WebAddress, origin_of, why_readable
 from edge_vision.publish.sink_options import DurableBase
 
 

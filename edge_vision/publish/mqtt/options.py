@@ -11,8 +11,8 @@ from pydantic import (
 
 from edge_vision.core.commands import read_topic
 from edge_vision.core.options import Integer, Login, Number, Options, RelativePath, Seconds, Secret
-from edge_vision.publish.commands_options import CommandOptions
-from edge_vision.publish.mqtt_topic import USUAL, checked_template, topic_of
+from edge_vision.publish.commands.options import CommandOptions
+from edge_vision.publish.mqtt.topic import USUAL, checked_template, topic_of
 from edge_vision.publish.sink_options import DurableBase
 
 _MQTT_TLS_PORT: Final = 8883

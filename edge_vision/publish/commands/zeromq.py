@@ -10,10 +10,10 @@ import zmq
 
 from edge_vision.core.commands import MOST_BYTES, Letter, read_topic
 from edge_vision.core.errors import SinkError
-from edge_vision.publish.commands_table import CommandOpening
-from edge_vision.publish.zeromq_gate import Gate, clients_of, protect, secret_of
-from edge_vision.publish.zeromq_options import ZeromqOptions
-from edge_vision.publish.zeromq_sockets import bind, forget, limit
+from edge_vision.publish.commands.table import CommandOpening
+from edge_vision.publish.zeromq.gate import Gate, clients_of, protect, secret_of
+from edge_vision.publish.zeromq.options import ZeromqOptions
+from edge_vision.publish.zeromq.sockets import bind, forget, limit
 
 _TURN_MS: Final = 50
 _BATCH: Final = 64

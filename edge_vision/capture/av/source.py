@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from edge_vision.capture.av_pixels import Painter
-from edge_vision.capture.av_stream import Stream
+from edge_vision.capture.av.pixels import Painter
+from edge_vision.capture.av.stream import Stream
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import AvOptions
 from edge_vision.capture.pace import Pace

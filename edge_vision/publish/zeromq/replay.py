@@ -14,10 +14,10 @@ from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.protocols import History
 from edge_vision.publish.kinds import MESSAGE_KINDS
-from edge_vision.publish.zeromq_gate import protect
-from edge_vision.publish.zeromq_options import ZeromqOptions
-from edge_vision.publish.zeromq_sockets import bind, close, forget, limit, received
-from edge_vision.publish.zeromq_words import LARGEST_REQUEST, Answer, Range, Request, encode, read_request
+from edge_vision.publish.zeromq.gate import protect
+from edge_vision.publish.zeromq.options import ZeromqOptions
+from edge_vision.publish.zeromq.sockets import bind, close, forget, limit, received
+from edge_vision.publish.zeromq.words import LARGEST_REQUEST, Answer, Range, Request, encode, read_request
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.loops import every
 from edge_vision.runtime.worker import Worker

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from edge_vision.core.message import Message
-from edge_vision.publish.zeromq_words import Answer, HeartbeatMessage, Request
+from edge_vision.publish.zeromq.words import Answer, HeartbeatMessage, Request
 from edge_vision.runtime.clock import Clock
 
 Stream: TypeAlias = tuple[str, str, str]

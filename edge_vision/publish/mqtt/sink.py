@@ -10,10 +10,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_vision.core.errors import SinkError
 from edge_vision.core.message import Message
-from edge_vision.publish.mqtt_client import MqttClient, connect, make_client, message_properties
-from edge_vision.publish.mqtt_options import MqttOptions
-from edge_vision.publish.mqtt_topic import USUAL, topic_of
-from edge_vision.publish.mqtt_words import SLOW_S, Cause, farewell, not_mqtt, refusal
+from edge_vision.publish.mqtt.client import MqttClient, connect, make_client, message_properties
+from edge_vision.publish.mqtt.options import MqttOptions
+from edge_vision.publish.mqtt.topic import USUAL, topic_of
+from edge_vision.publish.mqtt.words import SLOW_S, Cause, farewell, not_mqtt, refusal
 from edge_vision.publish.table import SinkOpening
 from edge_vision.runtime.loops import until
 

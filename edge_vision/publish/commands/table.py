@@ -11,8 +11,8 @@ from edge_vision.publish.options import SinkOptions
 from edge_vision.runtime.clock import Clock
 
 LISTENERS: Final = {
-    "zeromq": "edge_vision.publish.commands_zeromq:open_zeromq_commands",
-    "mqtt": "edge_vision.publish.commands_mqtt:open_mqtt_commands",
+    "zeromq": "edge_vision.publish.commands.zeromq:open_zeromq_commands",
+    "mqtt": "edge_vision.publish.commands.mqtt:open_mqtt_commands",
 }
 
 

@@ -11,10 +11,10 @@ from pydantic import (
 
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.options import Integer, Number, Options, RelativePath, Seconds, Secret
-from edge_vision.publish.commands_options import ZeromqCommandOptions
+from edge_vision.publish.commands.options import ZeromqCommandOptions
 from edge_vision.publish.kinds import MessageKind
 from edge_vision.publish.sink_options import SinkBase
-from edge_vision.publish.zeromq_addresses import BindAddress, PublicKey, reaches_out, read_clients, why_no_key
+from edge_vision.publish.zeromq.addresses import BindAddress, PublicKey, reaches_out, read_clients, why_no_key
 
 
 class CurveOptions(Options):

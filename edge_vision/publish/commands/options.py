@@ -4,7 +4,7 @@ from pydantic import Field, field_validator
 
 from edge_vision.core.commands import CommandName
 from edge_vision.core.options import Options
-from edge_vision.publish.zeromq_addresses import BindAddress
+from edge_vision.publish.zeromq.addresses import BindAddress
 
 
 class CommandOptions(Options):

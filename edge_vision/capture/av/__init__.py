@@ -1,0 +1,1 @@
+"""Cameras and recordings through PyAV: packets and pictures."""

@@ -1,0 +1,1 @@
+"""Commands that come in where messages go out."""

@@ -1,0 +1,1 @@
+"""Messages on a ZeroMQ socket, and what was missed on another."""
