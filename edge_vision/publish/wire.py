@@ -64,8 +64,8 @@ class _Model(msgspec.Struct):
     precision: str
 
 
-class DetectionsMessage(msgspec.Struct, omit_defaults=True):
-    """What was seen in one frame, also when it is nothing."""
+class _Head(msgspec.Struct):
+    """What every numbered message of a source begins with."""
 
     schema: str
     kind: str
@@ -74,6 +74,11 @@ class DetectionsMessage(msgspec.Struct, omit_defaults=True):
     seq: int
     site: str
     source: str
+
+
+class DetectionsMessage(_Head, omit_defaults=True):
+    """What was seen in one frame, also when it is nothing."""
+
     frame: _Frame
     objects: list[_Object]
     latency_ms: _Latency
@@ -82,16 +87,9 @@ class DetectionsMessage(msgspec.Struct, omit_defaults=True):
     measures: dict[str, float] = {}
 
 
-class EventMessage(msgspec.Struct):
+class EventMessage(_Head):
     """What a stage saw happen in a frame."""
 
-    schema: str
-    kind: str
-    id: str
-    boot: str
-    seq: int
-    site: str
-    source: str
     frame: _Frame
     event: Event
 
@@ -111,16 +109,9 @@ class Gap(msgspec.Struct, omit_defaults=True):
     last: int | None = None
 
 
-class GapMessage(msgspec.Struct):
+class GapMessage(_Head):
     """That messages were lost, told in their place."""
 
-    schema: str
-    kind: str
-    id: str
-    boot: str
-    seq: int
-    site: str
-    source: str
     timestamp: str
     gap: Gap
 
@@ -168,16 +159,9 @@ class Evidence(msgspec.Struct):
     left_out: int
 
 
-class EvidenceMessage(msgspec.Struct):
+class EvidenceMessage(_Head):
     """Which pictures and clips show what an event was about."""
 
-    schema: str
-    kind: str
-    id: str
-    boot: str
-    seq: int
-    site: str
-    source: str
     timestamp: str
     evidence: Evidence
 
