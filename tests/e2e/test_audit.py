@@ -153,7 +153,7 @@ def test_a_broker_that_loses_some_is_found_out(edge_vision: Start, broker: Broke
     assert (again.returncode, report["retained"], report["received"]) == (3, 1, 0)
 
 
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("protocol", ["5", pytest.param("3.1.1", marks=pytest.mark.full)])
 def test_an_audit_that_is_killed_goes_on_without_a_loss(
     protocol: str, edge_vision: Start, tmp_path: Path, broker: Broker
 ) -> None:
@@ -200,7 +200,10 @@ def test_an_audit_that_is_killed_goes_on_without_a_loss(
 def test_a_broker_that_restarts_is_found_again(edge_vision: Start, tmp_path: Path, free_port: int) -> None:
     """An audit that starts before its broker, loses it, and says that the broker forgot its session."""
     broker = Broker(free_port, tmp_path)
-    audit = edge_vision("audit", "--mqtt", f"127.0.0.1:{free_port}", "--idle", "6", "--wait", "50", "--json")
+    address, state = f"127.0.0.1:{free_port}", tmp_path / "audit.json"
+    journal = state.with_name("audit.json.journal")
+    kept = ("--client-id", "auditor", "--state", state)
+    audit = edge_vision("audit", "--mqtt", address, *kept, "--idle", "6", "--wait", "50", "--json")
     assert audit.stderr is not None
     assert "cannot connect: Connection refused; trying again" in audit.stderr.readline()
     try:
@@ -208,6 +211,7 @@ def test_a_broker_that_restarts_is_found_again(edge_vision: Start, tmp_path: Pat
         listening(audit)
         with publisher(free_port) as publish:
             publish(*[message(seq) for seq in range(1, 11)])
+        wait_until(lambda: journal.read_bytes().count(b"\n") >= 11, 20, "the audit has them")
         broker.kill()
         assert "connection lost" in audit.stderr.readline()
         broker.start()
@@ -247,7 +251,7 @@ def test_over_tls_with_a_login(
         assert (audit.returncode, "no loss" in output) == (0, True), errors
         monkeypatch.setenv(PASSWORD, f"{password}-wrong")
         for words, why in ((ours, "refused the connection: Not authorized"), (["--tls"], "certificate verify failed")):
-            audit = edge_vision(*command, *words, "--wait", "1")
+            audit = edge_vision(*command, *words, "--wait", "4")
             output, errors = audit.communicate(timeout=40)
             assert (audit.returncode, why in errors) == (3, True), errors
             assert "hunter" not in output + errors

@@ -39,7 +39,10 @@ def _newest(heard: Heard, name: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name, count", [("car-detection.mp4", 377), pytest.param(CLIP, 1394, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "name, count",
+    [pytest.param("car-detection.mp4", 377, marks=pytest.mark.full), pytest.param(CLIP, 1394, marks=pytest.mark.full)],
+)
 def test_a_recording_gives_the_same_answers_through_either_decoder(
     name: str, count: int, data: Path, yolox: Path, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -300,6 +300,7 @@ def test_without_the_section_nothing_is_taken(
         assert asker.ask("line/set/enabled", {"value": False})["reason"] == "enabled is not allowed here: ping are"
 
 
+@pytest.mark.full
 def test_a_broker_that_comes_back_finds_the_commands_taken_again(
     edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
 ) -> None:

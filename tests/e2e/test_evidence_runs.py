@@ -94,7 +94,7 @@ def _is_true(file: dict[str, Any], folder: Path) -> bool:
     return (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
 
 
-@pytest.mark.parametrize("kind", ["av", "rtsp"])
+@pytest.mark.parametrize("kind", ["av", pytest.param("rtsp", marks=pytest.mark.full)])
 def test_the_clip_of_an_event_shows_it(
     kind: str, line: RtspServer, write_site: WriteSite, edge_vision: Start, tmp_path: Path
 ) -> None:

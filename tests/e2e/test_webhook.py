@@ -56,7 +56,7 @@ def _counting() -> dict[str, Any]:
     return {"id": "line", "source": source, "pipeline": "object_counting", "with": settings}
 
 
-@pytest.mark.parametrize("batch", [1, 20])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.full), 20])
 def test_every_event_arrives_at_least_once(
     batch: int, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path, free_port: int
 ) -> None:

@@ -101,7 +101,7 @@ def talk(options: MqttOptions, opening: SinkOpening) -> str:
 
 
 @pytest.mark.parametrize(
-    "first,count", [(0, 200), pytest.param(1000, 4000, marks=[pytest.mark.full, pytest.mark.timeout(1500)])]
+    "first,count", [(0, 80), pytest.param(1000, 4000, marks=[pytest.mark.full, pytest.mark.timeout(1500)])]
 )
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_garbled_answers_are_a_sink_error_in_time(first: int, count: int, protocol: str) -> None:
