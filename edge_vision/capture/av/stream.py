@@ -64,9 +64,7 @@ class Stream:
         within = (_Remaining(self._clock, options.open_timeout_s), options.read_timeout_s) if self._live else None
         self.close()
         self._container = self._translated(
-            lambda: self._av.open(
-                options.address(), timeout=within, options=_settings(options), **_lenient(self._av)
-            ),
+            lambda: self._av.open(options.address(), timeout=within, options=_settings(options), **_lenient(self._av)),
             lambda error: failed_to_open(self._av, error, options, (self._clock.monotonic_ns() - started_ns) / 1e9),
         )
         self._choose()
