@@ -14,8 +14,8 @@ import pytest
 DEBIAN_PYTHON = "/usr/bin/python3"
 
 
-def _absent(what: str) -> NoReturn:
-    """Skip the test, saying why; where the servers are required (as in .ci/run), fail it."""
+def absent(what: str) -> NoReturn:
+    """Skip the test, saying why; where nothing may be absent (as in .ci/run), fail it."""
     if os.environ.get("EDGE_VISION_SERVERS") == "required":
         pytest.fail(what)
     pytest.skip(what)
@@ -97,7 +97,7 @@ class Broker(Server):
         """Debian puts it into sbin."""
         program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
-            _absent("mosquitto is not installed: apt-get install mosquitto")
+            absent("mosquitto is not installed: apt-get install mosquitto")
         return [program, "-c", str(self._config)]
 
 
@@ -118,6 +118,6 @@ class RtspServer(Server):
         """The server runs on the system's Python, which has the GStreamer bindings."""
         probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
         if subprocess.run([DEBIAN_PYTHON, "-c", probe], capture_output=True, check=False).returncode:
-            _absent("no RTSP server: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi")
+            absent("no RTSP server: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi")
         script = Path(__file__).with_name("rtsp_server.py")
         return [DEBIAN_PYTHON, str(script), str(self.port), str(self._clip), *self._login]

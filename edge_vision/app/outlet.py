@@ -100,7 +100,7 @@ class Outlet:
 
     @property
     def lost(self) -> int:
-        """Messages dropped, but for statuses that a newer one replaced."""
+        """Messages dropped, statuses aside: they are about what was then."""
         return sum(count for name, count in self._all_dropped().items() if name != "status")
 
     def _all_dropped(self) -> Counter[str]:

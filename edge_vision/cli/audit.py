@@ -32,7 +32,7 @@ def add_to(subparsers: Any) -> None:
         "audit",
         help="count what arrives, and say whether anything is missing",
         epilog="Exit codes: 0 no loss, 1 loss, 2 wrong command line, 3 nothing received that counts, "
-        "78 wrong file or key.",
+        "70 the state file cannot be written, 78 wrong file or key.",
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--mqtt", type=_address, metavar="HOST[:PORT]", help="listen at a broker")

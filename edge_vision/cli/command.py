@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 2 wrong command line, 70 gave up (a restart may help), 78 wrong site or model.",
     )
     parser.add_argument("--version", action="version", version=f"edge-vision {__version__}")
-    parser.add_argument("--verbose", action="store_true", help="log more than a day's worth of lines should hold")
+    parser.add_argument("--verbose", action="store_true", help="log details, too")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in _SUBCOMMANDS:
         module.add_to(subparsers)

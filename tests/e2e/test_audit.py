@@ -21,7 +21,7 @@ from conftest import Start, wait_until
 from demo_site import camera
 from file_server import certificate
 from paho.mqtt.enums import CallbackAPIVersion
-from servers import Broker
+from servers import Broker, absent
 
 from edge_vision.cli.audit import PASSWORD
 from edge_vision.cli.command import run_command
@@ -234,7 +234,7 @@ def test_over_tls_with_a_login(
     users = tmp_path / "users"
     program = shutil.which("mosquitto_passwd")
     if program is None:
-        pytest.skip("mosquitto_passwd is not installed")
+        absent("mosquitto_passwd is not installed: apt-get install mosquitto")
     subprocess.run([program, "-c", "-b", str(users), "auditor", password], check=True, capture_output=True, timeout=20)
     users.chmod(0o644)
     more = f"allow_anonymous false\npassword_file {users}\ncafile {pem}\ncertfile {pem}\nkeyfile {pem}\n"

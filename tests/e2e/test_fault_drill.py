@@ -15,7 +15,7 @@ import zmq
 from conftest import Start, find_free_port, wait_until
 from drill import Witness, fill, missing, mounted
 from mqtt_proxy import Recording, recording_proxy
-from servers import Broker
+from servers import Broker, absent
 
 _YEAR_S = 31_556_952
 _STEPPING = """
@@ -204,7 +204,7 @@ def test_nothing_is_too_old_when_the_clock_steps(drill: Callable[..., Drill], tm
     """By years, forward and back, while the daemon runs and between its runs; numbers and ids stay unique."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler: apt-get install gcc")
+        absent("no C compiler: apt-get install gcc libc6-dev")
     (tmp_path / "step.c").write_text(_STEPPING)
     library, step = tmp_path / "step.so", tmp_path / "step"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "step.c"], check=True)

@@ -226,6 +226,15 @@ def test_torn_packets_are_counted_and_leave_a_gap(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == [*range(5), *range(8, 20)]
 
 
+def test_a_title_that_is_not_utf8_is_no_error(tmp_path: Path) -> None:
+    """Nobody reads it: a recorder of another country must not be refused for it."""
+    file = record(tmp_path / "made.mp4", 5, (64, 48))
+    content = file.read_bytes()
+    assert b"Lavf" in content, "FFmpeg signs its files"
+    file.write_bytes(content.replace(b"Lavf", b"\xff\xfe\xff\xfe"))
+    assert sum(1 for _ in _frames(_av(file))) == 5
+
+
 def _silence(folder: Path) -> bytes:
     file = folder / "sound.mp4"
     with av.open(str(file), "w") as target:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from servers import absent
 
 UNIT = ROOT / "systemd/edge-vision@.service"
 
@@ -15,7 +16,7 @@ UNIT = ROOT / "systemd/edge-vision@.service"
 def installed(tmp_path: Path) -> Path:
     """The unit as an instance, with a program that exists."""
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed: apt-get install systemd")
+        absent("systemd-analyze is not installed: apt-get install systemd")
     file = tmp_path / "edge-vision@hall-7.service"
     file.write_text(UNIT.read_text().replace("/opt/edge-vision/bin/edge-vision", "/bin/true"))
     return file

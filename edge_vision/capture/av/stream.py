@@ -18,6 +18,8 @@ Value = TypeVar("Value")
 _MOST_PIXELS: Final = 8192 * 8192
 """A header may claim anything: a picture larger than this is not decoded."""
 _HIGHEST_FPS: Final = 1000
+_NEVER_STRICT: Final = 19
+"""From this version on PyAV takes every metadata; before, bytes that are not UTF-8 were an error unless told."""
 _UNTIMED: Final = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"})
 """Streams of bare pictures: FFmpeg takes them for 25 a second, whatever their rate is."""
 
@@ -62,9 +64,7 @@ class Stream:
         within = (_Remaining(self._clock, options.open_timeout_s), options.read_timeout_s) if self._live else None
         self.close()
         self._container = self._translated(
-            lambda: self._av.open(
-                options.address(), timeout=within, options=_settings(options), metadata_errors="replace"
-            ),
+            lambda: self._av.open(options.address(), timeout=within, options=_settings(options), **_lenient(self._av)),
             lambda error: failed_to_open(self._av, error, options, (self._clock.monotonic_ns() - started_ns) / 1e9),
         )
         self._choose()
@@ -216,6 +216,11 @@ def _settings(options: AvOptions) -> dict[str, str]:
         if options.url.lower().startswith("rtsp"):
             settings |= {"rtsp_transport": options.transport, "allowed_media_types": "video"}
     return settings
+
+
+def _lenient(av: Any) -> dict[str, str]:
+    """What keeps a title that is not UTF-8 from being an error."""
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < _NEVER_STRICT else {}
 
 
 def _frame_ticks(video: Any) -> int:

@@ -113,6 +113,11 @@ class Reader:
         """Close the file."""
         self._db.close()
 
+    def __del__(self) -> None:
+        """Close it with the thread that reads there: nobody else hears when that ends."""
+        with suppress(AttributeError):  # it could not be opened
+            self.close()
+
     def read(self, after: int, last: int, kinds: Sequence[str], most: int) -> tuple[list[Row], int]:
         """Messages after a number up to another, in order; and the number up to which all were looked at."""
         with _translated(self.file):
