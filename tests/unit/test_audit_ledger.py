@@ -27,7 +27,7 @@ from edge_vision.publish.audit.auditor import Auditor, Limits
 from edge_vision.publish.audit.heads import MalformedError, UnknownSchemaError, read_head
 from edge_vision.publish.audit.latency import Latencies
 from edge_vision.publish.audit.ledger import Book, Ledger
-from edge_vision.publish.audit.report import Scope, facts, make_report
+from edge_vision.publish.audit.report import UNOWED_BY_A_BROKER, Scope, facts, make_report
 from edge_vision.publish.audit.wording import in_words
 from edge_vision.publish.wire import Gap, Wire
 from edge_vision.runtime.clock import SystemClock
@@ -118,6 +118,16 @@ def test_detections_and_statuses_do_not_decide_unless_asked_to() -> None:
     assert audit(*bodies, kinds=frozenset()).missing == 6
     assert audit(*bodies, kinds={"detections"}).missing == 3
     assert audit(*bodies, kinds={"presence_changed"}).exit_code == 3
+
+
+def test_over_mqtt_a_lost_status_is_a_loss_but_statuses_alone_prove_nothing() -> None:
+    """A site that is up tells them whether or not its events arrive."""
+    status = {"kind": "status", "source": "", "state": "online"}
+    whole, holed = events(1, 2, **status), events(1, 5, **status)
+    assert audit(*events(1, 2), *holed, unowed=UNOWED_BY_A_BROKER).exit_code == 1
+    assert audit(*events(1, 2), *whole, unowed=UNOWED_BY_A_BROKER).exit_code == 0
+    assert audit(*whole, unowed=UNOWED_BY_A_BROKER).exit_code == 3
+    assert audit(*whole, kinds={"status"}).exit_code == 0
 
 
 def test_a_heartbeat_tells_what_is_missing_at_the_end() -> None:
