@@ -151,7 +151,7 @@ class Effects:
         wanted = order.payload
         assert isinstance(wanted, Fetch)
         evidence = self._kept()
-        if f".{order.source}." not in wanted.path:  # 20261122T120000.000000Z.gate.0001.clean.jpg
+        if wanted.path.split(".")[2:3] != [order.source]:  # 20261122T120000.000000Z.gate.0001.clean.jpg
             msg = f"path is not that of a file of {order.source}"
             raise CommandError(msg)
         with _as_refusal():
