@@ -182,7 +182,7 @@ def test_without_evidence_there_is_nothing_to_fetch(place: Place) -> None:
 
 
 def test_a_path_is_of_the_camera_that_is_asked() -> None:
-    """Who may ask for the files of one camera does not get those of another."""
+    """Who may ask for the files of one camera does not get those of another, even where it is called `clean`."""
     place = Place(Kept())
     others = [
         Kept.path.replace("gate", name) for name in ("dock", "gate-2", "dock.gate")
