@@ -208,6 +208,7 @@ def test_a_broker_that_restarts_is_found_again(edge_vision: Start, tmp_path: Pat
         listening(audit)
         with publisher(free_port) as publish:
             publish(*[message(seq) for seq in range(1, 11)])
+        wait_until(lambda: broker.acknowledged == 10, 10, "the audit has them all")
         broker.kill()
         assert "connection lost" in audit.stderr.readline()
         broker.start()
