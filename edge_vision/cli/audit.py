@@ -191,7 +191,8 @@ def _report(options: argparse.Namespace, auditor: "Auditor") -> "Report":
 
     expected = _expected(options.expect) if options.expect else None
     kinds = frozenset[str]() if options.strict else options.kinds
-    scope = Scope(kinds, options.from_start, UNOWED_BY_A_BROKER if options.mqtt else UNOWED)
+    unowed = UNOWED_BY_A_BROKER if options.mqtt else UNOWED
+    scope = Scope(kinds, options.from_start, unowed, told_before=not options.zeromq)
     report = make_report(auditor.ledger, scope, float("inf") if options.file else auditor.now_ms(), expected)
     for reason, count in expected.book.malformed.items() if expected else ():  # a process that was killed half-way
         report.notes.append(f"{options.expect}: a line {reason}: {count}")

@@ -106,6 +106,16 @@ def test_a_gap_that_does_not_say_which_is_a_loss() -> None:
     assert (report.exit_code, report.unnamed_gaps) == (1, {"mqtt broker:1883: older than 168 h": 12})
 
 
+def test_what_another_sink_lost_before_we_came_is_no_loss_of_ours() -> None:
+    """Over ZeroMQ every gap message is about a broker: of a run before, of what was before, of what we have."""
+    bodies = [*events(5, 6, 7, 8, 9), gap(1, "count", 1, 6), gap(2, "count", 1, 40, boot="0199")]
+    assert audit(*bodies).told == 44
+    report = audit(*bodies, told_before=False)
+    assert (report.exit_code, report.told, report.missing) == (0, 0, 0)
+    assert audit(*bodies, gap(3, "count", 8, 11), told_before=False).told == 2
+    assert audit(*bodies, told_before=False, from_start=True).told == 44
+
+
 def test_detections_and_statuses_do_not_decide_unless_asked_to() -> None:
     """Of those the freshest count, not all; `kinds` and `strict` (all) choose."""
     bodies = [*events(1, 2), *events(1, 5, kind="detections"), *events(1, 5, kind="status", source="", state="online")]

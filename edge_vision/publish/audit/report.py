@@ -106,6 +106,8 @@ class Scope(msgspec.Struct, frozen=True):
     kinds: Collection[str] | None = None
     from_start: bool = False
     unowed: Collection[str] = UNOWED
+    told_before: bool = True
+    """Whether losses count that are told of numbers before the beginning: not where other sinks than ours tell them."""
 
     def counts(self, kind: str) -> bool:
         """Whether a loss of this kind is a loss."""
@@ -165,6 +167,8 @@ def make_report(ledger: Ledger, scope: Scope, now_ms: float, expected: Ledger | 
 def _row(stream: Stream, scope: Scope, now_ms: float) -> StreamReport:
     received, told = stream.received, stream.told
     start = 1 if scope.from_start else stream.owed_from
+    if not scope.told_before:
+        told = told.without(Intervals.of([(1, start - 1 if start else told.last)]))
     end = max(received.last, told.last, stream.claims.at(now_ms))
     missing = received.holes(start, end).without(told) if start else Intervals([], [])
     return StreamReport(
