@@ -136,6 +136,9 @@ class Effects:
             msg = f"{order.source} is disabled: its frames are not analyzed, and only those are shown"
             raise CommandError(msg)
         if order.payload.keep:
+            if unit.state == "lost":  # the other commands would wait as long for a frame that does not come
+                msg = f"{order.source} is lost: no frame comes that could be kept"
+                raise CommandError(msg)
             with _as_refusal():
                 later({"path": self._kept().request_snapshot(order.source).path})
             return
