@@ -93,6 +93,11 @@ class Broker(Server):
         log = self._log.read_text() if self._log.exists() else ""
         return log.count("New connection from") - log.count("Opening ipv4 listen socket")
 
+    @property
+    def acknowledged(self) -> int:
+        """How many messages subscribers have acknowledged since the first start."""
+        return self._log.read_text().count("Received PUBACK from") if self._log.exists() else 0
+
     def command(self) -> list[str]:
         """Debian puts it into sbin."""
         program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -136,6 +136,9 @@ class Effects:
             msg = f"{order.source} is disabled: its frames are not analyzed, and only those are shown"
             raise CommandError(msg)
         if order.payload.keep:
+            if unit.state == "lost":  # the other commands would wait as long for a frame that does not come
+                msg = f"{order.source} is lost: no frame comes that could be kept"
+                raise CommandError(msg)
             with _as_refusal():
                 later({"path": self._kept().request_snapshot(order.source).path})
             return
@@ -151,7 +154,7 @@ class Effects:
         wanted = order.payload
         assert isinstance(wanted, Fetch)
         evidence = self._kept()
-        if f".{order.source}." not in wanted.path:  # 20261122T120000.000000Z.gate.0001.clean.jpg
+        if wanted.path.split(".")[2:3] != [order.source]:  # 20261122T120000.000000Z.gate.0001.clean.jpg
             msg = f"path is not that of a file of {order.source}"
             raise CommandError(msg)
         with _as_refusal():

@@ -115,6 +115,7 @@ class CommandPost:
         self._house = House(state, reload, clock.monotonic_ns())
         self._clock = clock
         self._effects: Effects | None = None
+        self._checking = False
         self.inlets = [
             Inlet(options, self._desk, site.id, cameras, clock)
             for options in site.publish
@@ -139,16 +140,24 @@ class CommandPost:
         for worker in self.workers:
             worker.start()
 
-    def reload(self) -> None:
-        """Read the site file again, as a signal asks for; what is wrong with it is logged."""
+    def reload(self) -> bool:
+        """Read the site file again, as a signal asks for; what is wrong with it is logged. False: ask again later."""
+        if self._checking:
+            return False
 
         def check() -> None:
             try:
                 self._house.reload()
             except ConfigError as error:
                 _log.error("reload refused, the site goes on as it is:\n%s", error)
+            finally:
+                self._checking = False
 
-        self._desk.soon(check)
+        self._checking = True
+        taken = self._desk.soon(check)
+        if not taken:
+            self._checking = False
+        return taken
 
     def stop(self) -> None:
         """Carry out what waits, answer everybody, and listen no more."""

@@ -59,8 +59,9 @@ class Daemon:
     def __init__(self, checked: Checked, clock: Clock, *, again: bool = False) -> None:
         self.next: Checked | None = None
         """What is to run in this one's place, when that is why it ended."""
+        self.asked_to_reload = False
+        """Whether the site file may have changed since it was read."""
         self._again = again
-        self._asked_to_reload = False
         self._checked = checked
         self._clock = clock
         # A plain flag: a signal handler runs between two steps of the main thread, and would wait for ever for the
@@ -87,7 +88,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Ask for the site file to be read again; the run ends when it is valid, for `next` to take its place."""
-        self._asked_to_reload = True
+        self.asked_to_reload = True
 
     def stop(self) -> None:
         """Ask the run to end: sources first, then what is under way is delivered."""
@@ -252,9 +253,10 @@ class Daemon:
 
         def tick() -> bool:
             late = end_ns is not None and self._clock.monotonic_ns() >= end_ns
-            if self._asked_to_reload:
-                self._asked_to_reload = False
-                self._commands.reload()
+            if self.asked_to_reload and self.next is None:
+                self.asked_to_reload = False  # before it is read: who asks meanwhile asks again
+                if not self._commands.reload():
+                    self.asked_to_reload = True
             return supervisor.tick() or late or self._asked_to_stop or self.next is not None
 
         every(_TICK_S, tick, self._clock)

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 
 class Runs(Protocol):
-    """A run that can be asked to end, or to begin anew."""
+    """A run that can be asked to end, or to begin anew; `asked_to_reload` until it has begun to read the file."""
+
+    asked_to_reload: bool
 
     def stop(self) -> None:
         """Ask it to end in order."""
@@ -25,8 +27,10 @@ class Signals:
         self._daemon: Runs | None = None
 
     def listen(self, daemon: Runs) -> None:
-        """Pass signals on to this one from now on."""
-        self._daemon = daemon
+        """Pass signals on to this one from now on, and what the one before had no time for."""
+        before, self._daemon = self._daemon, daemon
+        if before is not None and before.asked_to_reload:
+            daemon.reload()
         if self.asked_to_stop:
             daemon.stop()
 

@@ -42,7 +42,7 @@ def add_to(subparsers: Any) -> None:
 
     what = parser.add_argument_group("what decides")
     what.add_argument("--kinds", type=_kinds, metavar="KIND,KIND", help="only these kinds decide")
-    what.add_argument("--strict", action="store_true", help="every kind decides, also detections and status")
+    what.add_argument("--strict", action="store_true", help="every kind decides, also detections")
     what.add_argument("--from-start", action="store_true", help="numbers before the first received are missing, too")
     what.add_argument("--expect", type=Path, metavar="FILE.jsonl", help="every message in it must have been received")
 
@@ -187,10 +187,12 @@ def _secret(path: Path) -> str:
 
 
 def _report(options: argparse.Namespace, auditor: "Auditor") -> "Report":
-    from edge_vision.publish.audit.report import Scope, make_report
+    from edge_vision.publish.audit.report import UNOWED, UNOWED_BY_A_BROKER, Scope, make_report
 
     expected = _expected(options.expect) if options.expect else None
-    scope = Scope(frozenset() if options.strict else options.kinds, options.from_start)
+    kinds = frozenset[str]() if options.strict else options.kinds
+    unowed = UNOWED_BY_A_BROKER if options.mqtt else UNOWED
+    scope = Scope(kinds, options.from_start, unowed, told_before=not options.zeromq)
     report = make_report(auditor.ledger, scope, float("inf") if options.file else auditor.now_ms(), expected)
     for reason, count in expected.book.malformed.items() if expected else ():  # a process that was killed half-way
         report.notes.append(f"{options.expect}: a line {reason}: {count}")

@@ -106,9 +106,13 @@ def _explained(
     kind = detail["type"]
     if kind == "too_short" and len(value) >= detail["ctx"]["min_length"]:
         return  # pydantic counts only the items that are right; the others have errors of their own
+    secret = _is_secret(place, annotation)
     if kind == "extra_forbidden":
         parent = _place(detail["loc"][:-1], model)[1]
-        yield place, f"unknown key{did_you_mean(str(place[-1]), _keys(parent))}", True
+        if _is_secret(place[:-1], parent) and not _nearest(str(place[-1]), _keys(parent)):  # password: {hunter2}
+            yield place[:-1], f"a hidden key is unknown; known: {', '.join(_keys(parent))}", False
+        else:
+            yield place, f"unknown key{did_you_mean(str(place[-1]), _keys(parent))}", True
     elif kind in {"union_tag_invalid", "union_tag_not_found"}:
         known = [tag for member in _members(annotation) for tag in _tags(member)]
         yield _tag_problem(detail, place, value, known)
@@ -116,9 +120,15 @@ def _explained(
         yield from _too_few_items(place, data, _place(detail["loc"][:-1], model)[1])
     elif place and place[-1] == _KEY:  # of a mapping whose keys are names
         yield place[:-1], _message(detail, place[-2], shown(place[-2])), True
+    elif secret and detail["loc"][-1] == _KEY:  # headers: {"Authorization: hunter2": ...}
+        yield place[:-1], f"a hidden key {_message(detail, None, '')}", False
     else:
-        secret = bool(_SECRETS.intersection(place)) or annotation is Secret
         yield place, _message(detail, value, "a hidden value" if secret else shown(value)), False
+
+
+def _is_secret(place: Place, annotation: Any) -> bool:
+    """Whether what stands at a place is not to be repeated, neither keys nor values."""
+    return bool(_SECRETS.intersection(place)) or annotation is Secret or Secret in get_args(annotation)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from edge_vision.publish.audit.auditor import Auditor, Limits
 from edge_vision.publish.audit.heads import MalformedError, UnknownSchemaError, read_head
 from edge_vision.publish.audit.latency import Latencies
 from edge_vision.publish.audit.ledger import Book, Ledger
-from edge_vision.publish.audit.report import Scope, facts, make_report
+from edge_vision.publish.audit.report import UNOWED_BY_A_BROKER, Scope, facts, make_report
 from edge_vision.publish.audit.wording import in_words
 from edge_vision.publish.wire import Gap, Wire
 from edge_vision.runtime.clock import SystemClock
@@ -106,6 +106,16 @@ def test_a_gap_that_does_not_say_which_is_a_loss() -> None:
     assert (report.exit_code, report.unnamed_gaps) == (1, {"mqtt broker:1883: older than 168 h": 12})
 
 
+def test_what_another_sink_lost_before_we_came_is_no_loss_of_ours() -> None:
+    """Over ZeroMQ every gap message is about a broker: of a run before, of what was before, of what we have."""
+    bodies = [*events(5, 6, 7, 8, 9), gap(1, "count", 1, 6), gap(2, "count", 1, 40, boot="0199")]
+    assert audit(*bodies).told == 44
+    report = audit(*bodies, told_before=False)
+    assert (report.exit_code, report.told, report.missing) == (0, 0, 0)
+    assert audit(*bodies, gap(3, "count", 8, 11), told_before=False).told == 2
+    assert audit(*bodies, told_before=False, from_start=True).told == 44
+
+
 def test_detections_and_statuses_do_not_decide_unless_asked_to() -> None:
     """Of those the freshest count, not all; `kinds` and `strict` (all) choose."""
     bodies = [*events(1, 2), *events(1, 5, kind="detections"), *events(1, 5, kind="status", source="", state="online")]
@@ -118,6 +128,16 @@ def test_detections_and_statuses_do_not_decide_unless_asked_to() -> None:
     assert audit(*bodies, kinds=frozenset()).missing == 6
     assert audit(*bodies, kinds={"detections"}).missing == 3
     assert audit(*bodies, kinds={"presence_changed"}).exit_code == 3
+
+
+def test_over_mqtt_a_lost_status_is_a_loss_but_statuses_alone_prove_nothing() -> None:
+    """A site that is up tells them whether or not its events arrive."""
+    status = {"kind": "status", "source": "", "state": "online"}
+    whole, holed = events(1, 2, **status), events(1, 5, **status)
+    assert audit(*events(1, 2), *holed, unowed=UNOWED_BY_A_BROKER).exit_code == 1
+    assert audit(*events(1, 2), *whole, unowed=UNOWED_BY_A_BROKER).exit_code == 0
+    assert audit(*whole, unowed=UNOWED_BY_A_BROKER).exit_code == 3
+    assert audit(*whole, kinds={"status"}).exit_code == 0
 
 
 def test_a_heartbeat_tells_what_is_missing_at_the_end() -> None:

@@ -174,6 +174,14 @@ def test_evidence_is_given_out_in_parts() -> None:
     assert place.outcomes[1] == {"path": Kept.path}
 
 
+def test_nobody_waits_for_a_frame_to_be_kept_of_a_camera_that_is_lost() -> None:
+    """One thread carries out all commands: five seconds for each of 256 would be 21 minutes."""
+    place = Place(Kept())
+    place.unit._source_state = "lost"
+    with pytest.raises(CommandError, match="gate is lost"):
+        place.do("snapshot", Snapshot(keep=True))
+
+
 def test_without_evidence_there_is_nothing_to_fetch(place: Place) -> None:
     """Nor to keep."""
     for what, payload in (("fetch", Fetch(path=Kept.path)), ("snapshot", Snapshot(keep=True))):
@@ -182,9 +190,12 @@ def test_without_evidence_there_is_nothing_to_fetch(place: Place) -> None:
 
 
 def test_a_path_is_of_the_camera_that_is_asked() -> None:
-    """Who may ask for the files of one camera does not get those of another."""
+    """Who may ask for the files of one camera does not get those of another, even where it is called `clean`."""
     place = Place(Kept())
-    for path in (Kept.path.replace("gate", "dock"), "gate", "gate.1", Kept.path.replace(".gate.", ".gate-2.")):
+    others = [
+        Kept.path.replace("gate", name) for name in ("dock", "gate-2", "dock.gate")
+    ]  # a camera may be called clean
+    for path in (*others, "gate", "gate.1"):
         with pytest.raises(CommandError, match="path is not that of a file of gate"):
             place.do("fetch", Fetch(path=path))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from conftest import RANDOM
@@ -647,6 +648,17 @@ def test_no_secret_shows_whatever_the_server_says(
     seen += [text for _, reason in drops for text in [reason]] + [caplog.text]
     for secret in (KEY, TOKEN, word.decode(), "canary"):
         assert not [text for text in seen if secret in text], secret
+
+
+def test_the_path_does_not_show_where_a_server_repeats_it(opening: SinkOpening) -> None:
+    """Apache answers that "The requested URL /services/..." is not there: the path is the secret of many a webhook."""
+    said = b'{"error": "no /services/T01CANARY/B02 nor /services/T01%20CANARY?key=canary-key, canary-key"}'
+    with saying(lambda _: [b"HTTP/1.1 503 x\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)]) as url:
+        for path in ("services/T01CANARY/B02", "services/T01%20CANARY?key=canary-key"):
+            text = str(_outcome(_options(urljoin(url, f"/{path}"), timeout_s=5), opening))
+            assert "answered 503 x: no ***" in text
+            assert path.split("/")[1] not in text
+            assert "?" not in path or "canary-key" not in text
 
 
 def test_the_time_limit_is_for_the_whole_post(opening: SinkOpening) -> None:

@@ -207,6 +207,24 @@ def test_no_problem_repeats_a_secret(source: Any, problems: Problems) -> None:
         assert word not in text
 
 
+@pytest.mark.parametrize(
+    "sink, expected",
+    [
+        ({"kind": "mqtt", "tls": {"key_password": "hunter2"}}, "tls.key_password: must be a mapping of keys to values"),
+        ({"kind": "mqtt", "username": "u", "password": {"hunter2": None}}, "password: a hidden key is unknown"),
+        ({"kind": "zeromq", "curve": {"secret_key": {"hunter2": None}}}, "secret_key: a hidden key is unknown"),
+        ({"kind": "http", "headers": {"Authorization: hunter2": {"env": "A"}}}, "headers: a hidden key is no name"),
+    ],
+)
+def test_a_secret_in_the_place_of_its_reference_is_not_repeated(
+    sink: dict[str, Any], expected: str, problems: Problems
+) -> None:
+    """Plain text where {env: NAME} belongs, `{hunter2}`, which YAML takes for a key, and a header in one piece."""
+    told = problems(SiteFile, {**_site(), "publish": [sink]})
+    assert any(expected in line for line in told), told
+    assert "hunter2" not in "".join(told)
+
+
 def test_a_long_value_is_cut(problems: Problems) -> None:
     """An error stays a line that can be read."""
     (text,) = problems(SiteFile, {**_site(), "site": "x" * 500})

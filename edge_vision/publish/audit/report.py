@@ -11,7 +11,11 @@ from edge_vision.publish.audit.latency import Latencies
 from edge_vision.publish.audit.ledger import Ledger, Stream
 
 UNOWED: Final = frozenset({"detections", "status", HEARTBEAT})
-"""Kinds that no sink owes: of detections the freshest count, of statuses the last."""
+"""Kinds of which a loss is none. Of detections the freshest count; ZeroMQ sends the first statuses before anybody who
+waited for the site has joined again.
+"""
+UNOWED_BY_A_BROKER: Final = UNOWED - {"status"}
+"""The same over MQTT, where statuses wait in the outbox like events."""
 MOST_RANGES_SHOWN: Final = 20
 NO_LOSS: Final = 0
 LOSS: Final = 1
@@ -101,10 +105,17 @@ class Scope(msgspec.Struct, frozen=True):
 
     kinds: Collection[str] | None = None
     from_start: bool = False
+    unowed: Collection[str] = UNOWED
+    told_before: bool = True
+    """Whether losses count that are told of numbers before the beginning: not where other sinks than ours tell them."""
 
     def counts(self, kind: str) -> bool:
         """Whether a loss of this kind is a loss."""
-        return kind not in UNOWED if self.kinds is None else not self.kinds or kind in self.kinds
+        return kind not in self.unowed if self.kinds is None else not self.kinds or kind in self.kinds
+
+    def proves(self, kind: str) -> bool:
+        """Whether to have received this kind, and no loss, is worth a word: a site that is up tells statuses anyway."""
+        return self.counts(kind) and (self.kinds is not None or kind not in UNOWED)
 
 
 def make_report(ledger: Ledger, scope: Scope, now_ms: float, expected: Ledger | None = None) -> Report:
@@ -124,7 +135,7 @@ def make_report(ledger: Ledger, scope: Scope, now_ms: float, expected: Ledger | 
         or bool(book.refused)
         or bool(book.unnamed_gaps)
     )
-    nothing = not any(row.received for row in deciding)
+    nothing = not any(row.received for row in deciding if scope.proves(row.kind))
     return Report(
         "loss" if lost else "nothing received" if nothing else "no loss",
         book.received,
@@ -156,6 +167,8 @@ def make_report(ledger: Ledger, scope: Scope, now_ms: float, expected: Ledger | 
 def _row(stream: Stream, scope: Scope, now_ms: float) -> StreamReport:
     received, told = stream.received, stream.told
     start = 1 if scope.from_start else stream.owed_from
+    if not scope.told_before:
+        told = told.without(Intervals.of([(1, start - 1 if start else told.last)]))
     end = max(received.last, told.last, stream.claims.at(now_ms))
     missing = received.holes(start, end).without(told) if start else Intervals([], [])
     return StreamReport(

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from typing import Annotated, Final, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,7 @@ from edge_vision.core.options import Secret
 HEADER_TEXT: Final = r"[!-~]([\t -~]{0,4094}[!-~])?"
 """What the value of a header may be: visible ASCII, with blanks inside."""
 _ADDRESS: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?([/?][!-\"$-~]*)?")
+_SHORTEST: Final = 8
 _OURS: Final = frozenset(
     {"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "keep-alive",
      "te", "trailer", "upgrade", "expect", "accept-encoding", "user-agent"}
@@ -23,6 +24,17 @@ def origin_of(url: str) -> str:
     """An address as logs may have it: the path of a webhook is often a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def hidden_in(url: str) -> list[str]:
+    """What a server may repeat of an address, and nobody else: its path and query, whole and in parts, as sent or read.
+
+    Parts of up to seven letters, such as `hooks`, are no secrets.
+    """
+    parts = urlsplit(url)
+    wholes = [f"{parts.path}?{parts.query}", parts.path, parts.query]
+    found = [one for one in (*wholes, *re.split("[/?&=;]", wholes[0])) if len(one) >= _SHORTEST]
+    return list(dict.fromkeys([*found, *map(unquote, found)]))
 
 
 def why_readable(url: str) -> str:

@@ -15,7 +15,7 @@ from edge_vision import __version__
 from edge_vision.core.errors import ConfigError, SinkError
 from edge_vision.core.message import Message
 from edge_vision.core.options import Secret
-from edge_vision.publish.http.address import HEADER_TEXT
+from edge_vision.publish.http.address import HEADER_TEXT, hidden_in
 from edge_vision.publish.http.options import HttpSinkOptions
 from edge_vision.publish.http.poster import OUTAGE_S, Answer, Poster
 from edge_vision.publish.table import SinkOpening
@@ -165,7 +165,7 @@ def open_http(options: HttpSinkOptions, opening: SinkOpening) -> Iterator[HttpSi
             msg = f"{name}: header {header}: the secret is empty or has characters that no header can have"
             raise SinkError(msg)
     hidden = [headers[header] for header, value in options.headers.items() if isinstance(value, Secret)]
-    poster = Poster(options.url, name, _context(options), options.timeout_s, [*hidden, secret])
+    poster = Poster(options.url, name, _context(options), options.timeout_s, [*hidden, secret, *hidden_in(options.url)])
     try:
         poster.open()
         yield HttpSink(poster, options, opening, secret.encode(), headers)
