@@ -410,8 +410,8 @@ def test_losses_of_one_cause_are_said_once_a_minute(caplog: pytest.LogCaptureFix
     """With their number; those of another cause at once."""
     log = LossLog()
     for second in range(61):
-        log.say(Gap("one", "full", 10), second * 1_000_000_000)
-    log.say(Gap("one", "too old"), 1)
+        log.say([Gap("one", "full", 4), Gap("one", "full", 6)], second * 1_000_000_000)
+    log.say([Gap("one", "too old")], 1)
     assert [record.message.removeprefix("outbox: one: ") for record in caplog.records] == [
         "10 messages lost: full",
         "600 messages lost: full",

@@ -134,13 +134,15 @@ class LossLog:
     def __init__(self) -> None:
         self._said: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def say(self, gap: Gap, now_ns: int) -> None:
-        """Say a gap, or count it."""
+    def say(self, gaps: Sequence[Gap], now_ns: int) -> None:
+        """Say gaps, or count them."""
         if len(self._said) > _MOST:
             self._said.clear()
-        count, next_ns = self._said.get((gap.sink, gap.reason), (0, now_ns))
-        count += gap.count or 0
-        if now_ns >= next_ns:
-            _log.error("outbox: %s: %s messages lost: %s", gap.sink, count or "an unknown number of", gap.reason)
-            count, next_ns = 0, now_ns + _SAY_NS
-        self._said[gap.sink, gap.reason] = count, next_ns
+        for gap in gaps:
+            count, next_ns = self._said.get((gap.sink, gap.reason), (0, now_ns))
+            self._said[gap.sink, gap.reason] = count + (gap.count or 0), next_ns
+        for sink, reason in dict.fromkeys((gap.sink, gap.reason) for gap in gaps):
+            count, next_ns = self._said[sink, reason]
+            if now_ns >= next_ns:
+                _log.error("outbox: %s: %s messages lost: %s", sink, count or "an unknown number of", reason)
+                self._said[sink, reason] = 0, now_ns + _SAY_NS

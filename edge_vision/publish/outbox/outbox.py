@@ -395,6 +395,6 @@ class Outbox:
             gaps, again = list(self._losses.gaps()), self._losses.records()
         for record in again:
             self.put(record)
+        self._loss_log.say([gap for _, gap in gaps], self._clock.monotonic_ns())
         for source, gap in gaps:
-            self._loss_log.say(gap, self._clock.monotonic_ns())
             self._tell(source, gap)
