@@ -76,6 +76,7 @@ def read_site(file: Path) -> SiteDraft:
     problems += _ids_of_topics(document)
     problems += _missing_files(document)
     problems += _double_sinks(document)
+    problems += _double_clients(document)
     problems += evidence_problems(document)
     drafts = []
     for number, camera in _mappings(document.data, "cameras"):
@@ -160,6 +161,20 @@ def _double_sinks(document: Document) -> Iterator[Problem]:
                     yield document.problem(("publish", number, *place), text)
                     break
             earlier.append((number, place, sink))
+
+
+def _double_clients(document: Document) -> Iterator[Problem]:
+    """Of two clients of one name, a broker throws out one when the other connects: they would do so for ever."""
+    seen: dict[tuple[Any, ...], int] = {}
+    for number, sink in _mappings(document.data, "publish"):
+        if sink.get("kind") != "mqtt":
+            continue
+        broker = sink.get("host"), sink.get("port", 1883 if sink.get("tls") is None else 8883)
+        client = (*map(str, broker), str(sink.get("client_id") or f"edge-vision-{document.data.get('site')}"))
+        if client in seen:
+            text = f"the broker of publish[{seen[client]}], too: each needs a client_id of its own"
+            yield document.problem(("publish", number, "client_id" if "client_id" in sink else "host"), text)
+        seen.setdefault(client, number)
 
 
 def _inside(sink: dict[str, Any], place: tuple[str, ...]) -> Any:

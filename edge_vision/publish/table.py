@@ -55,11 +55,13 @@ def open_sink(options: SinkOptions, opening: SinkOpening) -> AbstractContextMana
 
 
 def name_of(options: SinkOptions) -> str:
-    """What logs and status call a sink: its kind and address."""
+    """What logs, status and outbox call a sink: its kind and address, and who it is to a broker where that is said."""
     address = {
         "jsonl": lambda: str(getattr(options, "path", "")),
         "zeromq": lambda: str(getattr(options, "bind", "")),
-        "mqtt": lambda: f"{getattr(options, 'host', '')}:{getattr(options, 'port', '')}",
+        "mqtt": lambda: (
+            f"{getattr(options, 'host', '')}:{getattr(options, 'port', '')} {getattr(options, 'client_id', None) or ''}"
+        ),
         "http": lambda: str(getattr(options, "shown_url", "")),
     }.get(options.kind, str)()
     return f"{options.kind} {address}".rstrip()

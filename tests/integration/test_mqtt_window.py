@@ -1,5 +1,6 @@
 """The MQTT sink and its broker, packet by packet: window, answers, sessions, the retained status."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -414,6 +415,25 @@ def test_a_client_that_is_thrown_out_by_another_of_its_name(told: Told) -> None:
         with pytest.raises(SinkError, match="another client uses the same client_id") as caught:
             sink.send(numbered(1))
         assert caught.value.patience_s == 60.0
+
+
+def test_who_let_us_in_before_and_hangs_up_now_is_asked_again_soon(told: Told) -> None:
+    """A proxy whose broker is away takes the connection and ends it; at the first start, it is perhaps a wrong port."""
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        if dialog.number == 1:
+            dialog.say(WELCOME)
+
+    opening = told.opening()
+    with scripted_broker(script) as (port, _):
+        for patience_s in (15.0, None, 0.0):
+            if patience_s is None:
+                with suppress(SinkError), open_mqtt(options(port), opening):
+                    continue
+            with pytest.raises(SinkError, match="without an answer") as caught, open_mqtt(options(port), opening):
+                pass
+            assert caught.value.patience_s == patience_s
 
 
 def test_what_mqtt_5_says_of_a_message(broker: Broker, told: Told) -> None:

@@ -1,8 +1,10 @@
 """Checks what waits for its delivery: in order, across processes, within its limits, and every loss told."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import wait_until
 
@@ -11,6 +13,7 @@ from edge_vision.core.message import Message
 from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper, OutboxHistory
+from edge_vision.publish.outbox.losses import LossLog
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.outbox.store import Row, Store
 from edge_vision.publish.wire import Gap
@@ -311,7 +314,7 @@ def test_a_damaged_file_is_set_aside_at_the_start(opened: Open, clock: FakeClock
 
 
 def test_of_a_lost_gap_record_no_other_tells(opened: Open, clock: FakeClock, told: Told) -> None:
-    """Or there would be no end of them."""
+    """Of one that a sink refused: or there would be no end of them."""
     outbox = opened()
     feed = outbox.feed("one", ("gap", "verdict"), 0.0)
     outbox.start()
@@ -348,3 +351,69 @@ def test_what_was_published_can_be_asked_for_again(opened: Open, clock: FakeCloc
     clock.sleep(700)
     again.put(message(2, boot="b2"))
     eventually(clock, lambda: history.ranges() == [("b2", "gate", "verdict", 2, 2)], "the old ones are gone")
+
+
+def test_a_gap_record_that_must_go_comes_once_more(tmp_path: Path, clock: FakeClock) -> None:
+    """However often the outbox is filled while a sink is away, it hears in the end of everything it will not get."""
+    records: list[Gap] = []
+
+    def tell(source: str, gap: Gap) -> None:
+        records.append(gap)
+        body = msgspec.json.encode({"gap": gap})
+        outbox.put(replace(message(len(records), "gap", source), body=body))
+
+    outbox = Outbox(tmp_path, OutboxOptions(max_mb=1), clock, tell, 10_000_000)
+    feed = outbox.feed("one", ("gap", "verdict"), 0.0)
+    outbox.start()
+    for seq in range(1, 2_001):
+        outbox.put(message(seq, size=4_000))
+        if seq % 100 == 0:
+            eventually(clock, lambda: not outbox.in_memory(), "it is written")
+            clock.sleep(2)
+    eventually(clock, lambda: feed.waiting < 300, "no more than fits waits")
+    got: list[tuple[str, int]] = []
+
+    def emptied() -> bool:
+        rows = feed.take(500)
+        got.extend((row.message.kind, row.message.seq) for row in rows)
+        feed.settle(len(rows), None)
+        return feed.empty and not outbox.in_memory()
+
+    eventually(clock, emptied, "all is taken")
+    shut(outbox)
+    heard = [records[seq - 1] for kind, seq in got if kind == "gap"]
+    missing = set(range(1, 2_001)) - {seq for kind, seq in got if kind == "verdict"}
+    verdicts = [gap for gap in heard if gap.lost_kind == "verdict"]
+    assert {seq for gap in verdicts for seq in range(gap.first or 0, (gap.last or 0) + 1)} == missing
+    assert sum(gap.count or 0 for gap in verdicts) == len(missing)
+    told_of = {seq for gap in heard if gap.lost_kind == "gap" for seq in range(gap.first or 0, (gap.last or 0) + 1)}
+    assert {seq for kind, seq in got if kind == "gap"} | told_of == set(range(1, len(records) + 1))
+    assert len(heard) < 100, "many are gathered into few"
+    assert len(missing) > 1_500
+
+
+def test_what_a_sink_has_in_hand_does_not_keep_the_outbox_from_its_size(opened: Open, clock: FakeClock) -> None:
+    """However large: what comes behind it goes."""
+    outbox = opened(max_mb=1.0, memory_bytes=10_000_000)
+    feed = outbox.feed("one", ("verdict",), 0.0)
+    outbox.start()
+    for seq in range(1, 41):
+        outbox.put(message(seq, size=20_000))
+    assert len(feed.take(100)) == 40
+    for seq in range(41, 101):
+        outbox.put(message(seq, size=20_000))
+        eventually(clock, lambda: not outbox.in_memory(), "it is written")
+    eventually(clock, lambda: feed.waiting <= 40 + 10, "no more than fits waits")
+
+
+def test_losses_of_one_cause_are_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """With their number; those of another cause at once."""
+    log = LossLog()
+    for second in range(61):
+        log.say([Gap("one", "full", 4), Gap("one", "full", 6)], second * 1_000_000_000)
+    log.say([Gap("one", "too old")], 1)
+    assert [record.message.removeprefix("outbox: one: ") for record in caplog.records] == [
+        "10 messages lost: full",
+        "600 messages lost: full",
+        "an unknown number of messages lost: too old",
+    ]

@@ -11,6 +11,7 @@ from edge_vision.analytics.filter import FilterOptions
 from edge_vision.config.explain import resolved_yaml
 from edge_vision.config.site import SiteDraft, read_site
 from edge_vision.inference.options import DetectOptions
+from edge_vision.publish.table import name_of
 
 PIPELINE = {
     "version": 1,
@@ -184,3 +185,28 @@ def test_a_runtime_listed_twice_is_refused(read: Read) -> None:
     """By the site as by a camera."""
     problems = _problems(read(_camera(), backends=["openvino", "openvino"]))
     assert problems == ["site.yaml: backends: openvino is listed twice"]
+
+
+def test_two_clients_of_one_name_at_one_broker_are_refused(read: Read) -> None:
+    """They would throw each other out for ever; at another port, or by another name, they do not."""
+    one = {"kind": "mqtt", "host": "broker"}
+    others = [{**one, "port": 8883}, {**one, "client_id": "two"}, {"kind": "mqtt", "host": "other"}]
+    assert _problems(read(_camera(), publish=[one, *others])) == []
+    text = "the broker of publish[0], too: each needs a client_id of its own"
+    assert _problems(read(_camera(), publish=[one, {**one, "port": 1883}])) == [f"site.yaml: publish[1].host: {text}"]
+    named = {**one, "client_id": "edge-vision-s"}
+    assert _problems(read(_camera(), publish=[one, named])) == [f"site.yaml: publish[1].client_id: {text}"]
+    assert _problems(read(_camera(), publish=[one, {**one, "tls": {}}, {**one, "port": 8883}])) == [
+        f"site.yaml: publish[2].host: {text.replace('[0]', '[1]')}"
+    ]
+
+
+def test_sinks_of_one_broker_are_told_apart_whatever_their_order(read: Read) -> None:
+    """What waits for one on disk must not become that of the other when the lines of the file are exchanged."""
+    sinks = [{"kind": "mqtt", "host": "broker", "client_id": name} for name in ("a", "b")]
+    names = []
+    for order in (sinks, sinks[::-1]):
+        site = read(_camera(), publish=order).site
+        assert site is not None
+        names.append([name_of(sink) for sink in site.publish])
+    assert names == [["mqtt broker:1883 a", "mqtt broker:1883 b"], ["mqtt broker:1883 b", "mqtt broker:1883 a"]]

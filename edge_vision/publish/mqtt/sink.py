@@ -13,7 +13,7 @@ from edge_vision.core.message import Message
 from edge_vision.publish.mqtt.client import MqttClient, connect, make_client, message_properties
 from edge_vision.publish.mqtt.options import MqttOptions
 from edge_vision.publish.mqtt.topic import USUAL, topic_of
-from edge_vision.publish.mqtt.words import SLOW_S, Cause, farewell, not_mqtt, refusal
+from edge_vision.publish.mqtt.words import DOUBTFUL_S, SLOW_S, Cause, farewell, not_mqtt, refusal
 from edge_vision.publish.table import SinkOpening
 from edge_vision.runtime.loops import until
 
@@ -34,6 +34,8 @@ _AT_FAULT: Final = _FOR_GOOD | {0x95}
 _DENIED_S: Final = 60.0
 """How long a topic that was refused is not asked for again: some brokers end the connection each time."""
 _MOST_NOTES: Final = 1_000
+_LET_IN: Final = "the broker let this client in"
+"""A note: with these settings it once worked, and who hangs up stands in for a broker that is away."""
 
 
 class _Batch:
@@ -166,7 +168,7 @@ class MqttSink:
         if len(message.body) + len(topic.encode()) + _HEADER_BYTES > self._largest:
             self._batch.answer(place, f"larger than the {self._largest} bytes that the broker takes")
             return
-        if self._opening.notes and message.kind != "status" and self._is_denied(topic):
+        if len(self._opening.notes) > 1 and message.kind != "status" and self._is_denied(topic):
             self._batch.answer(place, "refused by the broker less than a minute ago: Not authorized")
             return
         info = self._client.publish(topic, message.body, qos=1, retain=retain, properties=self._properties[retain])
@@ -229,6 +231,8 @@ class MqttSink:
         """
         self._connected = False
         self._client.hang_up()
+        if cause.patience_s == DOUBTFUL_S and self._note_of(_LET_IN) in self._opening.notes:
+            cause = Cause(cause.text)
         raise (self._denied or cause).error(self._name)
 
     def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
@@ -236,6 +240,7 @@ class MqttSink:
             self._why = refusal(reason, self._who)
             return
         self._client.acknowledged = self._connected = True
+        self._opening.notes.setdefault(self._note_of(_LET_IN), 0)
         kept_s = getattr(properties, "SessionExpiryInterval", self._options.session_expiry_s)
         self._new_session = not flags.session_present and kept_s > 0  # who keeps no sessions has forgotten nothing
         # A broker may end the connection of who sends more than it said it takes at once (MQTT 5, 3.2.2.3.3).

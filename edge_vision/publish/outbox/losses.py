@@ -1,15 +1,36 @@
 """What a sink will never get, gathered into as few gap records as there are gaps."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+from edge_vision.core.message import Message
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.store import Range
 from edge_vision.publish.wire import Gap
 
+_log = logging.getLogger(__name__)
+
+_SAY_NS: Final = 60_000_000_000
+"""How often the log has the losses of one sink and reason."""
 _MOST: Final = 1_000
 """Gaps that are kept apart until they are told; further ones are told as one that spans them."""
+
+
+class _Told(msgspec.Struct):
+    """What a gap record says."""
+
+    gap: Gap
+
+
+def _spanning(one: Gap, other: Gap) -> Gap:
+    """A gap in the place of two of the same sink, reason, boot and kind."""
+    firsts, lasts = ([getattr(gap, name) or 0 for gap in (one, other)] for name in ("first", "last"))
+    count = None if one.count is None or other.count is None else one.count + other.count
+    return Gap(one.sink, one.reason, count, one.boot, one.lost_kind, min(firsts) or None, max(lasts) or None)
 
 
 @dataclass(slots=True)
@@ -25,7 +46,8 @@ class Losses:
     def __init__(self) -> None:
         self._runs: dict[tuple[str, str, str, str, str], list[_Run]] = {}
         self._number = 0
-        self._unknown: list[tuple[str, Gap]] = []
+        self._whole: list[tuple[str, Gap]] = []
+        self._records: dict[str, Message] = {}
 
     def add(self, sink: str, reason: str, lost: Range) -> None:
         """Note that messages of one boot, source and kind are lost; neighbors make one gap."""
@@ -44,11 +66,38 @@ class Losses:
         if lost.kind != "gap":  # of a lost gap record no other would arrive either
             self.add(feed.name, reason, lost)
 
+    def pass_over(self, feed: Feed, reason: str, message: Message) -> None:
+        """The same of a message that a feed never had in hand; a gap record comes once more instead."""
+        if message.kind == "gap":
+            self.repeat(message)
+        else:
+            self.lose(feed, reason, Range.of(message))
+
+    def repeat(self, record: Message) -> None:
+        """Let a gap record come once more, behind all the others: what it tells would be lost untold with it."""
+        self._records[record.id] = record
+
+    def gather(self, records: Sequence[Message]) -> bool:
+        """Tell anew, in fewer gap records, what these tell; whether less than half as many do."""
+        gathered: dict[tuple[str, ...], tuple[str, Gap]] = {}
+        for record in records:
+            try:
+                gap = msgspec.json.decode(record.body, type=_Told).gap
+            except msgspec.DecodeError:
+                continue
+            key = record.source, gap.sink, gap.reason, gap.boot or "", gap.lost_kind or ""
+            before = gathered.get(key)
+            gathered[key] = record.source, gap if before is None else _spanning(before[1], gap)
+        if 2 * len(gathered) >= len(records):
+            return False
+        self._whole.extend(gathered.values())
+        return True
+
     def lose_unknown(self, feed: Feed, count: int | None, reason: str) -> None:
         """The same of messages of which nothing is known any more, but perhaps how many."""
         if count is None or count > 0:
             feed.lost["unknown"] += count or 0
-            self._unknown.append(("", Gap(feed.name, reason, count)))
+            self._whole.append(("", Gap(feed.name, reason, count)))
 
     def find(self, feeds: Sequence[Feed], kept: Callable[[Feed, int], int], reason: str, *, in_hand: bool) -> None:
         """Count what feeds still have to deliver, and is not kept any more; with what is in hand, or without.
@@ -62,13 +111,38 @@ class Losses:
             self.lose_unknown(feed, missing, reason)
 
     def __bool__(self) -> bool:
-        return bool(self._runs or self._unknown)
+        return bool(self._runs or self._whole or self._records)
+
+    def records(self) -> list[Message]:
+        """The gap records that are to come once more."""
+        records, self._records = self._records, {}
+        return list(records.values())
 
     def gaps(self) -> Iterator[tuple[str, Gap]]:
         """Each gap with its source, and nothing is left to be told."""
         runs, self._runs, self._number = self._runs, {}, 0
-        unknown, self._unknown = self._unknown, []
-        yield from unknown
+        whole, self._whole = self._whole, []
+        yield from whole
         for (sink, reason, boot, source, kind), gaps in runs.items():
             for run in gaps:
                 yield source, Gap(sink, reason, run.count, boot, kind, run.first, run.last)
+
+
+class LossLog:
+    """Says losses in the log: of one sink and reason at once, and then once a minute how many there were meanwhile."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def say(self, gaps: Sequence[Gap], now_ns: int) -> None:
+        """Say gaps, or count them."""
+        if len(self._said) > _MOST:
+            self._said.clear()
+        for gap in gaps:
+            count, next_ns = self._said.get((gap.sink, gap.reason), (0, now_ns))
+            self._said[gap.sink, gap.reason] = count + (gap.count or 0), next_ns
+        for sink, reason in dict.fromkeys((gap.sink, gap.reason) for gap in gaps):
+            count, next_ns = self._said[sink, reason]
+            if now_ns >= next_ns:
+                _log.error("outbox: %s: %s messages lost: %s", sink, count or "an unknown number of", reason)
+                self._said[sink, reason] = 0, now_ns + _SAY_NS

@@ -15,7 +15,7 @@ from edge_vision.core.message import Message
 from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
-from edge_vision.publish.outbox.losses import Losses
+from edge_vision.publish.outbox.losses import Losses, LossLog
 from edge_vision.publish.outbox.place import Place
 from edge_vision.publish.outbox.pressure import Pressure
 from edge_vision.publish.outbox.store import Range, Reader, Row, Store
@@ -70,15 +70,14 @@ class Outbox:
         self._owing: dict[str, list[Feed]] = {}
         self._wanted: set[str] = set()
         self._trouble = Trouble()
-        self._losses = Losses()
+        self._losses, self._loss_log = Losses(), LossLog()
         self._damage = ""
         self._failed = self._tidied = self._ending = False
-        self._retry_ns = self._trimmed_ns = self._told_ns = 0
+        self._retry_ns = self._trimmed_ns = self._told_ns = self._committed = 0
         self._store: Store | None = None
         self._settled: dict[str, int] = {}
         self._lived_before_s = 0.0
         self._begun_ns = clock.monotonic_ns()
-        self._committed = 0
         self._last = self._base = int(clock.now().timestamp() * 1000) << _BITS
         self._trimmer = Trimmer(options, self._lock, self._feeds, self._keepers, self._losses)
         self._pressure = Pressure(self._place, self._trimmer)
@@ -247,7 +246,7 @@ class Outbox:
         for row in self._tail.make_room(weight, held):
             for feed in self._owing.get(row.message.kind, ()):
                 if feed.handed < row.n:
-                    self._losses.lose(feed, reason, Range.of(row.message))
+                    self._losses.pass_over(feed, reason, row.message)
                     feed.waiting -= 1
 
     # The writer.
@@ -393,7 +392,9 @@ class Outbox:
 
     def _tell_losses(self) -> None:
         with self._lock:
-            gaps = list(self._losses.gaps())
+            gaps, again = list(self._losses.gaps()), self._losses.records()
+        for record in again:
+            self.put(record)
+        self._loss_log.say([gap for _, gap in gaps], self._clock.monotonic_ns())
         for source, gap in gaps:
-            _log.error("outbox: %s: %s messages lost: %s", gap.sink, gap.count or "an unknown number of", gap.reason)
             self._tell(source, gap)

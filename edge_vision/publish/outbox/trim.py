@@ -9,7 +9,7 @@ from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses
-from edge_vision.publish.outbox.store import Store
+from edge_vision.publish.outbox.store import Range, Store
 
 _MOST: Final = 20_000
 """Messages that one look deletes, at most: the writer must not be busy with that for long."""
@@ -127,8 +127,10 @@ class Trimmer:
         return more
 
     def _cut_part(self, store: Store, committed: int, reason: str) -> None:
-        part = max(1, store.used_bytes() // _PART)
-        self._cut(store, min(committed, store.reach(store.first() - 1, part, _NO_WEIGHT)), reason)
+        part, first = max(1, store.used_bytes() // _PART), store.first()
+        with self._lock:  # what is in hand does not go, and no room is made by it
+            begun = max([first - 1, *(feed.handed for feed in self._feeds if feed.in_hand and feed.settled < first)])
+        self._cut(store, min(committed, store.reach(begun, part, _NO_WEIGHT)), reason)
 
     def _cut(self, store: Store, last: int, reason: str) -> None:
         """Delete everything up to a number but what is in a sink's hands; who did not get it is told."""
@@ -144,9 +146,30 @@ class Trimmer:
             spared = [(feed.settled + 1, feed.handed) for feed in self._feeds if feed.in_hand]
             behind = [(feed, feed.handed) for feed in self._feeds if feed.handed < last]
             lost = [(feed, store.ranges(feed.kinds, handed, last)) for feed, handed in behind]
+            repeated = self._save_records(store, last, lost)
             for feed, ranges in lost:
                 for one in ranges:
-                    self._losses.lose(feed, reason, one)
+                    if one.kind != "gap" or not repeated:
+                        self._losses.lose(feed, reason, one)
                 feed.skip(last, sum(one.count for one in ranges))
         with store.transaction():
             store.delete(0, last, MESSAGE_KINDS, spared)
+
+    def _save_records(self, store: Store, last: int, lost: Sequence[tuple[Feed, list[Range]]]) -> bool:
+        """Keep what gap records tell that are about to go; whether they come once more as they are.
+
+        Many of them are gathered into few: else there would be no room for anything else in the end.
+        """
+        gaps = [(feed, one) for feed, ranges in lost for one in ranges if one.kind == "gap"]
+        if not gaps:
+            return False
+        records = [row.message for row in store.read(min(feed.handed for feed, _ in gaps), last, ("gap",), _STEP)[0]]
+        others = sum(one.count for _, ranges in lost for one in ranges if one.kind != "gap")
+        if sum(one.count for _, one in gaps) <= others:
+            for record in records:
+                self._losses.repeat(record)
+            return True
+        if self._losses.gather(records):
+            for feed, one in gaps:
+                self._losses.add(feed.name, "gathered into fewer gap records", one)
+        return False
