@@ -38,6 +38,8 @@ def _camera(name: str, pipeline: str = "motion_only", **source: Any) -> dict[str
         ({**GATE, "clip": {"befor_s": 1}}, ["evidence.clip.befor_s: unknown key"]),
         ({"kinds": ["verdict"], "cameras": ["gat"]}, ["evidence.cameras[0]: the site has no camera 'gat'; did you"]),
         ({"kinds": ["verdict"], "clip": {}}, ["evidence.clip: stills: pictures of a folder make no clip"]),
+        ({"kinds": ["verdict"], "clip": {}, "cameras": None}, ["evidence.clip: stills: pictures of a folder make no"]),
+        ({**GATE, "cameras": 5}, ["evidence.cameras: must be a list"]),
         ({"kinds": ["verdict"], "max_mb": 0, "jpeg_quality": 101}, ["evidence.max_mb: ", "evidence.jpeg_quality: "]),
     ],
 )  # fmt: skip
