@@ -1,6 +1,7 @@
 """What a site file may ask for as evidence, and from what it is made for each camera."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from edge_vision.app.check import check_site
 from edge_vision.app.evidence import keeper_of, rings_of
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError, MissingLibraryError
+from edge_vision.core.packets import EncodedTrack, Packet
 from edge_vision.publish.wire import Wire
 from edge_vision.testing.fakes import FakeClock
 
@@ -85,6 +87,24 @@ def test_packets_are_kept_where_nothing_is_covered(write_site: WriteSite, tmp_pa
     assert list(rings_of(_site(write_site, tmp_path))) == ["packets"]
     assert rings_of(_site(write_site, tmp_path, clip=None)) == {}
     assert rings_of(_site(write_site, tmp_path, kinds=[])) == {}
+
+
+def test_the_ring_of_a_recording_that_is_read_as_fast_as_it_can_be_is_longer(
+    write_site: WriteSite, tmp_path: Path
+) -> None:
+    """While the evidence thread looks away for half a second, a minute of it may go by."""
+    (tmp_path / "a.mp4").write_bytes(b"")
+    cameras = [
+        _camera(name, kind="av", path=str(tmp_path / "a.mp4"), **more)
+        for name, more in (("fast", {}), ("real", {"realtime": True}))
+    ]
+    site = check_site(write_site(cameras=cameras, evidence={"kinds": ["count"], "clip": {}})).site
+    rings = rings_of(site)
+    for ring in rings.values():
+        ring.begin(EncodedTrack("h264", b"", (64, 48), Fraction(1, 90_000)))
+        for second in range(200):
+            ring.add(Packet(b"", second, second, 1, is_key=True, media_ns=second * 1_000_000_000))
+    assert {name: len(ring.between(0, 1 << 62)) for name, ring in rings.items()} == {"fast": 126, "real": 11}
 
 
 def test_evidence_lies_in_the_state_folder(

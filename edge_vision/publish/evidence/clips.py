@@ -63,7 +63,7 @@ class PacketClip:
             if self._key is None:
                 self._key, units = packets[0].pts, self._sets.units  # MP4's own record is made of what comes first
                 packets = _evened([packet for packet in packets if packet.pts >= packets[0].pts])
-                self._start, self._last = packets[0].dts, packets[0].dts - 1
+                self._start, self._last = packets[0].pts, packets[0].dts - 1  # shown from the first moment on
             for packet in packets:
                 dts = max(packet.dts, self._last + 1)
                 if not self._key <= packet.pts or dts > packet.pts:

@@ -1,6 +1,6 @@
 """Cuts the clips of one camera: what was before an event, and what comes after it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -35,13 +35,21 @@ _SLACK_NS: Final = 500_000_000
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A clip that is kept: the file, the size of its pictures, the media time it covers, why it ends if too early."""
+    """A clip that is kept: the file, the size of its pictures, the media time it covers, why it ends if too early.
+
+    `holes` are the spans of media time within it that were gone before they could be written.
+    """
 
     file: Stored
     wh: tuple[int, int]
     first_ns: int
     last_ns: int
     why: str
+    holes: Sequence[tuple[int, int]] = ()
+
+    def lacks_ns(self, first_ns: int, last_ns: int) -> int:
+        """How much of a span of media time lies in holes."""
+        return sum(max(0, min(end, last_ns) - max(begin, first_ns)) for begin, end in self.holes)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +72,7 @@ class Cut:
     next_ns: int = 0
     last_dts: int | None = None
     origin_ns: int = 0
+    holes: list[tuple[int, int]] = field(default_factory=list)
     failed: str = ""
     why: str = ""
 
@@ -208,6 +217,8 @@ class Recorder:
             cut.begins_ns = fresh[0].media_ns
             cut.draft = self._store.open_draft(f"{cut.name}.clip.mp4")
             cut.packets = PacketClip(cut.draft.stream, track)
+        elif len(fresh) == len(kept) and fresh[0].media_ns - cut.last_ns > _SLACK_NS:
+            cut.holes.append((cut.last_ns, fresh[0].media_ns))
         cut.packets.add(fresh)
         cut.last_dts = fresh[-1].dts
         cut.last_ns = max(cut.last_ns, *(packet.media_ns for packet in fresh))
@@ -227,7 +238,7 @@ class Recorder:
         try:
             if cut.failed:
                 return cut.failed
-            return Recorded(self._store.keep(cut.draft), cut.wh, cut.begins_ns, cut.last_ns, cut.why)
+            return Recorded(self._store.keep(cut.draft), cut.wh, cut.begins_ns, cut.last_ns, cut.why, cut.holes)
         except EvidenceError as error:
             return str(error)
         finally:
