@@ -94,10 +94,8 @@ def test_the_ring_of_a_recording_that_is_read_as_fast_as_it_can_be_is_longer(
 ) -> None:
     """While the evidence thread looks away for half a second, a minute of it may go by."""
     (tmp_path / "a.mp4").write_bytes(b"")
-    cameras = [
-        _camera(name, kind="av", path=str(tmp_path / "a.mp4"), **more)
-        for name, more in (("fast", {}), ("real", {"realtime": True}))
-    ]
+    recording: dict[str, Any] = {"kind": "av", "path": str(tmp_path / "a.mp4")}
+    cameras = [_camera("fast", **recording), _camera("real", **recording, realtime=True)]
     site = check_site(write_site(cameras=cameras, evidence={"kinds": ["count"], "clip": {}})).site
     rings = rings_of(site)
     for ring in rings.values():

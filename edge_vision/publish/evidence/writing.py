@@ -286,7 +286,9 @@ class EvidenceWriter:
     def complain(self, error: Exception) -> None:
         """Log what is wrong, once a minute."""
         if self._trouble.is_news(error) and self._is_due("".join(letter for letter in str(error) if letter.isalpha())):
-            _log.warning("evidence: %s; analysis goes on", error, exc_info=traceback_of(error))
+            _log.warning(
+                "evidence in %s: %s; analysis goes on", self._store.folder, error, exc_info=traceback_of(error)
+            )
 
     def _is_due(self, what: str) -> bool:
         now_ns = self._clock.monotonic_ns()
