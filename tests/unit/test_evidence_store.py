@@ -194,6 +194,45 @@ def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
         (tmp_path / gone).rmdir() if make is Path.mkdir else (tmp_path / gone).unlink()
 
 
+def test_what_another_site_is_writing_is_not_removed(tmp_path: Path) -> None:
+    """Two sites by mistake in one folder: the clip of the one is there when it is done, though the other looked."""
+    one = _store(tmp_path)
+    name = one.begin(NOON, "gate")
+    with one.draft(f"{name}.clip.mp4") as draft:
+        draft.stream.write(b"half")
+        _fill(_store(tmp_path), 1)
+        draft.stream.write(b" and half")
+        stored = one.keep(draft)
+    assert one.fetch(stored.path, 100) == b"half and half"
+    (tmp_path / f".part-{name}.clip.mp4").write_bytes(b"of a process that died")
+    assert _store(tmp_path).load == 10 * _KB + 13
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_look_that_broke_off_counts_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one goes on from there; what is being written stays, whoever wants room."""
+    _fill(_store(tmp_path), 3)
+    looks = []
+
+    def look(store: Store, entry: "os.DirEntry[str]") -> None:
+        looks.append(entry)
+        if len(looks) == 4:
+            raise PermissionError(13, "Permission denied")
+        take_in(store, entry)
+
+    take_in = Store._take_in
+    monkeypatch.setattr(Store, "_take_in", look)
+    store = Store(tmp_path, 45 * _KB, 3600, FakeClock())
+    with pytest.raises(EvidenceError, match="Permission denied"):
+        store.tidy()
+    name = store.begin(NOON - timedelta(minutes=1), "cam-1")
+    store.save(f"{name}.0001.clean.jpg", b"x" * 10 * _KB)
+    assert store.load == 40 * _KB
+    store.save(f"{name}.0002.clean.jpg", b"x" * 10 * _KB)
+    assert store.fetch(f"{name}.0001.clean.jpg", 10 * _KB)
+    assert store.load == 40 * _KB
+
+
 def test_a_folder_that_cannot_be_is_an_error_and_comes_back(tmp_path: Path) -> None:
     """A file stands in its place; when it is gone, writing works; a folder that was removed is made again."""
     place = tmp_path / "evidence"
