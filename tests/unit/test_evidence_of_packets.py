@@ -40,7 +40,7 @@ def _packets(file: Path) -> tuple[EncodedTrack, list[Packet]]:
     return ring.track, ring.between(0, ALL)
 
 
-def _told(folder: Path, ring: Ring, packets: list[Packet], steps: int) -> tuple[Evidence, Path]:
+def _told(folder: Path, ring: Ring, packets: list[Packet], steps: int) -> Evidence:
     """An event 1 s into the packets, a clip from 1 s before it to 5 s after; the writer looks `steps` times."""
     clock, told = SystemClock(), list[Evidence]()
     options = EvidenceOptions.model_validate(
@@ -62,8 +62,7 @@ def _told(folder: Path, ring: Ring, packets: list[Packet], steps: int) -> tuple[
         writer.mind()
     writer.finish()
     assert [one.pending for one in told] == [["clip"], []]
-    (clip,) = told[-1].files
-    return told[-1], folder / clip.path
+    return told[-1]
 
 
 @pytest.mark.parametrize("steps", [40, 1])
@@ -72,8 +71,8 @@ def test_what_was_gone_before_it_was_written_is_told(steps: int, tmp_path: Path)
     track, packets = _packets(record(tmp_path / "line.mp4", 200, g="10", bf="2"))
     ring = Ring(1 << 30, 2.0)
     ring.begin(track)
-    kept, file = _told(tmp_path / "evidence", ring, packets, steps)
-    with av.open(str(file)) as opened:
+    kept = _told(tmp_path / "evidence", ring, packets, steps)
+    with av.open(str(tmp_path / "evidence" / kept.files[0].path)) as opened:
         times = [float(frame.time) for frame in opened.decode(video=0)]
     assert times[0] == 0, "players show nothing until then"
     widest = max(after - before for before, after in itertools.pairwise(times))
@@ -85,3 +84,16 @@ def test_what_was_gone_before_it_was_written_is_told(steps: int, tmp_path: Path)
         assert said is not None
         assert said.startswith("lacks ")
         assert abs(float(said.split()[1]) - widest) < 0.3
+
+
+def test_a_clip_that_nobody_could_read_is_missing(tmp_path: Path) -> None:
+    """MP4 is written of any packets, but of VP9 not whole: the message says so, and nothing lies there."""
+    track, packets = _packets(record(tmp_path / "line.webm", 75, codec="libvpx-vp9", deadline="realtime", g="10"))
+    ring = Ring(1 << 30, 60)
+    ring.begin(track)
+    kept = _told(tmp_path / "evidence", ring, packets, 5)
+    assert kept.files == []
+    assert [(one.type, one.reason.startswith("packets of vp9 make no clip")) for one in kept.missing] == [
+        ("clip", True)
+    ]
+    assert list((tmp_path / "evidence").iterdir()) == []

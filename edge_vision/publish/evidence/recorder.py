@@ -147,8 +147,17 @@ class Recorder:
         """Whether an event may join a clip."""
         if cut.why or cut.failed or not cut.first_ns <= media_ns <= cut.limit_ns - self._after_ns:
             return False
+        if media_ns > cut.last_ns and self._is_over(cut, media_ns):
+            return False
         written = 0 if cut.draft is None else cut.draft.size
         return self._store.size_of(cut.name) + written <= self._most_bytes
+
+    def _is_over(self, cut: Cut, media_ns: int) -> bool:
+        """Whether the packets of a media time are of another opening of the camera, or another picture, than a clip."""
+        if self._ring is None:
+            return False
+        track, kept = self._ring.track, self._ring.between(media_ns, media_ns)
+        return track is not None and _differs(cut, track, kept)
 
     def step(self) -> Iterator[tuple[Cut, Recorded | str]]:
         """Go on with what is being written; each clip that is done, or why there is none."""
@@ -206,8 +215,8 @@ class Recorder:
         kept = self._ring.between(cut.next_ns, cut.end_ns)
         if track is None or self._ring.track != track:
             return
-        if kept and _differs(cut, track, kept[0]):
-            cut.why = "the camera was opened anew"
+        if _differs(cut, track, kept):
+            cut.why = "the camera was opened anew, or changed its picture"
             return
         fresh = [packet for packet in kept if cut.last_dts is None or packet.dts > cut.last_dts]
         if not fresh:
@@ -251,8 +260,8 @@ def _origin_ns(packet: Packet, track: EncodedTrack) -> int:
     return packet.media_ns - ticks * base.numerator // base.denominator
 
 
-def _differs(cut: Cut, track: EncodedTrack, packet: Packet) -> bool:
+def _differs(cut: Cut, track: EncodedTrack, kept: Sequence[Packet]) -> bool:
     """Whether packets cannot follow those of a clip: they are others, or of another opening of the camera."""
     if cut.track is None:
         return False
-    return cut.track != track or abs(_origin_ns(packet, track) - cut.origin_ns) > _MS
+    return cut.track != track or (bool(kept) and abs(_origin_ns(kept[0], track) - cut.origin_ns) > _MS)
