@@ -97,3 +97,14 @@ def test_a_clip_that_nobody_could_read_is_missing(tmp_path: Path) -> None:
         ("clip", True)
     ]
     assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def test_a_ring_too_small_for_the_camera_is_named(tmp_path: Path) -> None:
+    """Frames came, but their packets could not be kept: the reason is not that none came, or that the run ended."""
+    track, packets = _packets(record(tmp_path / "line.mp4", 200, g="200", sc_threshold="0"))
+    ring = Ring(sum(len(one.data) + 320 for one in packets[:40]), 60)
+    ring.begin(track)
+    kept = _told(tmp_path / "evidence", ring, packets, 40)
+    (clip,) = kept.files
+    assert clip.shorter is not None
+    assert clip.shorter.endswith("not 5: ring_mb is less than what the camera sends from one key frame to the next")

@@ -27,6 +27,7 @@ _SILENT_NS: Final = 5 * _NS
 _LATE_NS: Final = 120 * _NS
 """A clip may take this, and ten times its length, of real time; a clock of media that creeps must not hold it open."""
 _MS: Final = 1_000_000
+_TOO_SMALL: Final = "ring_mb is less than what the camera sends from one key frame to the next"
 _REORDERED_NS: Final = 400_000_000
 """A picture that is shown before others may come so much later than they do (B-frames)."""
 _SLACK_NS: Final = 500_000_000
@@ -170,7 +171,7 @@ class Recorder:
             reached = latest_ns >= cut.end_ns
             lasted_ns = self._clock.monotonic_ns() - cut.since_ns
             if not reached and silent_ns > self._after_ns + _SILENT_NS:
-                cut.why = cut.why or "no more frames came"
+                cut.why = cut.why or self._unless_overrun("no more frames came")
             elif not reached and lasted_ns > 10 * self._length_ns + _LATE_NS:
                 cut.why = cut.why or "the camera's clock hardly moves"
             if reached or cut.why or cut.failed:
@@ -180,8 +181,11 @@ class Recorder:
     def finish(self, why: str) -> Iterator[tuple[Cut, Recorded | str]]:
         """End every clip as it is."""
         for cut in self._running:
-            cut.why = cut.why or why
+            cut.why = cut.why or self._unless_overrun(why)
         yield from self.step()
+
+    def _unless_overrun(self, why: str) -> str:
+        return _TOO_SMALL if self._ring is not None and self._ring.overrun else why
 
     def _listen(self) -> None:
         """Note whether frames still come."""
@@ -242,7 +246,7 @@ class Recorder:
         """Complete the file and keep it; why not, where it cannot be."""
         writer = cut.packets or cut.pictures
         if writer is None or cut.draft is None:
-            return cut.failed or cut.why or "there are no pictures of that time any more"
+            return cut.failed or cut.why or self._unless_overrun("there are no pictures of that time any more")
         self._guarded(cut, writer.finish)
         try:
             if cut.failed:
