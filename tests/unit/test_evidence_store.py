@@ -125,6 +125,17 @@ def test_drafts_count_while_they_grow(tmp_path: Path) -> None:
     assert not [file for file in _names(tmp_path) if file.endswith(".mp4")]
 
 
+def test_room_is_made_before_a_draft_grows(tmp_path: Path) -> None:
+    """So that there is never more than the limit, not for a moment."""
+    store = _store(tmp_path)
+    _fill(store, 10)
+    with store.draft(f"{store.begin(NOON, 'gate')}.clip.mp4") as draft:
+        store.grew(draft, 25 * _KB)
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) == 70 * _KB
+        with pytest.raises(EvidenceError, match="no room"):
+            store.grew(draft, 101 * _KB)
+
+
 def test_what_is_too_old_goes(tmp_path: Path) -> None:
     """By the time in its name; what is being written stays."""
     clock = FakeClock()

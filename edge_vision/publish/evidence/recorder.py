@@ -232,6 +232,8 @@ class Recorder:
             cut.packets = PacketClip(cut.draft.stream, track)
         elif len(fresh) == len(kept) and fresh[0].media_ns - cut.last_ns > _SLACK_NS:
             cut.holes.append((cut.last_ns, fresh[0].media_ns))
+        assert cut.draft is not None
+        self._store.grew(cut.draft, sum(len(packet.data) for packet in fresh))  # before they are on the disk
         cut.packets.add(fresh)
         cut.last_dts = fresh[-1].dts
         cut.last_ns = max(cut.last_ns, *(packet.media_ns for packet in fresh))

@@ -136,11 +136,11 @@ class Store:
             os.fchmod(opened, _FILE_MODE)  # whatever the umask
         return Draft(name, path, os.fdopen(opened, "w+b"))
 
-    def grew(self, draft: Draft) -> None:
-        """Make room for what was written of a draft so far. Raises EvidenceError where there is none."""
+    def grew(self, draft: Draft, more: int = 0) -> None:
+        """Make room for what was written of a draft so far, and for `more` bytes. Raises EvidenceError."""
         with _translated():
             size = os.fstat(draft.stream.fileno()).st_size
-        self._make_room(max(0, size - draft.size))
+        self._make_room(max(0, size - draft.size) + more)
         self._bytes += size - draft.size
         draft.size = size
 
