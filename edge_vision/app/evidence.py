@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from edge_vision.app.preview import places_of
+from edge_vision.capture.options import AvOptions
 from edge_vision.capture.ring import Ring
 from edge_vision.config.site import Camera, Site
 from edge_vision.core.message import Message
@@ -19,6 +20,8 @@ from edge_vision.runtime.clock import Clock
 
 _LATE_S: Final = 5.0
 """How long after its packet a picture may be analyzed, and its event heard of, without loss of what was before."""
+_AHEAD_S: Final = 120.0
+"""The same, for a recording that is analyzed as fast as it can be: its time goes by a hundred times faster."""
 _COVERS: Final = frozenset({"blur"})
 """Stages that make the picture of their camera another one on purpose: what came before them is never stored."""
 
@@ -28,8 +31,9 @@ def rings_of(site: Site) -> dict[str, Ring]:
     options = site.evidence
     if options is None or options.clip is None or not options.kinds:
         return {}
-    most_bytes, most_s = int(options.clip.ring_mb * 1_000_000), options.clip.before_s + _LATE_S
-    return {camera.id: Ring(most_bytes, most_s) for camera in _watched(site, options) if _may_store_packets(camera)}
+    most_bytes, before_s = int(options.clip.ring_mb * 1_000_000), options.clip.before_s
+    watched = [camera for camera in _watched(site, options) if _may_store_packets(camera)]
+    return {camera.id: Ring(most_bytes, before_s + _late_s(camera)) for camera in watched}
 
 
 def keeper_of(
@@ -53,6 +57,11 @@ def _watched(site: Site, options: EvidenceOptions) -> list[Camera]:
 def _may_store_packets(camera: Camera) -> bool:
     """Whether the source has packets, and they show nothing that its pipeline covers."""
     return camera.source.kind == "av" and not any(stage.kind in _COVERS for stage in camera.stages)
+
+
+def _late_s(camera: Camera) -> float:
+    source = camera.source
+    return _AHEAD_S if isinstance(source, AvOptions) and source.path is not None and not source.realtime else _LATE_S
 
 
 def _publish(wire: Wire, put: Callable[[Message], None], source: str, kept: Evidence) -> None:

@@ -61,7 +61,7 @@ def _scheme(url: str, *allowed: str) -> str:
     if scheme not in allowed:
         msg = f"must start with {' or '.join(f'{name}://' for name in allowed)}"
         raise ValueError(msg)
-    return url
+    return scheme + url[len(scheme) :]  # FFmpeg knows only small letters
 
 
 class RtspOptions(_NetworkOptions):

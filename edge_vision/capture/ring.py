@@ -26,6 +26,12 @@ class Ring:
         self._filler = 0
         self._groups: deque[list[Packet]] = deque()
         self._weights: deque[int] = deque()
+        self._overrun = False
+
+    @property
+    def overrun(self) -> bool:
+        """Whether what came since the last key frame is more than `max_bytes`: nothing is kept until the next one."""
+        return self._overrun
 
     @property
     def track(self) -> EncodedTrack | None:
@@ -65,7 +71,7 @@ class Ring:
     def begin(self, track: EncodedTrack, first_pts: int | None = None) -> None:
         """From now on the packets are of this track; older ones go, up to the one with `first_pts`, if it is there."""
         with self._lock:
-            self._track, self._filler = track, threading.get_ident()
+            self._track, self._filler, self._overrun = track, threading.get_ident(), False
             rest = [packet for group in self._groups for packet in group]
             place = next((place for place, packet in enumerate(rest) if packet.pts == first_pts), len(rest))
             self._groups.clear()
@@ -103,3 +109,4 @@ class Ring:
         for _ in range(max(too_old, too_much)):
             self._groups.popleft()
             self._weights.popleft()
+        self._overrun = not self._groups

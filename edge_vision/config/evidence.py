@@ -15,8 +15,9 @@ def evidence_problems(document: Document) -> Iterator[Problem]:
         return
     cameras = [camera for camera in listed if isinstance(camera, dict) and isinstance(camera.get("id"), str)]
     names = [camera["id"] for camera in cameras]
-    wanted = asked.get("cameras", names)
-    for number, name in enumerate(wanted if isinstance(wanted, list) else ()):
+    given = asked.get("cameras")
+    wanted = given if isinstance(given, list) else names
+    for number, name in enumerate(wanted):
         if isinstance(name, str) and name not in names:
             text = f"the site has no camera {shown(name)}{did_you_mean(name, names)}"
             yield document.problem(("evidence", "cameras", number), text)

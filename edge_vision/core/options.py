@@ -86,13 +86,17 @@ class Login(Options):
 
 
 _ADDRESS = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#:@\[\]]+)(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE
+    r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#:@\[\]]+)(:(?P<port>\d{1,5}))?([/?#]\S*)?", re.IGNORECASE
 )
 """SCHEME://HOST[:PORT] and a path; an @ behind the host is not a credential."""
 
 
 def _without_credentials(url: str) -> str:
-    if _ADDRESS.fullmatch(url):
+    found = _ADDRESS.fullmatch(url)
+    if found and int(found["port"] or 1) not in range(1, 65_536):
+        msg = f"there is no port {found['port']}: 1 to 65535"
+        raise ValueError(msg)
+    if found:
         return url
     if "@" in url:
         msg = "credentials inside a URL end up in logs: write username: NAME and password: {env: VARIABLE} beside url"

@@ -43,6 +43,10 @@ class PacketRing(Protocol):
         """What the packets are; None before the camera was first open. Another one when it came back or changed."""
 
     @property
+    def overrun(self) -> bool:
+        """Whether what came since the last key frame is too much to be kept: nothing is until the next one."""
+
+    @property
     def newest_ns(self) -> int:
         """The highest media time among the packets kept; -1 when there are none."""
 

@@ -300,7 +300,7 @@ def test_a_disk_that_cannot_be_written_to_is_told(tmp_path: Path, caplog: pytest
         assert all("cannot be written: File exists" in one["reason"] for one in kept["missing"])
     assert [one["type"] for one in site.told[-1]["evidence"]["files"]] == ["snapshot", "clean", "clip"]
     logged = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert logged == ["evidence: cannot be written: File exists; analysis goes on"]
+    assert logged == [f"evidence in {place}: cannot be written: File exists; analysis goes on"]
 
 
 def test_events_so_soon_after_one_are_left_out_and_counted(tmp_path: Path) -> None:

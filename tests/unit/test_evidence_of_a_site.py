@@ -1,6 +1,7 @@
 """What a site file may ask for as evidence, and from what it is made for each camera."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from edge_vision.app.check import check_site
 from edge_vision.app.evidence import keeper_of, rings_of
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError, MissingLibraryError
+from edge_vision.core.packets import EncodedTrack, Packet
 from edge_vision.publish.wire import Wire
 from edge_vision.testing.fakes import FakeClock
 
@@ -38,6 +40,8 @@ def _camera(name: str, pipeline: str = "motion_only", **source: Any) -> dict[str
         ({**GATE, "clip": {"befor_s": 1}}, ["evidence.clip.befor_s: unknown key"]),
         ({"kinds": ["verdict"], "cameras": ["gat"]}, ["evidence.cameras[0]: the site has no camera 'gat'; did you"]),
         ({"kinds": ["verdict"], "clip": {}}, ["evidence.clip: stills: pictures of a folder make no clip"]),
+        ({"kinds": ["verdict"], "clip": {}, "cameras": None}, ["evidence.clip: stills: pictures of a folder make no"]),
+        ({**GATE, "cameras": 5}, ["evidence.cameras: must be a list"]),
         ({"kinds": ["verdict"], "max_mb": 0, "jpeg_quality": 101}, ["evidence.max_mb: ", "evidence.jpeg_quality: "]),
     ],
 )  # fmt: skip
@@ -83,6 +87,22 @@ def test_packets_are_kept_where_nothing_is_covered(write_site: WriteSite, tmp_pa
     assert list(rings_of(_site(write_site, tmp_path))) == ["packets"]
     assert rings_of(_site(write_site, tmp_path, clip=None)) == {}
     assert rings_of(_site(write_site, tmp_path, kinds=[])) == {}
+
+
+def test_the_ring_of_a_recording_that_is_read_as_fast_as_it_can_be_is_longer(
+    write_site: WriteSite, tmp_path: Path
+) -> None:
+    """While the evidence thread looks away for half a second, a minute of it may go by."""
+    (tmp_path / "a.mp4").write_bytes(b"")
+    recording: dict[str, Any] = {"kind": "av", "path": str(tmp_path / "a.mp4")}
+    cameras = [_camera("fast", **recording), _camera("real", **recording, realtime=True)]
+    site = check_site(write_site(cameras=cameras, evidence={"kinds": ["count"], "clip": {}})).site
+    rings = rings_of(site)
+    for ring in rings.values():
+        ring.begin(EncodedTrack("h264", b"", (64, 48), Fraction(1, 90_000)))
+        for second in range(200):
+            ring.add(Packet(b"", second, second, 1, is_key=True, media_ns=second * 1_000_000_000))
+    assert {name: len(ring.between(0, 1 << 62)) for name, ring in rings.items()} == {"fast": 126, "real": 11}
 
 
 def test_evidence_lies_in_the_state_folder(

@@ -125,6 +125,17 @@ def test_drafts_count_while_they_grow(tmp_path: Path) -> None:
     assert not [file for file in _names(tmp_path) if file.endswith(".mp4")]
 
 
+def test_room_is_made_before_a_draft_grows(tmp_path: Path) -> None:
+    """So that there is never more than the limit, not for a moment."""
+    store = _store(tmp_path)
+    _fill(store, 10)
+    with store.draft(f"{store.begin(NOON, 'gate')}.clip.mp4") as draft:
+        store.grew(draft, 25 * _KB)
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) == 70 * _KB
+        with pytest.raises(EvidenceError, match="no room"):
+            store.grew(draft, 101 * _KB)
+
+
 def test_what_is_too_old_goes(tmp_path: Path) -> None:
     """By the time in its name; what is being written stays."""
     clock = FakeClock()
@@ -192,6 +203,45 @@ def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
         with pytest.raises(EvidenceError, match="is not a file"):
             store.fetch(gone, 10_000)
         (tmp_path / gone).rmdir() if make is Path.mkdir else (tmp_path / gone).unlink()
+
+
+def test_what_another_site_is_writing_is_not_removed(tmp_path: Path) -> None:
+    """Two sites by mistake in one folder: the clip of the one is there when it is done, though the other looked."""
+    one = _store(tmp_path)
+    name = one.begin(NOON, "gate")
+    with one.draft(f"{name}.clip.mp4") as draft:
+        draft.stream.write(b"half")
+        _fill(_store(tmp_path), 1)
+        draft.stream.write(b" and half")
+        stored = one.keep(draft)
+    assert one.fetch(stored.path, 100) == b"half and half"
+    (tmp_path / f".part-{name}.clip.mp4").write_bytes(b"of a process that died")
+    assert _store(tmp_path).load == 10 * _KB + 13
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_look_that_broke_off_counts_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one goes on from there; what is being written stays, whoever wants room."""
+    _fill(_store(tmp_path), 3)
+    looks = []
+
+    def look(store: Store, entry: "os.DirEntry[str]") -> None:
+        looks.append(entry)
+        if len(looks) == 4:
+            raise PermissionError(13, "Permission denied")
+        take_in(store, entry)
+
+    take_in = Store._take_in
+    monkeypatch.setattr(Store, "_take_in", look)
+    store = Store(tmp_path, 45 * _KB, 3600, FakeClock())
+    with pytest.raises(EvidenceError, match="Permission denied"):
+        store.tidy()
+    name = store.begin(NOON - timedelta(minutes=1), "cam-1")
+    store.save(f"{name}.0001.clean.jpg", b"x" * 10 * _KB)
+    assert store.load == 40 * _KB
+    store.save(f"{name}.0002.clean.jpg", b"x" * 10 * _KB)
+    assert store.fetch(f"{name}.0001.clean.jpg", 10 * _KB)
+    assert store.load == 40 * _KB
 
 
 def test_a_folder_that_cannot_be_is_an_error_and_comes_back(tmp_path: Path) -> None:

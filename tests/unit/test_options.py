@@ -147,7 +147,7 @@ def test_credentials_inside_an_address_are_refused_and_not_repeated(url: str) ->
 )
 def test_addresses_without_credentials_are_accepted(url: str) -> None:
     """An @ behind the host is not a credential."""
-    assert _Stream(url=url).address() == url
+    assert _Stream(url=url).address() == url.replace("RTSP:", "rtsp:")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,8 @@ def test_the_address_for_the_library_has_the_credentials_escaped(
     "kind, given, words",
     [
         (RtspOptions, {"kind": "rtsp", "url": "http://cam/1"}, "must start with rtsp:// or rtsps://"),
+        (RtspOptions, {"kind": "rtsp", "url": "rtsp://cam:99999/1"}, "there is no port 99999: 1 to 65535"),
+        (AvOptions, {"kind": "av", "url": "rtsp://[::1]:0/1"}, "there is no port 0: 1 to 65535"),
         (HttpOptions, {"kind": "http", "url": "rtsp://cam/1"}, "must start with http:// or https://"),
         (RtspOptions, {"kind": "rtsp", "url": "cam"}, "must start with"),
         (RtspOptions, {"kind": "rtsp", "url": ""}, "url"),
@@ -253,3 +255,9 @@ def test_av_shows_neither_password_nor_what_is_secret_in_a_query(monkeypatch: py
         assert HUNTER not in shown
         assert "s3cret" not in shown
     assert AvOptions(kind="av", path=Path("clip.mp4")).address() == "clip.mp4"
+
+
+def test_a_scheme_in_capitals_is_one_that_ffmpeg_knows() -> None:
+    """It looks for small letters, and says otherwise that it does not speak the protocol."""
+    assert AvOptions(kind="av", url="RTSP://Cam/Line").address() == "rtsp://Cam/Line"
+    assert RtspOptions(kind="rtsp", url="Rtsp://Cam/Line").address() == "rtsp://Cam/Line"

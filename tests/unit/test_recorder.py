@@ -24,6 +24,7 @@ from edge_vision.testing.fakes import NOON, FakeClock, make_frame
 av = pytest.importorskip("av")
 
 S = 1_000_000_000
+CHANGED = "the camera was opened anew, or changed its picture"
 Picture = NDArray[np.uint8]
 
 
@@ -135,16 +136,35 @@ def test_a_camera_that_is_opened_anew_ends_the_clip(data: Path, tmp_path: Path) 
     later = [replace(one, media_ns=one.media_ns + 7 * S) for one in packets[:20]]
     ((clip,),) = [found for found in camera.feed(later) if found]
     assert isinstance(clip, Recorded)
-    assert clip.why == "the camera was opened anew"
+    assert clip.why == CHANGED
     assert 1.8 <= clip.last_ns / S < 2.1
     camera.follow(8.5)
     assert camera.done() == []
     camera.ring.begin(replace(track, wh=(64, 48)))
-    assert camera.done() == []
-    latest = [replace(one, media_ns=one.media_ns + 10 * S) for one in packets[:3]]
-    ((clip,),) = [found for found in camera.feed(latest) if found]
+    (clip,) = camera.done()
     assert isinstance(clip, Recorded)
-    assert clip.why == "the camera was opened anew"
+    assert clip.why == CHANGED
+
+
+def test_an_event_behind_a_change_has_a_clip_of_its_own(data: Path, tmp_path: Path) -> None:
+    """It does not join one that cannot show it, though that is still being written."""
+    camera = Camera(tmp_path, after_s=1)
+    track, packets = _stream(_recording(data), 6)
+    camera.ring.begin(track)
+    list(camera.feed(packets[:20]))
+    first = camera.follow(1.5)
+    assert camera.done() == []
+    camera.ring.begin(replace(track, wh=(64, 48)))
+    for packet in packets[20:40]:
+        camera.ring.add(packet)
+    assert camera.follow(1.7) is first, "that it shows"
+    second = camera.follow(2.5)
+    assert second is not first
+    done = dict(camera.recorder.step())
+    before, behind = done[first], done[second]
+    assert isinstance(before, Recorded)
+    assert isinstance(behind, Recorded)
+    assert (before.why, before.wh, behind.why, behind.wh) == (CHANGED, (768, 432), "", (64, 48))
 
 
 def test_nobody_waits_for_a_camera_that_is_silent(data: Path, tmp_path: Path) -> None:

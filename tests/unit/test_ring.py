@@ -100,8 +100,10 @@ def test_a_stream_without_key_frames_does_not_grow() -> None:
         assert ring.kept_bytes <= 20 * (10 + _OVERHEAD)
     assert ring.between(0, LARGE * SECOND) == []
     assert ring.newest_ns == -1
+    assert ring.overrun
     ring.add(_packet(1000, key=True))
     ring.add(_packet(1001))
+    assert not ring.overrun
     assert _numbers(ring.between(0, LARGE * SECOND)) == [1000, 1001]
 
 

@@ -41,12 +41,13 @@ class PacketClip:
     def __init__(self, stream: BinaryIO, track: EncodedTrack) -> None:
         self._av: Any = require("av", "av")
         self._packet: Any = require("av.packet", "av").Packet
+        self._stream = stream
         self._time_base = track.time_base
         self._start = 0
         self._key: int | None = None
         self._last = 0
         with _translated(self._av):
-            self._sets = parameter_sets(track)
+            self._codec, self._sets = track.codec, parameter_sets(track)
             self._file = self._av.open(stream, "w", format="mp4")
             self._track = self._file.add_mux_stream(track.codec, width=track.wh[0], height=track.wh[1])
             self._track.time_base = Fraction(1, _TICKS)
@@ -63,7 +64,7 @@ class PacketClip:
             if self._key is None:
                 self._key, units = packets[0].pts, self._sets.units  # MP4's own record is made of what comes first
                 packets = _evened([packet for packet in packets if packet.pts >= packets[0].pts])
-                self._start, self._last = packets[0].dts, packets[0].dts - 1
+                self._start, self._last = packets[0].pts, packets[0].dts - 1  # shown from the first moment on
             for packet in packets:
                 dts = max(packet.dts, self._last + 1)
                 if not self._key <= packet.pts or dts > packet.pts:
@@ -79,9 +80,20 @@ class PacketClip:
                 self._file.mux_one(written)
 
     def finish(self) -> None:
-        """Write the index: the file is complete. Raises EvidenceError."""
+        """Write the index: the file is complete. Raises EvidenceError, also where nobody could read it.
+
+        MP4 wants to know more of some codecs (VP9, AV1) than their packets tell, and is written without a complaint.
+        """
         with _translated(self._av):
             self._file.close()
+            self._stream.seek(0)
+        try:
+            with self._av.open(self._stream, format="mp4") as written:
+                whole = bool(written.streams.video)
+        except self._av.FFmpegError:
+            whole = False
+        if not whole:
+            raise EvidenceError(f"packets of {self._codec} make no clip that can be read; use another source than av")
 
 
 class AvPictures:

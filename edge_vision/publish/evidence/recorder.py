@@ -1,6 +1,6 @@
 """Cuts the clips of one camera: what was before an event, and what comes after it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -27,6 +27,7 @@ _SILENT_NS: Final = 5 * _NS
 _LATE_NS: Final = 120 * _NS
 """A clip may take this, and ten times its length, of real time; a clock of media that creeps must not hold it open."""
 _MS: Final = 1_000_000
+_TOO_SMALL: Final = "ring_mb is less than what the camera sends from one key frame to the next"
 _REORDERED_NS: Final = 400_000_000
 """A picture that is shown before others may come so much later than they do (B-frames)."""
 _SLACK_NS: Final = 500_000_000
@@ -35,13 +36,21 @@ _SLACK_NS: Final = 500_000_000
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A clip that is kept: the file, the size of its pictures, the media time it covers, why it ends if too early."""
+    """A clip that is kept: the file, the size of its pictures, the media time it covers, why it ends if too early.
+
+    `holes` are the spans of media time within it that were gone before they could be written.
+    """
 
     file: Stored
     wh: tuple[int, int]
     first_ns: int
     last_ns: int
     why: str
+    holes: Sequence[tuple[int, int]] = ()
+
+    def lacks_ns(self, first_ns: int, last_ns: int) -> int:
+        """How much of a span of media time lies in holes."""
+        return sum(max(0, min(end, last_ns) - max(begin, first_ns)) for begin, end in self.holes)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +73,7 @@ class Cut:
     next_ns: int = 0
     last_dts: int | None = None
     origin_ns: int = 0
+    holes: list[tuple[int, int]] = field(default_factory=list)
     failed: str = ""
     why: str = ""
 
@@ -138,8 +148,17 @@ class Recorder:
         """Whether an event may join a clip."""
         if cut.why or cut.failed or not cut.first_ns <= media_ns <= cut.limit_ns - self._after_ns:
             return False
+        if media_ns > cut.last_ns and self._is_over(cut, media_ns):
+            return False
         written = 0 if cut.draft is None else cut.draft.size
         return self._store.size_of(cut.name) + written <= self._most_bytes
+
+    def _is_over(self, cut: Cut, media_ns: int) -> bool:
+        """Whether the packets of a media time are of another opening of the camera, or another picture, than a clip."""
+        if self._ring is None:
+            return False
+        track, kept = self._ring.track, self._ring.between(media_ns, media_ns)
+        return track is not None and _differs(cut, track, kept)
 
     def step(self) -> Iterator[tuple[Cut, Recorded | str]]:
         """Go on with what is being written; each clip that is done, or why there is none."""
@@ -152,7 +171,7 @@ class Recorder:
             reached = latest_ns >= cut.end_ns
             lasted_ns = self._clock.monotonic_ns() - cut.since_ns
             if not reached and silent_ns > self._after_ns + _SILENT_NS:
-                cut.why = cut.why or "no more frames came"
+                cut.why = cut.why or self._unless_overrun("no more frames came")
             elif not reached and lasted_ns > 10 * self._length_ns + _LATE_NS:
                 cut.why = cut.why or "the camera's clock hardly moves"
             if reached or cut.why or cut.failed:
@@ -162,8 +181,11 @@ class Recorder:
     def finish(self, why: str) -> Iterator[tuple[Cut, Recorded | str]]:
         """End every clip as it is."""
         for cut in self._running:
-            cut.why = cut.why or why
+            cut.why = cut.why or self._unless_overrun(why)
         yield from self.step()
+
+    def _unless_overrun(self, why: str) -> str:
+        return _TOO_SMALL if self._ring is not None and self._ring.overrun else why
 
     def _listen(self) -> None:
         """Note whether frames still come."""
@@ -197,8 +219,8 @@ class Recorder:
         kept = self._ring.between(cut.next_ns, cut.end_ns)
         if track is None or self._ring.track != track:
             return
-        if kept and _differs(cut, track, kept[0]):
-            cut.why = "the camera was opened anew"
+        if _differs(cut, track, kept):
+            cut.why = "the camera was opened anew, or changed its picture"
             return
         fresh = [packet for packet in kept if cut.last_dts is None or packet.dts > cut.last_dts]
         if not fresh:
@@ -208,6 +230,10 @@ class Recorder:
             cut.begins_ns = fresh[0].media_ns
             cut.draft = self._store.open_draft(f"{cut.name}.clip.mp4")
             cut.packets = PacketClip(cut.draft.stream, track)
+        elif len(fresh) == len(kept) and fresh[0].media_ns - cut.last_ns > _SLACK_NS:
+            cut.holes.append((cut.last_ns, fresh[0].media_ns))
+        assert cut.draft is not None
+        self._store.grew(cut.draft, sum(len(packet.data) for packet in fresh))  # before they are on the disk
         cut.packets.add(fresh)
         cut.last_dts = fresh[-1].dts
         cut.last_ns = max(cut.last_ns, *(packet.media_ns for packet in fresh))
@@ -222,12 +248,12 @@ class Recorder:
         """Complete the file and keep it; why not, where it cannot be."""
         writer = cut.packets or cut.pictures
         if writer is None or cut.draft is None:
-            return cut.failed or cut.why or "there are no pictures of that time any more"
+            return cut.failed or cut.why or self._unless_overrun("there are no pictures of that time any more")
         self._guarded(cut, writer.finish)
         try:
             if cut.failed:
                 return cut.failed
-            return Recorded(self._store.keep(cut.draft), cut.wh, cut.begins_ns, cut.last_ns, cut.why)
+            return Recorded(self._store.keep(cut.draft), cut.wh, cut.begins_ns, cut.last_ns, cut.why, cut.holes)
         except EvidenceError as error:
             return str(error)
         finally:
@@ -240,8 +266,8 @@ def _origin_ns(packet: Packet, track: EncodedTrack) -> int:
     return packet.media_ns - ticks * base.numerator // base.denominator
 
 
-def _differs(cut: Cut, track: EncodedTrack, packet: Packet) -> bool:
+def _differs(cut: Cut, track: EncodedTrack, kept: Sequence[Packet]) -> bool:
     """Whether packets cannot follow those of a clip: they are others, or of another opening of the camera."""
     if cut.track is None:
         return False
-    return cut.track != track or abs(_origin_ns(packet, track) - cut.origin_ns) > _MS
+    return cut.track != track or (bool(kept) and abs(_origin_ns(kept[0], track) - cut.origin_ns) > _MS)

@@ -1,5 +1,6 @@
 """The folder of evidence: files are there whole or not at all, and the oldest go when there are too many."""
 
+import fcntl
 import hashlib
 import heapq
 import logging
@@ -130,14 +131,16 @@ class Store:
         with _translated():
             path.unlink(missing_ok=True)
             opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+            with suppress(OSError):  # not every file system has locks
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as long as it is open others leave it alone
             os.fchmod(opened, _FILE_MODE)  # whatever the umask
         return Draft(name, path, os.fdopen(opened, "w+b"))
 
-    def grew(self, draft: Draft) -> None:
-        """Make room for what was written of a draft so far. Raises EvidenceError where there is none."""
+    def grew(self, draft: Draft, more: int = 0) -> None:
+        """Make room for what was written of a draft so far, and for `more` bytes. Raises EvidenceError."""
         with _translated():
             size = os.fstat(draft.stream.fileno()).st_size
-        self._make_room(max(0, size - draft.size))
+        self._make_room(max(0, size - draft.size) + more)
         self._bytes += size - draft.size
         draft.size = size
 
@@ -218,7 +221,7 @@ class Store:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
                     self._take_in(entry)
-        self._closed = [*self._sets]
+        self._closed = [name for name, files in self._sets.items() if files]
         heapq.heapify(self._closed)
         self._scanned = True
 
@@ -228,11 +231,13 @@ class Store:
         if found is None or not _is_time(found["time"]) or not entry.is_file(follow_symlinks=False):
             return
         if entry.name.startswith(_UNFINISHED):
-            Path(entry.path).unlink(missing_ok=True)
+            if not _is_being_written(entry.path):
+                Path(entry.path).unlink(missing_ok=True)
             return
         size = entry.stat(follow_symlinks=False).st_size
-        self._sets.setdefault(found["set"], {})[entry.name] = size
-        self._bytes += size
+        files = self._sets.setdefault(found["set"], {})
+        self._bytes += size - files.get(entry.name, 0)  # where an earlier look broke off it is counted already
+        files[entry.name] = size
 
     def _make_room(self, size: int) -> None:
         for _ in range(len(self._closed)):
@@ -266,6 +271,21 @@ def _sha256_of(stream: BinaryIO) -> str:
     for block in iter(lambda: stream.read(1 << 20), b""):
         digest.update(block)
     return digest.hexdigest()
+
+
+def _is_being_written(path: str) -> bool:
+    """Whether another process, or another site of this one, has a draft open."""
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(opened)
+    return False
 
 
 def _time_of(name: str) -> datetime:

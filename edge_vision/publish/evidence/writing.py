@@ -238,7 +238,8 @@ class EvidenceWriter:
 
     def _of_event(self, camera: _Camera, kept: _Kept, clip: Recorded | str) -> EvidenceFile | str:
         """The clip as it shows one of its events; why there is none, where it does not show it."""
-        assert self._options.clip is not None
+        wanted = self._options.clip
+        assert wanted is not None
         assert camera.recorder is not None
         if isinstance(clip, str):
             return clip
@@ -248,15 +249,19 @@ class EvidenceWriter:
         if after_ns < 0:
             return clip.why or "no more frames came"
         slack_ns, shorter = camera.recorder.slack_ns, []
-        if before_ns + slack_ns < self._options.clip.before_s * 1e9:
-            shorter.append(f"begins {before_ns / 1e9:.1f} s before the event, not {self._options.clip.before_s:g}")
-        if after_ns + slack_ns < self._options.clip.after_s * 1e9:
-            wanted = f"{self._options.clip.after_s:g}: {clip.why or 'no more frames came'}"
-            shorter.append(f"ends {after_ns / 1e9:.1f} s after the event, not {wanted}")
+        if before_ns + slack_ns < wanted.before_s * 1e9:
+            shorter.append(f"begins {before_ns / 1e9:.1f} s before the event, not {wanted.before_s:g}")
+        if after_ns + slack_ns < wanted.after_s * 1e9:
+            why = f"{wanted.after_s:g}: {clip.why or 'no more frames came'}"
+            shorter.append(f"ends {after_ns / 1e9:.1f} s after the event, not {why}")
+        from_ns, to_ns = kept.media_ns - int(wanted.before_s * 1e9), kept.media_ns + int(wanted.after_s * 1e9)
+        lacks_ns = clip.lacks_ns(from_ns, to_ns)
+        if lacks_ns:
+            shorter.append(f"lacks {lacks_ns / 1e9:.1f} s: gone before they were written (ring_mb, or a slow disk)")
         file, (width, height) = clip.file, clip.wh
         first_ms, last_ms = round(clip.first_ns / _MS, 3), round(clip.last_ns / _MS, 3)
-        why = "; ".join(shorter) or None
-        return EvidenceFile("clip", file.path, file.sha256, file.bytes, width, height, first_ms, last_ms, why)
+        said = "; ".join(shorter) or None
+        return EvidenceFile("clip", file.path, file.sha256, file.bytes, width, height, first_ms, last_ms, said)
 
     def _tell(self, source: str, kept: _Kept, pending: list[EvidenceType]) -> None:
         told = kept.told
@@ -281,7 +286,9 @@ class EvidenceWriter:
     def complain(self, error: Exception) -> None:
         """Log what is wrong, once a minute."""
         if self._trouble.is_news(error) and self._is_due("".join(letter for letter in str(error) if letter.isalpha())):
-            _log.warning("evidence: %s; analysis goes on", error, exc_info=traceback_of(error))
+            _log.warning(
+                "evidence in %s: %s; analysis goes on", self._store.folder, error, exc_info=traceback_of(error)
+            )
 
     def _is_due(self, what: str) -> bool:
         now_ns = self._clock.monotonic_ns()

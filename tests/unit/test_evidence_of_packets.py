@@ -1,0 +1,110 @@
+"""Clips of a camera's packets: what the ring let go of before it was written is told."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from encoded import record
+
+from edge_vision.capture.av.source import open_av
+from edge_vision.capture.opening import Opening
+from edge_vision.capture.options import AvOptions
+from edge_vision.capture.ring import Ring
+from edge_vision.core.detections import Detections
+from edge_vision.core.packets import EncodedTrack, Packet
+from edge_vision.core.scene import Scene
+from edge_vision.publish.evidence.options import EvidenceOptions
+from edge_vision.publish.evidence.store import Store
+from edge_vision.publish.evidence.writing import EvidenceWriter, Job, Told, Watched
+from edge_vision.publish.wire import Evidence
+from edge_vision.runtime.clock import SystemClock
+from edge_vision.runtime.tally import Tally
+from edge_vision.testing.fakes import make_frame
+
+av = pytest.importorskip("av")
+
+S = 1_000_000_000
+ALL = 1 << 62
+
+
+def _packets(file: Path) -> tuple[EncodedTrack, list[Packet]]:
+    """Those of a recording, as its source gives them to a ring."""
+    ring = Ring(1 << 30, 1e6)
+    with open_av(AvOptions(kind="av", path=file), Opening("cam", SystemClock(), ring=ring)) as source:
+        for _ in itertools.count():
+            if source.read() is None:
+                break
+    assert ring.track is not None
+    return ring.track, ring.between(0, ALL)
+
+
+def _told(folder: Path, ring: Ring, packets: list[Packet], steps: int) -> Evidence:
+    """An event 1 s into the packets, a clip from 1 s before it to 5 s after; the writer looks `steps` times."""
+    clock, told = SystemClock(), list[Evidence]()
+    options = EvidenceOptions.model_validate(
+        {"kinds": ["count"], "snapshot": [], "clip": {"before_s": 1, "after_s": 5}}
+    )
+    store = Store(folder, 1 << 30, 1e6, clock)
+    cameras: Any = {"cam": Watched(ring=ring)}
+    writer = EvidenceWriter(options, store, cameras, lambda _, kept: told.append(kept), clock, Tally())
+    begun = next(place for place, packet in enumerate(packets) if packet.media_ns > S)
+    for packet in packets[:begun]:
+        ring.add(packet)
+    frame = make_frame(np.zeros((48, 64, 3), np.uint8), source_id="cam", media_ns=S)
+    writer.do(Job(frame, Scene(frame, Detections.empty()), [Told("an event", "count", 0)]))
+    writer.mind()
+    rest = packets[begun:]
+    for step in range(steps):
+        for packet in rest[len(rest) * step // steps : len(rest) * (step + 1) // steps]:
+            ring.add(packet)
+        writer.mind()
+    writer.finish()
+    assert [one.pending for one in told] == [["clip"], []]
+    return told[-1]
+
+
+@pytest.mark.parametrize("steps", [40, 1])
+def test_what_was_gone_before_it_was_written_is_told(steps: int, tmp_path: Path) -> None:
+    """A thread that was held up for longer than the ring holds leaves a hole; the clip plays, and its message says."""
+    track, packets = _packets(record(tmp_path / "line.mp4", 200, g="10", bf="2"))
+    ring = Ring(1 << 30, 2.0)
+    ring.begin(track)
+    kept = _told(tmp_path / "evidence", ring, packets, steps)
+    with av.open(str(tmp_path / "evidence" / kept.files[0].path)) as opened:
+        times = [float(frame.time) for frame in opened.decode(video=0)]
+    assert times[0] == 0, "players show nothing until then"
+    widest = max(after - before for before, after in itertools.pairwise(times))
+    said = kept.files[0].shorter
+    if steps == 40:
+        assert (widest < 0.2, said) == (True, None)
+    else:
+        assert widest > 3
+        assert said is not None
+        assert said.startswith("lacks ")
+        assert abs(float(said.split()[1]) - widest) < 0.3
+
+
+def test_a_clip_that_nobody_could_read_is_missing(tmp_path: Path) -> None:
+    """MP4 is written of any packets, but of VP9 not whole: the message says so, and nothing lies there."""
+    track, packets = _packets(record(tmp_path / "line.webm", 75, codec="libvpx-vp9", deadline="realtime", g="10"))
+    ring = Ring(1 << 30, 60)
+    ring.begin(track)
+    kept = _told(tmp_path / "evidence", ring, packets, 5)
+    assert kept.files == []
+    assert [(one.type, one.reason.startswith("packets of vp9 make no clip")) for one in kept.missing] == [
+        ("clip", True)
+    ]
+    assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def test_a_ring_too_small_for_the_camera_is_named(tmp_path: Path) -> None:
+    """Frames came, but their packets could not be kept: the reason is not that none came, or that the run ended."""
+    track, packets = _packets(record(tmp_path / "line.mp4", 200, g="200", sc_threshold="0"))
+    ring = Ring(sum(len(one.data) + 320 for one in packets[:40]), 60)
+    ring.begin(track)
+    kept = _told(tmp_path / "evidence", ring, packets, 40)
+    (clip,) = kept.files
+    assert clip.shorter is not None
+    assert clip.shorter.endswith("not 5: ring_mb is less than what the camera sends from one key frame to the next")
