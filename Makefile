@@ -13,7 +13,7 @@ help:  ## Say what there is
 demo: $(DEMO_READY)  ## Watch a rendered conveyor line being analyzed (20 s; needs no camera, broker or GPU)
 	$(BIN)/edge-vision demo
 
-test: $(READY)  ## Run the tests (about 10 minutes on two cores)
+test: $(READY)  ## Run the tests (about 20 minutes on two cores)
 	$(BIN)/python -m pytest -m "not full"
 
 test-full: $(READY)  ## Run the tests, the long and heavy ones too

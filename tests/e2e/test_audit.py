@@ -248,7 +248,7 @@ def test_over_tls_with_a_login(
         assert (audit.returncode, "no loss" in output) == (0, True), errors
         monkeypatch.setenv(PASSWORD, f"{password}-wrong")
         for words, why in ((ours, "refused the connection: Not authorized"), (["--tls"], "certificate verify failed")):
-            audit = edge_vision(*command, *words, "--wait", "4")
+            audit = edge_vision(*command, *words, "--wait", "3")
             output, errors = audit.communicate(timeout=40)
             assert (audit.returncode, why in errors) == (3, True), errors
             assert "hunter" not in output + errors

@@ -118,9 +118,10 @@ def test_a_server_that_stops_talking_is_noticed_in_time(
         heard.wait_for(GATE, heard.count(GATE) + 5, timeout_s=15)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("seconds", [30, pytest.param(150, marks=pytest.mark.full)])
+@pytest.mark.parametrize("seconds", [30, 150])
 def test_a_clip_over_rtsp_reaches_every_subscriber(
     seconds: int,
     rtsp: RtspServer,

@@ -193,7 +193,12 @@ def test_with_nobody_left_to_tell_it_ends_at_once(edge_vision: Start, write_site
 
 
 @pytest.mark.parametrize(
-    "limit,denied", [("max_packet_size 600", False), ("message_size_limit 600", False), ("", True)],
+    "limit,denied",
+    [
+        ("max_packet_size 600", False),
+        pytest.param("message_size_limit 600", False, marks=pytest.mark.full),
+        ("", True),
+    ],
     ids=["announced", "silent", "acl"],
 )  # fmt: skip
 def test_messages_a_broker_refuses_do_not_hold_up_the_others(

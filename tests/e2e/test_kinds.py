@@ -90,7 +90,7 @@ def test_a_kind_that_is_none_is_found_at_check(tmp_path: Path) -> None:
         "version: 1\nsite: a\ncameras:\n  - id: b\n    source: {kind: synthetic}\n    pipeline: object_detection\n"
         f"    with: {{model: {json.dumps(PARTS)}}}\npublish:\n"
         "  - {kind: mqtt, host: h, kinds: [status, line_crosed]}\n"
-        "  - {kind: mqtt, host: h, kinds: [status, status]}\n"
+        "  - {kind: mqtt, host: i, kinds: [status, status]}\n"
         "  - {kind: jsonl, path: a, kinds: [status]}\n"
         "  - {kind: terminal, kinds: []}\n"
         "  - {kind: jsonl, path: b, kinds: detections}\n"

@@ -136,6 +136,7 @@ def test_a_bundle_without_what_is_needed_is_refused(yolox: Path, proven: Path, t
     assert "it has yolox_nano.xml (openvino, f32)" in errors
 
 
+@pytest.mark.full
 def test_bench_times_every_runtime_and_says_who_may_serve(data: Path, proven: Path, tmp_path: Path) -> None:
     """A file that passes for f32 and is not: timed like the others, refused, and last."""
     pytest.importorskip("ai_edge_litert")

@@ -45,6 +45,7 @@ def measure(proven: Path, data: Path, new: Path, tool: str) -> dict[str, Any]:
     return {**facts, "errors": errors}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_onnxruntime_leaves_layers_out_until_the_gate_accepts(
     data: Path, proven: Path, edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
