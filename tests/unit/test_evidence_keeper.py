@@ -21,6 +21,7 @@ from edge_vision.core.errors import EvidenceError
 from edge_vision.core.events import Event, InspectedPart, LineCrossed, MotionChanged, Verdict
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
+from edge_vision.publish.evidence.ages import LEDGER
 from edge_vision.publish.evidence.keeper import EvidenceKeeper
 from edge_vision.publish.evidence.options import EvidenceOptions
 from edge_vision.publish.evidence.samples import encoded
@@ -98,7 +99,8 @@ def _size(folder: Path) -> int:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+    there = folder.iterdir() if folder.exists() else ()
+    return sorted(entry.name for entry in there if entry.name != LEDGER)
 
 
 def _levels(file: Path) -> list[float]:

@@ -128,6 +128,10 @@ class EvidenceWriter:
         for name, camera in self._cameras.items():
             if camera.recorder is not None:
                 self._tell_done(camera, camera.recorder.finish("the run ended"), name)
+        try:
+            self._store.note_ages()
+        except EvidenceError as error:
+            self.complain(error)
 
     def _recorder(self, name: str, watched: Watched) -> Recorder | None:
         clip = self._options.clip if self._options.kinds else None
