@@ -226,7 +226,7 @@ class Recorder:
         if not fresh:
             return
         if cut.packets is None:
-            cut.track, cut.wh, cut.origin_ns = track, track.wh, _origin_ns(kept[0], track)
+            cut.track, cut.wh, cut.origin_ns = track, track.shown_wh, _origin_ns(kept[0], track)
             cut.begins_ns = fresh[0].media_ns
             cut.draft = self._store.open_draft(f"{cut.name}.clip.mp4")
             cut.packets = PacketClip(cut.draft.stream, track)
