@@ -48,7 +48,15 @@ class PacketRing(Protocol):
 
     @property
     def track(self) -> EncodedTrack | None:
-        """What the packets are; None before the camera was first open. Another one when it came back or changed."""
+        """What the packets are; None before the camera was first open.
+
+        Another object when the camera came back, changed its picture, or was disabled for a while: no packets follow
+        those of the one before.
+        """
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is kept, as long as the camera is disabled."""
 
     @property
     def overrun(self) -> bool:

@@ -32,7 +32,8 @@ _Strides = ctypes.c_int * 4
 
 def turns_of(picture: Any) -> int:
     """By how many quarters of a circle, counterclockwise, a decoded picture is to be turned to stand upright."""
-    return round(picture.rotation / 90) % 4
+    turns: int = round(picture.rotation / 90) % 4
+    return turns
 
 
 class Painter:

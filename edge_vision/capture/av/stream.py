@@ -192,7 +192,7 @@ class Stream:
             self._ring.begin(track, first_pts)
 
     def _notice_shape(self, picture: Any) -> None:
-        """A picture of another size, or turned otherwise, than those before begins another track, with its own packet."""
+        """A picture of another size, or turned otherwise, begins another track, with its own packet."""
         wh, turns = (picture.width, picture.height), turns_of(picture)
         if (self._wh, self._turns) != (wh, turns):
             self._turns = turns

@@ -164,13 +164,16 @@ class Recorder:
         """Go on with what is being written; each clip that is done, or why there is none."""
         self._listen()
         silent_ns = self._clock.monotonic_ns() - self._alive_ns
+        paused = self._ring is not None and self._ring.paused  # before what was kept until then is taken
         for cut in list(self._running):
             if self._ring is not None:
                 self._guarded(cut, lambda cut=cut: self._add_packets(cut))
             latest_ns = cut.last_ns if self._ring is None else self._newest_ns - _REORDERED_NS
             reached = latest_ns >= cut.end_ns
             lasted_ns = self._clock.monotonic_ns() - cut.since_ns
-            if not reached and silent_ns > self._after_ns + _SILENT_NS:
+            if not reached and paused:
+                cut.why = cut.why or "the camera was disabled"
+            elif not reached and silent_ns > self._after_ns + _SILENT_NS:
                 cut.why = cut.why or self._unless_overrun("no more frames came")
             elif not reached and lasted_ns > 10 * self._length_ns + _LATE_NS:
                 cut.why = cut.why or "the camera's clock hardly moves"
@@ -217,10 +220,10 @@ class Recorder:
         assert self._ring is not None
         track = self._ring.track
         kept = self._ring.between(cut.next_ns, cut.end_ns)
-        if track is None or self._ring.track != track:
+        if track is None or self._ring.track is not track:
             return
         if _differs(cut, track, kept):
-            cut.why = "the camera was opened anew, or changed its picture"
+            cut.why = "the camera was opened anew, disabled for a while, or changed its picture"
             return
         fresh = [packet for packet in kept if cut.last_dts is None or packet.dts > cut.last_dts]
         if not fresh:
@@ -270,4 +273,4 @@ def _differs(cut: Cut, track: EncodedTrack, kept: Sequence[Packet]) -> bool:
     """Whether packets cannot follow those of a clip: they are others, or of another opening of the camera."""
     if cut.track is None:
         return False
-    return cut.track != track or (bool(kept) and abs(_origin_ns(kept[0], track) - cut.origin_ns) > _MS)
+    return cut.track is not track or (bool(kept) and abs(_origin_ns(kept[0], track) - cut.origin_ns) > _MS)
