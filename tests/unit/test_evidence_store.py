@@ -1,10 +1,12 @@
 """The folder of evidence: whole files or none, within its limits, and nobody else's files touched."""
 
 import hashlib
+import io
 import os
 import stat
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,6 +254,42 @@ def test_the_ledger_stays_small(tmp_path: Path) -> None:
     later.advance(10)
     again.tidy()
     assert _names(tmp_path) == [], name
+
+
+def test_half_a_line_on_a_full_disk_makes_nothing_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is noted next must not be joined to it: 30 and 3500 s would be 303500 s, and all would go."""
+    clock = FakeClock()
+    store = _store(tmp_path, age_s=3600, clock=clock)
+    _fill(store, 1)
+    store.note_ages()
+    clock.advance(3000)
+
+    def open_full(path: Path, mode: str) -> _FullDisk:
+        return _FullDisk(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(EvidenceError, match="No space left on device"):
+        store.note_ages()
+    monkeypatch.undo()
+    assert not (tmp_path / LEDGER).read_bytes().endswith(b"\n")
+    clock.advance(500)
+    (newest,) = _fill(store, 1, start_s=3500)
+    store.note_ages()
+    later = FakeClock()
+    again = _store(tmp_path, age_s=3600, clock=later)
+    assert again.removed == 0
+    later.advance(150)
+    again.tidy()
+    assert {file.partition(".0001")[0] for file in _names(tmp_path)} == {newest}
+
+
+class _FullDisk(io.FileIO):
+    """A file that takes half of what is written, as there is no more room."""
+
+    def write(self, content: Any) -> int:
+        """Half of it."""
+        super().write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
 
 
 def test_what_could_not_be_removed_is_removed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,9 +71,10 @@ class Ages:
         if self._lines >= _MOST_LINES or not self._file.exists():
             self._write_anew()
             return
+        lines, self._lines = self._lines, _MOST_LINES  # on a full disk half a line may stand there: then anew
         with self._file.open("ab") as file:
             file.write(self._news())
-        self._lines += 1
+        self._lines = lines + 1
         self._unwritten.clear()
 
     @property
@@ -90,12 +91,16 @@ class Ages:
         fresh = self._file.with_name(f"{LEDGER}-new")
         fresh.unlink(missing_ok=True)
         opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
-        with os.fdopen(opened, "wb") as file:
-            begun = sorted((born, name) for name, born in self._born.items())
-            file.write(_lines([*begun, (self._now_s, "")]))
-            file.flush()
-            os.fsync(opened)
-        fresh.replace(self._file)
+        try:
+            with os.fdopen(opened, "wb") as file:
+                begun = sorted((born, name) for name, born in self._born.items())
+                file.write(_lines([*begun, (self._now_s, "")]))
+                file.flush()
+                os.fsync(opened)
+            fresh.replace(self._file)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
         self._lines = 0
         self._unwritten.clear()
 
