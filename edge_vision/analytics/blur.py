@@ -1,7 +1,7 @@
 """Makes objects unrecognizable in the picture itself: nothing behind this stage sees, draws or stores them."""
 
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ _GROWTH: Final = 0.5
 
 class BlurOptions(StageOptions):
     """Covers objects in the picture that is handed on; what was found stays as it is."""
+
+    covers: ClassVar[bool] = True
 
     kind: Literal["blur"]
     classes: tuple[str, ...] | None = Field(None, min_length=1, description="Labels to cover; all if not given.")

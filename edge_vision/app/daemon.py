@@ -144,7 +144,7 @@ class Daemon:
         checks = any(not servers.join(0.0) for servers in self._servers)
         workers += [] if self._outbox is None else [self._outbox.worker]
         workers += [out.worker for out in self._outlets] + ([] if self._loading is None else [self._loading])
-        workers += [] if self._evidence is None else [self._evidence.worker]
+        checks = checks or (self._evidence is not None and self._evidence.left_behind)
         return self._abandoned or checks or self._commands.left_behind or any(worker.alive for worker in workers)
 
     def wait(self) -> None:
@@ -183,6 +183,7 @@ class Daemon:
             self._servers,
             self._outbox,
             self._commands,
+            kept,
         )
         if any(not reopens(camera.source) for camera in site.cameras):
             self._let_subscribers_join()  # the first frames of a recording count, too

@@ -22,8 +22,6 @@ _LATE_S: Final = 5.0
 """How long after its packet a picture may be analyzed, and its event heard of, without loss of what was before."""
 _AHEAD_S: Final = 120.0
 """The same, for a recording that is analyzed as fast as it can be: its time goes by a hundred times faster."""
-_COVERS: Final = frozenset({"blur"})
-"""Stages that make the picture of their camera another one on purpose: what came before them is never stored."""
 
 
 def rings_of(site: Site) -> dict[str, Ring]:
@@ -56,7 +54,7 @@ def _watched(site: Site, options: EvidenceOptions) -> list[Camera]:
 
 def _may_store_packets(camera: Camera) -> bool:
     """Whether the source has packets, and they show nothing that its pipeline covers."""
-    return camera.source.kind == "av" and not any(stage.kind in _COVERS for stage in camera.stages)
+    return camera.source.kind == "av" and not any(stage.covers for stage in camera.stages)
 
 
 def _late_s(camera: Camera) -> float:

@@ -8,6 +8,7 @@ from edge_vision.app.commands_post import CommandPost
 from edge_vision.app.outlet import Outlet
 from edge_vision.app.servers import Servers
 from edge_vision.app.unit import Unit
+from edge_vision.publish.evidence.keeper import EvidenceKeeper
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.systemd import Notifier
@@ -35,6 +36,7 @@ class Supervisor:
         servers: Sequence[Servers] = (),
         outbox: Outbox | None = None,
         commands: CommandPost | None = None,
+        evidence: EvidenceKeeper | None = None,
     ) -> None:
         self.gave_up = ""
         self.abandoned: list[Worker] = []
@@ -46,6 +48,7 @@ class Supervisor:
         self._servers = servers
         self._outbox = outbox
         self._commands = commands
+        self._evidence = evidence
         self._last_states: tuple[Any, ...] = ()
         self._last_status_ns = 0
         self._last_tick_ns = clock.monotonic_ns()
@@ -55,13 +58,16 @@ class Supervisor:
         last_ns, self._last_tick_ns = self._last_tick_ns, self._clock.monotonic_ns()
         if self._last_tick_ns - last_ns > _PAUSE_NS:  # the whole process stood still, and so did every worker
             _log.warning("the process was stopped for %.1f s", (self._last_tick_ns - last_ns) / 1e9)
-            for worker in self._workers():
+            beside = [] if self._evidence is None else [self._evidence.worker]
+            for worker in self._workers() + beside:
                 worker.beat()
             return False
         self._mind_captures()
         self._mind_the_rest()
         for servers in self._servers:
             servers.mind()
+        if self._evidence is not None:
+            self._evidence.mind()  # whatever becomes of it, the process goes on
         if self.gave_up:
             return True
         self._tell()
@@ -77,7 +83,7 @@ class Supervisor:
 
     def _states(self) -> tuple[str, ...]:
         units, outlets = (unit.state for unit in self._units), (outlet.state for outlet in self._outlets)
-        own = () if self._outbox is None else (self._outbox.state,)
+        own = tuple(one.state for one in (self._outbox, self._evidence) if one is not None)
         inlets = (inlet.state for inlet in self._commands.inlets) if self._commands else ()
         return (*units, *outlets, *own, *(server.state for servers in self._servers for server in servers), *inlets)
 

@@ -59,8 +59,7 @@ class Unit:
         self.camera = camera
         self._ring = ring
         self.tuning = tuning or Tuning(camera)
-        self.enabled = True
-        """Whether frames are analyzed; a command may change it at any time."""
+        self._enabled = True
         self.tally = Tally()
         self._takers: list[Callable[[Frame], None]] = []
         self._takers_lock = threading.Lock()
@@ -78,6 +77,19 @@ class Unit:
         self.capture = self._capture_worker()
         waits_s = sum(getattr(stage, "longest_wait_s", 0.0) for stage in camera.stages)
         self.analysis = Worker(f"analyze {camera.id}", self._analyze, _ANALYSIS_LIMIT_S + waits_s, clock)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether frames are analyzed, and packets kept; a command may change it at any time."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        if self._ring is not None and not value:
+            self._ring.pause()
+        elif self._ring is not None:
+            self._ring.resume()
+        self._enabled = value
 
     @property
     def state(self) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from edge_vision.core.packets import EncodedTrack, Packet
@@ -15,7 +16,8 @@ class Ring:
 
     As many groups are kept as it takes to show the last `max_s` seconds, and never more than `max_bytes`: a group that
     is larger than that by itself goes, too, and nothing is kept until the next key frame. The thread that began the
-    track fills it: what comes from one that hung, and was replaced, is left out. Any thread may ask.
+    track fills it: what comes from one that hung, and was replaced, is left out. Any thread may ask, and pause it:
+    what comes meanwhile is never kept.
     """
 
     def __init__(self, max_bytes: int, max_s: float) -> None:
@@ -27,6 +29,26 @@ class Ring:
         self._groups: deque[list[Packet]] = deque()
         self._weights: deque[int] = deque()
         self._overrun = False
+        self._paused = False
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is kept, as long as the camera is disabled."""
+        return self._paused
+
+    def pause(self) -> None:
+        """Keep nothing of what comes from now on; what was before may still be asked for."""
+        with self._lock:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Begin anew with the next key frame; what was before the pause goes, so that nothing spans it."""
+        with self._lock:
+            if self._paused:
+                self._paused = self._overrun = False
+                self._track = None if self._track is None else replace(self._track)
+                self._groups.clear()
+                self._weights.clear()
 
     @property
     def overrun(self) -> bool:
@@ -82,7 +104,7 @@ class Ring:
     def add(self, packet: Packet) -> None:
         """Keep a packet; one that no key frame precedes is of no use, and left out."""
         with self._lock:
-            if threading.get_ident() == self._filler:
+            if threading.get_ident() == self._filler and not self._paused:
                 self._append(packet)
                 self._shrink()
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import SourceOptions
-from edge_vision.core.plugin import require, resolve
+from edge_vision.core.plugin import is_installed, require, resolve
 from edge_vision.core.protocols import Source
 
 
@@ -33,6 +33,12 @@ SOURCES: Final = {
 def require_library(options: SourceOptions) -> None:
     """Raises MissingLibraryError when the library of this kind of source is not there: no camera brings it."""
     require(*SOURCES[options.kind].needs)
+
+
+def lacking(options: SourceOptions) -> str:
+    """What is missing on this machine to open this kind of source, and what brings it; nothing where it is there."""
+    module, extra = SOURCES[options.kind].needs
+    return "" if is_installed(module) else f"{module} is not installed: pip install 'edge-vision[{extra}]'"
 
 
 def reopens(options: SourceOptions) -> bool:

@@ -25,6 +25,7 @@ def add_to(subparsers: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     from edge_vision.app.check import check_site
     from edge_vision.app.owed import outbox_folder
+    from edge_vision.capture.table import lacking
     from edge_vision.config.explain import resolved_yaml
 
     checked = check_site(options.site)
@@ -33,6 +34,9 @@ def _check(options: argparse.Namespace) -> int:
         print(resolved_yaml(checked.site), end="")
     else:
         print(f"{options.site}: ok, cameras: {len(checked.site.cameras)}, models: {len(checked.bundles)}")
+        for camera in checked.site.cameras:
+            if missing := lacking(camera.source):
+                print(f"camera {camera.id}: cannot be opened on this machine: {missing}")
         folder = outbox_folder(checked.site)
         if folder is not None:
             print(f"what may not be lost waits in {folder}")

@@ -26,13 +26,21 @@ class EncodedTrack:
     """What a decoder must know before the first packet.
 
     `codec` is FFmpeg's name of it, such as h264; `extradata` are its parameter sets, as the stream has them (empty
-    where they come in the packets); `wh` is the size of the picture in pixels; `time_base` is in seconds.
+    where they come in the packets); `wh` is the size of the picture in pixels, as it is encoded; `time_base` is in
+    seconds. The picture is to be turned by `turns` quarters of a circle, counterclockwise, to stand upright.
     """
 
     codec: str
     extradata: bytes
     wh: tuple[int, int]
     time_base: Fraction
+    turns: int = 0
+
+    @property
+    def shown_wh(self) -> tuple[int, int]:
+        """Width and height of the picture when it stands upright, in pixels."""
+        width, height = self.wh
+        return (height, width) if self.turns % 2 else (width, height)
 
 
 class PacketRing(Protocol):
@@ -40,7 +48,15 @@ class PacketRing(Protocol):
 
     @property
     def track(self) -> EncodedTrack | None:
-        """What the packets are; None before the camera was first open. Another one when it came back or changed."""
+        """What the packets are; None before the camera was first open.
+
+        Another object when the camera came back, changed its picture, or was disabled for a while: no packets follow
+        those of the one before.
+        """
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is kept, as long as the camera is disabled."""
 
     @property
     def overrun(self) -> bool:

@@ -1,6 +1,7 @@
 """How tables of names lead to code: a row is "module:attribute", imported only when used."""
 
 import importlib
+import importlib.util
 import os
 import sys
 from types import ModuleType
@@ -13,6 +14,11 @@ def resolve(row: str) -> Any:
     """The object a table row names, such as "edge_vision.capture.opencv:open_file"."""
     module, _, attribute = row.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def is_installed(module: str) -> bool:
+    """Whether an optional library is there, without importing it; whether it works shows when it is."""
+    return importlib.util.find_spec(module) is not None
 
 
 def _keep_quiet() -> None:

@@ -15,6 +15,8 @@ class StageOptions(Options):
 
     names_labels: ClassVar[tuple[str, ...]] = ("classes",)
     """The options that name labels, in a list or as keys."""
+    covers: ClassVar[bool] = False
+    """Whether it hands on a picture in which something is hidden: then what came before it is never stored."""
 
     name: Identifier | None = Field(None, description="What `expose` calls this stage; its kind if not given.")
 

@@ -1,12 +1,14 @@
 """The commands that look: probe, try, schema, and what they say when they cannot."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, Start
+from demo_site import camera
 
 from edge_vision.inference.table import BACKENDS
 
@@ -109,6 +111,31 @@ def test_check_needs_no_runtime_and_is_quick(edge_vision: Start, tmp_path: Path)
     output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert "ok, cameras: 1, models: 1" in output
+
+
+def test_check_says_what_is_missing_to_open_a_camera(
+    edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The file is right, and may be meant for another machine: it says so and ends with 0; `run` ends with 78."""
+    hidden = "import sys\nsys.modules['av'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/bin"}
+    source = {"kind": "av", "url": "rtsp://127.0.0.1:1/line"}
+    cameras = [camera(kind="synthetic"), {**camera(), "id": "gate", "source": source}]
+    site = write_site(cameras=cameras, publish=[{"kind": "jsonl", "path": "-"}])
+    words = "av is not installed: pip install 'edge-vision[av]'"
+    process = edge_vision("check", site, env=environment)
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert [line for line in output.splitlines() if line.startswith("camera ")] == [
+        f"camera gate: cannot be opened on this machine: {words}"
+    ]
+    process = edge_vision("run", site, env=environment)
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == 78
+    assert words in errors
+    output, _ = edge_vision("check", site).communicate(timeout=20)
+    assert "cannot be opened" not in output
 
 
 def test_a_missing_library_names_the_extra(edge_vision: Start, tmp_path: Path) -> None:

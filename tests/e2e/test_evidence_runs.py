@@ -1,12 +1,14 @@
 """Evidence of real runs: what is stored is what happened, nobody's face is in it, and no disk or crash spoils it."""
 
 import hashlib
+import itertools
 import json
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from bundles import write_ultraface
+from commanding import ZeromqAsker
 from conftest import Start, find_free_port, wait_until
 from demo_site import camera, read_lines
 from numpy.typing import NDArray
@@ -24,6 +27,7 @@ from servers import RtspServer, absent
 from edge_vision.app.check import check_site
 from edge_vision.app.engines import load_engines
 from edge_vision.app.pipeline import open_road
+from edge_vision.publish.evidence.ages import LEDGER
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.testing.fakes import make_frame
 
@@ -165,6 +169,53 @@ def test_a_camera_that_is_lost_leaves_a_shorter_clip(
     run.wait(20)
 
 
+@pytest.mark.full
+def test_no_clip_shows_what_a_disabled_camera_saw(
+    line: RtspServer, write_site: WriteSite, edge_vision: Start, tmp_path: Path
+) -> None:
+    """Disabled by a command while a clip is written, and enabled again: nothing of between is in any file."""
+    out, folder, address = tmp_path / "out.jsonl", tmp_path / "evidence", f"ipc://{tmp_path}/commands"
+    commands = {"allow": ["enabled"], "bind": address}
+    site = write_site(
+        cameras=[{"id": "hall", "source": {"kind": "av", "url": line.url}, "pipeline": "motion_only"}],
+        evidence={"kinds": ["motion_changed"], "clip": {"before_s": 5, "after_s": 20}, "folder": str(folder)},
+        publish=[
+            {"kind": "jsonl", "path": str(out)},
+            {"kind": "zeromq", "bind": f"ipc://{tmp_path}/out", "commands": commands},
+        ],
+    )
+
+    def seen_ms() -> list[float]:
+        return [one["frame"]["media_ms"] for one in read_lines(out) if one["kind"] == "detections"]
+
+    run, asker = edge_vision("run", site), ZeromqAsker(address)
+    wait_until(lambda: bool(_evidence(out)), 60, "an event is told")
+    assert asker.ask("hall/set/enabled", {"value": False})["ok"]
+    wait_until(lambda: bool(_whole(out)), 10, "the clip ends when the camera is disabled, long before its time")
+    count = len(seen_ms())
+    time.sleep(3)  # of what nobody may see
+    assert asker.ask("hall/set/enabled", {"value": True})["ok"]
+    wait_until(lambda: len(seen_ms()) > count + 5, 20, "frames are analyzed again")
+    wait_until(lambda: len(_evidence(out)) > 1, 60, "another event is told")
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(20) == 0
+    times = seen_ms()
+    begin, end = max(itertools.pairwise(times), key=lambda pair: pair[1] - pair[0])
+    assert end - begin > 2900
+    clips = {one["path"]: one for kept in _whole(out) for one in kept["files"] if one["type"] == "clip"}
+    assert len(clips) >= 2
+    assert any("the camera was disabled" in one["shorter"] for one in clips.values())
+    shown = [
+        one["first_ms"] + 1000 * (time_s - pictures[0][0])
+        for one in clips.values()
+        for pictures in (_pictures(folder / one["path"]),)
+        for time_s, _ in pictures
+    ]
+    assert min(shown) < begin < end < max(shown)
+    late_ms = 300  # frames that were under way when the command came are not analyzed any more
+    assert [one for one in shown if begin + late_ms < one < end - late_ms] == []
+
+
 @pytest.fixture(scope="module", name="faces")
 def _faces(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds in which a face comes near, as a recording with packets."""
@@ -220,7 +271,7 @@ def test_no_face_is_in_any_file_of_a_camera_that_covers_them(
     assert run.wait(100) == 0
     find = _face_finder(model, tmp_path)
     found: dict[str, list[int]] = {}
-    for file in sorted(folder.iterdir()):
+    for file in sorted(folder.glob("2*")):
         source, kind = file.name.split(".")[2], ".".join(file.name.split(".")[-2:])
         pictures = [one for _, one in _pictures(file)] if file.suffix == ".mp4" else [_read(file)]
         found.setdefault(f"{source} {kind}", []).extend(find(one) for one in pictures)
@@ -262,7 +313,7 @@ def test_a_crash_leaves_no_half_of_a_clip(write_site: WriteSite, edge_vision: St
     assert (folder / "notes.txt").read_text() == "mine"
     named = {one["path"] for kept in _evidence(out).values() for one in kept["files"]}
     assert before < named
-    there = {file.name for file in folder.iterdir()} - {"notes.txt"}
+    there = {file.name for file in folder.iterdir()} - {"notes.txt", LEDGER}
     assert named <= there
     assert all(_read(folder / name).size for name in there - named), "whole, though the crash came before the message"
     assert all(_is_true(one, folder) for kept in _evidence(out).values() for one in kept["files"])

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,19 +17,23 @@ import pytest
 from conftest import wait_until
 from numpy.typing import NDArray
 
+from edge_vision.app.supervisor import Supervisor
 from edge_vision.core.detections import Detections
 from edge_vision.core.errors import EvidenceError
 from edge_vision.core.events import Event, InspectedPart, LineCrossed, MotionChanged, Verdict
 from edge_vision.core.message import Message
 from edge_vision.core.scene import Scene
+from edge_vision.publish.evidence import keeper as keeper_module
+from edge_vision.publish.evidence.ages import LEDGER
 from edge_vision.publish.evidence.keeper import EvidenceKeeper
 from edge_vision.publish.evidence.options import EvidenceOptions
 from edge_vision.publish.evidence.samples import encoded
-from edge_vision.publish.evidence.store import Store
+from edge_vision.publish.evidence.store import Store, Stored
 from edge_vision.publish.evidence.writing import Watched
 from edge_vision.publish.schema import message_schema
 from edge_vision.publish.wire import Evidence, Wire
 from edge_vision.runtime.clock import SystemClock
+from edge_vision.runtime.systemd import Notifier
 from edge_vision.testing.fakes import make_frame
 
 MOVED = MotionChanged(moving=True, area=0.1)
@@ -98,7 +103,8 @@ def _size(folder: Path) -> int:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+    there = folder.iterdir() if folder.exists() else ()
+    return sorted(entry.name for entry in there if entry.name != LEDGER)
 
 
 def _levels(file: Path) -> list[float]:
@@ -354,6 +360,110 @@ def test_a_camera_whose_clock_begins_anew_gets_another_clip(tmp_path: Path) -> N
     clips = [one["evidence"]["files"][2] for one in site.told if not one["evidence"]["pending"]]
     assert [(clip["first_ms"], clip["last_ms"]) for clip in clips] == [(200, 2000), (0, 800)]
     assert clips[0]["shorter"].endswith("the camera's clock began anew")
+
+
+class _Hanging:
+    """A disk that does not answer until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
+        save, fetch = Store.save, Store.fetch
+
+        def slow_save(store: Store, name: str, content: bytes) -> Stored:
+            self.answers.wait(60)
+            return save(store, name, content)
+
+        def slow_fetch(store: Store, path: str, most_bytes: int) -> bytes:
+            self.answers.wait(60)
+            return fetch(store, path, most_bytes)
+
+        monkeypatch.setattr(Store, "save", slow_save)
+        monkeypatch.setattr(Store, "fetch", slow_fetch)
+        monkeypatch.setattr(keeper_module, "_LIMIT_S", 1.0)
+        monkeypatch.setattr(keeper_module, "_READ_S", 0.2)
+
+
+def test_a_folder_that_hangs_is_told_and_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the stack; the site is degraded and goes on, and so does evidence when the folder answers again."""
+    caplog.set_level(logging.INFO, "edge_vision")
+    disk, told = _Hanging(monkeypatch), list[dict[str, Any]]()
+    with _running(tmp_path, queue_mb=0.1, snapshot=["clean"]) as site:
+        supervisor = Supervisor(
+            [], [], lambda state, _: told.append({"state": state}), Notifier(), SystemClock(), evidence=site.keeper
+        )
+        logging.getLogger("edge_vision").addHandler(caplog.handler)
+        try:
+            site.see(MOVED)
+            wait_until(lambda: len(site.told) == 1, 10, "the first picture is told")
+            path = site.told[0]["evidence"]["files"][0]["path"]
+            disk.answers.clear()
+            site.see(MOVED)
+            wait_until(lambda: bool(supervisor.tick()) and supervisor.state == "degraded", 10, "it is degraded")
+            assert (supervisor.gave_up, supervisor.abandoned) == ("", [])
+            assert told[-1]["state"] == "degraded"
+            assert site.keeper.facts()["error"].startswith("writing hangs for ")
+            for _ in range(50):
+                started_ns = time.monotonic_ns()
+                site.see(MOVED)
+                supervisor.tick()
+                assert time.monotonic_ns() - started_ns < 500_000_000
+            for _ in range(2):
+                with pytest.raises(EvidenceError, match="the folder does not answer"):
+                    site.keeper.fetch(path, 1_000_000)
+            assert site.keeper.left_behind
+            with pytest.raises(EvidenceError, match="cam: writing hangs for "):
+                site.keeper.request_snapshot("cam")
+            disk.answers.set()
+            wait_until(lambda: supervisor.tick() and len(site.last) == 52, 20, "every event is told of")
+            assert supervisor.state == "online"
+            assert "error" not in site.keeper.facts()
+        finally:
+            logging.getLogger("edge_vision").removeHandler(caplog.handler)
+            disk.answers.set()
+        wait_until(lambda: not site.keeper._reader or not site.keeper._reader.alive, 10, "the file is read")
+        assert site.keeper.fetch(path, 1_000_000)
+    assert not site.keeper.left_behind
+    said = {id(record): record.getMessage() for record in caplog.records}.values()  # two handlers may hear of one
+    (hangs,) = (one for one in said if "hangs for" in one)
+    assert "slow_save" in hangs
+    assert len([one for one in said if one.endswith(" goes on")]) == 1
+    missing = [kept for kept in site.last.values() if kept["missing"]]
+    assert missing, "what did not fit into queue_mb"
+
+
+def test_the_end_does_not_wait_for_a_folder_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of the time belongs to the sinks."""
+    disk = _Hanging(monkeypatch)
+    site = Site(tmp_path, {"snapshot": ["clean"]})
+    site.keeper.start()
+    disk.answers.clear()
+    site.see(MOVED)
+    wait_until(lambda: site.keeper.state == "lost", 10, "it hangs")
+    started_ns = time.monotonic_ns()
+    assert not site.keeper.finish(20)
+    assert time.monotonic_ns() - started_ns < 5_000_000_000
+    assert site.keeper.left_behind
+    disk.answers.set()
+    assert site.keeper.worker.join(10)
+
+
+def test_a_bug_in_the_writer_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither at the start nor later: events after it have their pictures."""
+    tidy, fails = Store.tidy, [True]
+
+    def sometimes(store: Store) -> None:
+        if fails:
+            fails.clear()
+            raise KeyError("a bug")
+        tidy(store)
+
+    monkeypatch.setattr(Store, "tidy", sometimes)
+    with _running(tmp_path) as site:
+        site.see(MOVED)
+    assert [one["type"] for one in site.told[-1]["evidence"]["files"]] == ["snapshot", "clean"]
 
 
 def test_a_picture_can_be_asked_for(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """What a site file may ask for as evidence, and from what it is made for each camera."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 from conftest import ROOT
@@ -13,6 +14,7 @@ from edge_vision.app.evidence import keeper_of, rings_of
 from edge_vision.config.site import Site
 from edge_vision.core.errors import ConfigError, MissingLibraryError
 from edge_vision.core.packets import EncodedTrack, Packet
+from edge_vision.core.stages import StageOptions
 from edge_vision.publish.wire import Wire
 from edge_vision.testing.fakes import FakeClock
 
@@ -87,6 +89,25 @@ def test_packets_are_kept_where_nothing_is_covered(write_site: WriteSite, tmp_pa
     assert list(rings_of(_site(write_site, tmp_path))) == ["packets"]
     assert rings_of(_site(write_site, tmp_path, clip=None)) == {}
     assert rings_of(_site(write_site, tmp_path, kinds=[])) == {}
+
+
+class _MaskOptions(StageOptions):
+    """A stage that does not exist, and hides something."""
+
+    covers: ClassVar[bool] = True
+
+    kind: Literal["mask"] = "mask"
+
+
+def test_whatever_stage_says_that_it_hides_something_keeps_packets_from_being_stored(
+    write_site: WriteSite, tmp_path: Path
+) -> None:
+    """Wherever in the pipeline it is; no list of kinds has to know it."""
+    site = _site(write_site, tmp_path)
+    first, *others = site.cameras
+    for stages in ((*first.stages, _MaskOptions()), (_MaskOptions(), *first.stages)):
+        assert rings_of(replace(site, cameras=(replace(first, stages=stages), *others))) == {}
+    assert list(rings_of(site)) == ["packets"]
 
 
 def test_the_ring_of_a_recording_that_is_read_as_fast_as_it_can_be_is_longer(

@@ -1,12 +1,18 @@
 """Clips of a camera's packets: what the ring let go of before it was written is told."""
 
 import itertools
+import json
+import shutil
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from encoded import record
+from encoded import picture, record, rotate
+from servers import absent
 
 from edge_vision.capture.av.source import open_av
 from edge_vision.capture.opening import Opening
@@ -21,7 +27,7 @@ from edge_vision.publish.evidence.writing import EvidenceWriter, Job, Told, Watc
 from edge_vision.publish.wire import Evidence
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.runtime.tally import Tally
-from edge_vision.testing.fakes import make_frame
+from edge_vision.testing.fakes import NOON, make_frame
 
 av = pytest.importorskip("av")
 
@@ -40,13 +46,13 @@ def _packets(file: Path) -> tuple[EncodedTrack, list[Packet]]:
     return ring.track, ring.between(0, ALL)
 
 
-def _told(folder: Path, ring: Ring, packets: list[Packet], steps: int) -> Evidence:
+def _told(folder: Path, ring: Ring, packets: list[Packet], steps: int, **more: Any) -> Evidence:
     """An event 1 s into the packets, a clip from 1 s before it to 5 s after; the writer looks `steps` times."""
     clock, told = SystemClock(), list[Evidence]()
     options = EvidenceOptions.model_validate(
         {"kinds": ["count"], "snapshot": [], "clip": {"before_s": 1, "after_s": 5}}
-    )
-    store = Store(folder, 1 << 30, 1e6, clock)
+    ).model_copy(update=more)
+    store = Store(folder, int(options.max_mb * 1e6), 1e6, clock)
     cameras: Any = {"cam": Watched(ring=ring)}
     writer = EvidenceWriter(options, store, cameras, lambda _, kept: told.append(kept), clock, Tally())
     begun = next(place for place, packet in enumerate(packets) if packet.media_ns > S)
@@ -97,6 +103,82 @@ def test_a_clip_that_nobody_could_read_is_missing(tmp_path: Path) -> None:
         ("clip", True)
     ]
     assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def _ffprobed(file: Path) -> dict[str, Any]:
+    """What ffprobe says of the video in a file."""
+    program = shutil.which("ffprobe")
+    if program is None:
+        absent("ffprobe is not installed: apt-get install ffmpeg")
+    command = [program, "-v", "warning", "-show_streams", "-of", "json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    (stream,) = json.loads(done.stdout)["streams"]
+    return dict(stream)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_clip_is_shown_upright_as_its_frames_are(degrees: int, tmp_path: Path) -> None:
+    """A recording that lies on its side: players turn the clip like the recording, and the message has that size."""
+    clip = record(tmp_path / "turned.mp4", 200, g="10", bf="2")
+    rotate(clip, degrees)
+    track, packets = _packets(clip)
+    ring = Ring(1 << 30, 60)
+    ring.begin(track)
+    (file,) = _told(tmp_path / "evidence", ring, packets, 5).files
+    written = tmp_path / "evidence" / file.path
+    said = [one.get("rotation") for one in _ffprobed(written).get("side_data_list", [])]
+    assert said == [one.get("rotation") for one in _ffprobed(clip).get("side_data_list", [])]
+    assert bool(said) == bool(degrees)
+    assert (file.width, file.height) == ((48, 64) if degrees % 180 else (64, 48))
+    opened = cv2.VideoCapture(str(written), cv2.CAP_FFMPEG)  # which turns, as players do
+    _, shown = opened.read()
+    opened.release()
+    upright = np.rot90(picture(0, (64, 48)), -degrees // 90)
+    assert shown is not None
+    assert shown.shape == upright.shape
+    assert np.abs(shown.astype(int) - upright).mean() < 12
+
+
+def test_a_recording_on_its_side_that_is_played_again_goes_on_in_its_track(tmp_path: Path) -> None:
+    """That it is turned is known from its first picture on, and not forgotten at its end."""
+    clip = record(tmp_path / "turned.mp4", 20)
+    rotate(clip, 90)
+    ring, options = Ring(1 << 30, 1e6), AvOptions(kind="av", path=clip, loop=True)
+    with open_av(options, Opening("cam", SystemClock(), ring=ring)) as source:
+        for _ in range(50):
+            assert source.read() is not None
+    assert ring.track is not None
+    assert (ring.track.turns, ring.track.shown_wh) == (3, (48, 64))
+    assert len(ring.between(0, ALL)) >= 50
+
+
+@pytest.mark.parametrize("steps", [40, 1])
+@pytest.mark.parametrize("share", [0.75, 0.2])
+def test_a_clip_that_is_too_large_does_not_cost_the_others_theirs(share: float, steps: int, tmp_path: Path) -> None:
+    """It ends early, or is missing where it cannot show its event; what was there stays."""
+    track, packets = _packets(record(tmp_path / "line.mp4", 200, wh=(160, 120), g="10", crf="1"))
+    most, before = int(sum(len(one.data) for one in packets) * share), 1_000
+    clock = SystemClock()
+    store = Store(tmp_path / "evidence", most, 1e6, clock)
+    store.tidy()
+    for number in range(10):
+        name = store.begin(NOON + timedelta(seconds=number), "old")
+        store.save(f"{name}.0001.clean.jpg", bytes(before))
+        store.end(name)
+    store.note_ages()
+    ring = Ring(1 << 30, 60)
+    ring.begin(track)
+    kept = _told(tmp_path / "evidence", ring, packets, steps, max_mb=most / 1e6)
+    assert len(list((tmp_path / "evidence").glob("*.old.*"))) == 10
+    if share > 0.5:
+        (clip,) = kept.files
+        assert clip.shorter is not None
+        assert clip.shorter.endswith("not 5: the clip is larger than half of max_mb")
+        assert most / 4 < clip.bytes <= most / 2 + 10_000
+    else:
+        assert [one.reason for one in kept.missing] == ["the clip is larger than half of max_mb"]
+    assert not list((tmp_path / "evidence").glob(".part-*"))
 
 
 def test_a_ring_too_small_for_the_camera_is_named(tmp_path: Path) -> None:

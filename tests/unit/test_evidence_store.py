@@ -1,14 +1,17 @@
 """The folder of evidence: whole files or none, within its limits, and nobody else's files touched."""
 
 import hashlib
+import io
 import os
 import stat
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_vision.core.errors import EvidenceError
+from edge_vision.publish.evidence.ages import LEDGER
 from edge_vision.publish.evidence.store import Store
 from edge_vision.testing.fakes import NOON, FakeClock
 
@@ -34,7 +37,7 @@ def _fill(store: Store, count: int, size: int = 10 * _KB, start_s: float = 0.0) 
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
+    return sorted(entry.name for entry in folder.iterdir() if entry.name != LEDGER)
 
 
 def test_a_file_is_whole_private_and_named_by_its_time(tmp_path: Path) -> None:
@@ -137,14 +140,177 @@ def test_room_is_made_before_a_draft_grows(tmp_path: Path) -> None:
 
 
 def test_what_is_too_old_goes(tmp_path: Path) -> None:
-    """By the time in its name; what is being written stays."""
+    """By the time for which the daemon ran since; what is being written stays."""
     clock = FakeClock()
     store = _store(tmp_path, age_s=60, clock=clock)
-    names = _fill(store, 3)
-    clock.advance(61.5)
+    names: list[str] = []
+    for _ in range(3):
+        names += _fill(store, 1, start_s=len(names))
+        clock.advance(1)
+    clock.advance(58.5)
     store.tidy()
     assert {file.partition(".0001")[0] for file in _names(tmp_path)} == {names[2]}
     assert store.removed == 4
+
+
+class SteppingClock(FakeClock):
+    """One whose wall time was set to something else."""
+
+    stepped = timedelta(0)
+
+    def now(self) -> datetime:
+        """Wall time, as it was set."""
+        return super().now() + self.stepped
+
+
+@pytest.mark.parametrize("years", [30, -30])
+def test_a_step_of_the_clock_makes_nothing_older_or_younger(years: int, tmp_path: Path) -> None:
+    """A board without a battery boots years ago and is set when the network is there: all stays for its time."""
+    clock, step = SteppingClock(), timedelta(days=365 * years)
+    store = _store(tmp_path, age_s=3600, clock=clock)
+    (before,) = _fill(store, 1)
+    clock.advance(1800)
+    clock.stepped = step
+    after = store.begin(NOON + step, "cam-1")
+    store.save(f"{after}.0001.clean.jpg", b"x")
+    store.end(after)
+    store.tidy()
+    assert store.removed == 0
+    clock.advance(1801)
+    store.tidy()
+    assert _names(tmp_path) == [f"{after}.0001.clean.jpg"]
+    clock.advance(1800)
+    store.tidy()
+    assert _names(tmp_path) == []
+    assert before != after
+    assert list(tmp_path.iterdir()) == [], "nothing is left to be old"
+
+
+def test_what_came_first_goes_first_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The newest must not go at once because it says that it is of 1996; across a restart, too."""
+    clock = FakeClock()
+    store = _store(tmp_path, kilobytes=45, clock=clock)
+    old = []
+    for day in (0, 1, 2, -10_000, -9_999):
+        old += _fill(store, 1, start_s=86_400.0 * day)
+        clock.advance(10)
+    assert {name.partition(".0001")[0] for name in _names(tmp_path)} == set(old[1:])
+    store.note_ages()
+    again = _store(tmp_path, kilobytes=45, clock=FakeClock())
+    new = _fill(again, 2, start_s=-86_400.0 * 11_000)
+    assert {name.partition(".0001")[0] for name in _names(tmp_path)} == {*old[3:], *new}
+
+
+def test_ages_outlive_the_process(tmp_path: Path) -> None:
+    """What it ran before counts, what it did not run does not; a kill costs what came since the last note."""
+    clock = FakeClock()
+    store = _store(tmp_path, age_s=3600, clock=clock)
+    (first,) = _fill(store, 1)
+    clock.advance(3000)
+    store.tidy()
+    _fill(store, 1, start_s=3000)  # killed before it was noted
+    clock = FakeClock(NOON + timedelta(days=1000))
+    store = _store(tmp_path, age_s=3600, clock=clock)
+    assert store.removed == 0
+    clock.advance(601)
+    store.tidy()
+    assert store.removed == 2
+    assert not [name for name in _names(tmp_path) if name.startswith(first)]
+    clock.advance(3000)
+    store.tidy()
+    assert _names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\xff\x00\n\n", b"nan x\ninf y\n1e300 z\n-5 a\n", b"17 \n 17\n", b"99999999"],
+    ids=["empty", "garbage", "no times", "no names", "torn"],
+)
+def test_a_ledger_that_is_damaged_removes_nothing(damage: bytes, tmp_path: Path) -> None:
+    """What it does not know is as old as this run, and goes in its time."""
+    clock = FakeClock()
+    _fill(_store(tmp_path), 2)
+    (tmp_path / LEDGER).write_bytes(damage)
+    store = _store(tmp_path, age_s=60, clock=clock)
+    assert store.removed == 0
+    clock.advance(61)
+    store.tidy()
+    assert _names(tmp_path) == []
+
+
+def test_the_ledger_stays_small(tmp_path: Path) -> None:
+    """A line a minute is added for years; the sets of a month, noted once, come on top."""
+    clock = FakeClock()
+    store = _store(tmp_path, age_s=1e9, clock=clock)
+    (name,) = _fill(store, 1)
+    for _ in range(5000):
+        clock.advance(60)
+        store.note_ages()
+    assert (tmp_path / LEDGER).stat().st_size < 30_000
+    again = _store(tmp_path, age_s=300_010, clock=(later := FakeClock()))
+    later.advance(5)
+    again.tidy()
+    assert len(_names(tmp_path)) == 2
+    later.advance(10)
+    again.tidy()
+    assert _names(tmp_path) == [], name
+
+
+def test_half_a_line_on_a_full_disk_makes_nothing_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is noted next must not be joined to it: 30 and 3500 s would be 303500 s, and all would go."""
+    clock = FakeClock()
+    store = _store(tmp_path, age_s=3600, clock=clock)
+    _fill(store, 1)
+    store.note_ages()
+    clock.advance(3000)
+
+    def open_full(path: Path, mode: str) -> _FullDisk:
+        return _FullDisk(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(EvidenceError, match="No space left on device"):
+        store.note_ages()
+    monkeypatch.undo()
+    assert not (tmp_path / LEDGER).read_bytes().endswith(b"\n")
+    clock.advance(500)
+    (newest,) = _fill(store, 1, start_s=3500)
+    store.note_ages()
+    later = FakeClock()
+    again = _store(tmp_path, age_s=3600, clock=later)
+    assert again.removed == 0
+    later.advance(150)
+    again.tidy()
+    assert {file.partition(".0001")[0] for file in _names(tmp_path)} == {newest}
+
+
+class _FullDisk(io.FileIO):
+    """A file that takes half of what is written, as there is no more room."""
+
+    def write(self, content: Any) -> int:
+        """Half of it."""
+        super().write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+
+def test_what_could_not_be_removed_is_removed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was read-only for an hour must not stay full for ever."""
+    store = _store(tmp_path, kilobytes=45)
+    _fill(store, 4)
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name.endswith(".jpg") and not path.name.startswith("."):
+            raise OSError(30, "Read-only file system")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(EvidenceError, match="no room"):
+        store.save(f"{store.begin(NOON, 'gate')}.0001.clean.jpg", b"x" * 10 * _KB)
+    assert (store.removed, len(_names(tmp_path))) == (0, 8)
+    monkeypatch.undo()
+    store.tidy()
+    _fill(store, 1, start_s=100)
+    assert store.removed == 2
 
 
 def test_a_restart_removes_what_is_half_written_and_nothing_of_others(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from edge_vision.testing.fakes import NOON, FakeClock, make_frame
 av = pytest.importorskip("av")
 
 S = 1_000_000_000
-CHANGED = "the camera was opened anew, or changed its picture"
+CHANGED = "the camera was opened anew, disabled for a while, or changed its picture"
 Picture = NDArray[np.uint8]
 
 
@@ -144,6 +144,38 @@ def test_a_camera_that_is_opened_anew_ends_the_clip(data: Path, tmp_path: Path) 
     (clip,) = camera.done()
     assert isinstance(clip, Recorded)
     assert clip.why == CHANGED
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["while it is disabled", "afterwards"])
+def test_a_clip_shows_nothing_of_when_its_camera_was_disabled(looks: bool, data: Path, tmp_path: Path) -> None:
+    """It ends there, at once; the next one begins behind it, with a key frame, whatever was to be before its event."""
+    camera = Camera(tmp_path, before_s=3, after_s=10)
+    track, packets = _stream(_recording(data), 8)
+    camera.ring.begin(track)
+    list(camera.feed(packets[:25]))
+    camera.follow(1.5)
+    assert camera.done() == []
+    camera.ring.pause()
+    found = camera.done() if looks else []
+    for packet in packets[25:45]:
+        camera.ring.add(packet)
+    camera.ring.resume()
+    found += [one for done in camera.feed(packets[45:]) for one in done]
+    (before,) = found
+    second = camera.follow(6.0)
+    ((cut, behind),) = camera.recorder.finish("the run ended")
+    assert cut is second
+    assert isinstance(before, Recorded)
+    assert isinstance(behind, Recorded)
+    assert before.why == ("the camera was disabled" if looks else CHANGED)
+    last_ns = max(one.media_ns for one in packets[:25])
+    assert before.last_ns == last_ns
+    assert behind.first_ns == 5 * S
+    expected = _pictures(_recording(data), 80)
+    ahead = _pictures(tmp_path / behind.file.path)
+    assert len(ahead) >= 25
+    assert np.array_equal(ahead[0], expected[50])
+    assert len(_pictures(tmp_path / before.file.path)) <= 25
 
 
 def test_an_event_behind_a_change_has_a_clip_of_its_own(data: Path, tmp_path: Path) -> None:

@@ -147,6 +147,40 @@ def test_a_thread_that_was_replaced_fills_no_more() -> None:
     assert _numbers(ring.between(0, LARGE * SECOND)) == [100]
 
 
+def test_nothing_of_a_pause_is_kept() -> None:
+    """What was before it may be asked for until it ends; then it begins anew with a key frame, in another track."""
+    ring = _ring(15, 10)
+    track = ring.track
+    ring.pause()
+    for number in range(15, 35):
+        ring.add(_packet(number, key=number % 10 == 0))
+    assert ring.paused
+    assert (_numbers(ring.between(0, LARGE * SECOND)), ring.track) == (list(range(15)), track)
+    ring.resume()
+    for number in range(35, 45):
+        ring.add(_packet(number, key=number % 10 == 0))
+    assert not ring.paused
+    assert _numbers(ring.between(0, LARGE * SECOND)) == list(range(40, 45))
+    assert ring.track == track
+    assert ring.track is not track
+    ring.resume()
+    assert len(ring.between(0, LARGE * SECOND)) == 5, "there was no pause"
+
+
+def test_a_camera_that_is_opened_during_a_pause_is_not_kept_either() -> None:
+    """Nor what a new picture begins with."""
+    ring = _ring(5, 5)
+    ring.pause()
+    ring.begin(TRACK)
+    ring.add(_packet(5, key=True))
+    ring.begin(TRACK, first_pts=5 * 9000)
+    ring.add(_packet(10, key=True))
+    assert ring.between(0, LARGE * SECOND) == []
+    ring.resume()
+    ring.add(_packet(15, key=True))
+    assert _numbers(ring.between(0, LARGE * SECOND)) == [15]
+
+
 def test_one_fills_and_others_read() -> None:
     """Whoever reads meanwhile gets whole groups, in order."""
     ring, done, wrong = _ring(10, 10, max_s=3), threading.Event(), list[str]()

@@ -16,6 +16,7 @@ from edge_vision.app.supervisor import Supervisor
 from edge_vision.app.unit import Unit, Way
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import SyntheticOptions
+from edge_vision.capture.ring import Ring
 from edge_vision.capture.table import SOURCES, Row
 from edge_vision.config.site import Camera
 from edge_vision.core.errors import InferenceError, SourceError
@@ -63,6 +64,7 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
         way: Way | None = None, tell: Callable[[Scene], None] = lambda _: None,
         reopens: bool = True,
         clock: Clock | None = None,
+        ring: Ring | None = None,
     ) -> Unit:  # fmt: skip
         script["open"] = source
         monkeypatch.setitem(SOURCES, "synthetic", Row("unused", reopens=reopens))
@@ -72,7 +74,7 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
             yield way or Road([lambda scene: road(scene.frame)], SystemClock())
 
         camera = Camera("cam", SyntheticOptions(kind="synthetic"), "p", (), 0)
-        units.append(Unit(camera, open_road, deliver, tell, clock or SystemClock()))
+        units.append(Unit(camera, open_road, deliver, tell, clock or SystemClock(), ring=ring))
         return units[-1]
 
     yield make
@@ -214,6 +216,16 @@ def test_a_frame_that_fails_is_counted_and_the_next_one_is_analyzed(make_unit: C
     assert seen == [0, 1, 3, 4]
     counts = unit.facts()["frames"]
     assert (counts["captured"], counts["analyzed"], counts["failed"], counts["dropped"]) == (5, 4, 1, 0)
+
+
+def test_what_comes_while_a_camera_is_disabled_is_not_kept_for_clips(make_unit: Callable[..., Unit]) -> None:
+    """Its ring rests for as long: packets show what no stage may look at."""
+    ring = Ring(1_000_000, 60)
+    unit = make_unit(lambda _: FakeSource([]), ring=ring)
+    unit.enabled = False
+    assert ring.paused
+    unit.enabled = True
+    assert not ring.paused
 
 
 def test_a_camera_is_opened_again_and_numbers_go_on(make_unit: Callable[..., Unit]) -> None:

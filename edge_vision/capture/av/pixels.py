@@ -30,6 +30,12 @@ _Pointers = ctypes.c_void_p * 4
 _Strides = ctypes.c_int * 4
 
 
+def turns_of(picture: Any) -> int:
+    """By how many quarters of a circle, counterclockwise, a decoded picture is to be turned to stand upright."""
+    turns: int = round(picture.rotation / 90) % 4
+    return turns
+
+
 class Painter:
     """Makes BGR pictures for one source; used and closed by one thread."""
 
@@ -40,7 +46,7 @@ class Painter:
 
     def paint(self, picture: Any) -> NDArray[np.uint8]:
         """The picture as (height, width, 3) uint8 BGR, turned upright, in a buffer that nobody else refers to."""
-        turns = round(picture.rotation / 90) % 4
+        turns = turns_of(picture)
         image = self._converted(picture)
         if turns == 0:
             return image

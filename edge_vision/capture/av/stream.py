@@ -6,6 +6,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from edge_vision.capture.av.errors import failed_to_open, failed_to_read, silent
 from edge_vision.capture.av.parameters import parameter_sets
+from edge_vision.capture.av.pixels import turns_of
 from edge_vision.capture.av.timeline import TICKS_PER_S, TIME_BASE, Timeline
 from edge_vision.capture.opening import Opening
 from edge_vision.capture.options import AvOptions
@@ -52,6 +53,7 @@ class Stream:
         self._video: Any = None
         self._untimed = False
         self._wh = (0, 0)
+        self._turns = 0
         self._packets: Iterator[Any] = iter(())
         self._pictures: deque[Any] = deque()
         self._seen = False
@@ -113,7 +115,7 @@ class Stream:
         if not self._pictures:
             return None
         picture = self._pictures.popleft()
-        self._notice_size(picture)
+        self._notice_shape(picture)
         return picture, -1 if picture.pts is None else self._known_timeline.media_ns(picture.pts)
 
     def _decode_some(self, waited_s: Callable[[], float]) -> None:
@@ -185,14 +187,15 @@ class Stream:
         context = self._video.codec_context
         codec = context.codec.canonical_name
         told = b"" if first_pts is None else parameter_sets(codec, self._key)
-        track = EncodedTrack(codec, told or context.extradata or b"", wh, TIME_BASE)
+        track = EncodedTrack(codec, told or context.extradata or b"", wh, TIME_BASE, self._turns)
         if self._live or track != self._ring.track:  # a recording that is played again goes on in its track
             self._ring.begin(track, first_pts)
 
-    def _notice_size(self, picture: Any) -> None:
-        """A picture of another size than those before begins another track, with its own packet."""
-        wh = (picture.width, picture.height)
-        if self._wh != wh:
+    def _notice_shape(self, picture: Any) -> None:
+        """A picture of another size, or turned otherwise, begins another track, with its own packet."""
+        wh, turns = (picture.width, picture.height), turns_of(picture)
+        if (self._wh, self._turns) != (wh, turns):
+            self._turns = turns
             self._tell_ring(wh, picture.pts)
 
     def _translated(self, call: Callable[[], Value], problem: Callable[[Any], SourceError]) -> Value:

@@ -15,6 +15,7 @@ from edge_vision.core.packets import EncodedTrack, Packet
 from edge_vision.core.plugin import require
 from edge_vision.publish.evidence.bitstream import parameter_sets, with_start_codes
 from edge_vision.publish.evidence.store import Draft
+from edge_vision.publish.evidence.turning import turn
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class PacketClip:
         self._packet: Any = require("av.packet", "av").Packet
         self._stream = stream
         self._time_base = track.time_base
+        self._turns = track.turns
         self._start = 0
         self._key: int | None = None
         self._last = 0
@@ -86,6 +88,8 @@ class PacketClip:
         """
         with _translated(self._av):
             self._file.close()
+            if self._turns:  # players turn it as the frames of the camera were
+                turn(self._stream, self._turns)
             self._stream.seek(0)
         try:
             with self._av.open(self._stream, format="mp4") as written:

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 _LIMIT_S: Final = 60.0
 _JOIN_S: Final = 1.0
+_READ_S: Final = 5.0
+"""How long who asks for a file waits for it."""
 _MOST_WAITING: Final = 4096
 _MOST_ASKED: Final = 16
 
@@ -69,6 +71,9 @@ class EvidenceKeeper:
         self._most_held = int(options.queue_mb * 1_000_000)
         self._held = 0
         self._lock = threading.Lock()
+        self._clock = clock
+        self._reader: Worker | None = None
+        self._hung = False
         self.worker = Worker("evidence", self._run, _LIMIT_S, clock)
 
     def start(self) -> None:
@@ -101,11 +106,33 @@ class EvidenceKeeper:
         job = Job(kept, scene if leased else None, told, requests)
         self._queue.put(job, 0.0)
 
+    @property
+    def state(self) -> str:
+        """How it is: online, or lost: its thread hangs, as in a network folder that does not answer, or has ended."""
+        return "lost" if self.worker.stuck or self.worker.error is not None else "online"
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread still runs."""
+        return self.worker.alive or (self._reader is not None and self._reader.alive)
+
+    def mind(self) -> None:
+        """Say once that the thread hangs, and where; and that it goes on. Nobody waits for it, and nothing ends."""
+        hung = self.worker.stuck
+        if hung and not self._hung:
+            text = "evidence: writing to %s hangs for %.0f s; analysis goes on without; at:\n%s"
+            _log.error(text, self._store.folder, self.worker.silent_s, self.worker.stack())
+        elif self._hung and not hung:
+            _log.info("evidence: writing to %s goes on", self._store.folder)
+        self._hung = hung
+
     def request_snapshot(self, source_id: str, kind: PictureKind = "annotated", timeout_s: float = 5.0) -> EvidenceFile:
         """Keep the next frame of a camera as a picture, and wait for it. Raises EvidenceError."""
         camera = self._cameras.get(source_id)
         if camera is None:
             raise EvidenceError(f"no evidence of {source_id[:64]!r}{did_you_mean(source_id, tuple(self._cameras))}")
+        if self.state == "lost":
+            raise EvidenceError(f"{source_id}: {self._error}")
         if len(camera.asked) >= _MOST_ASKED:
             raise EvidenceError(f"{source_id}: {_MOST_ASKED} pictures are asked for already")
         request = Request(kind)
@@ -121,12 +148,39 @@ class EvidenceKeeper:
         return request.answer
 
     def fetch(self, path: str, most_bytes: int) -> bytes:
-        """The contents of a file by the path that a message gave. Raises EvidenceError."""
-        return self._store.fetch(path, most_bytes)
+        """The contents of a file by the path that a message gave. Raises EvidenceError, in time.
+
+        It is read on a thread of its own, one at a time: a network folder may not answer for hours.
+        """
+        if self._reader is not None and self._reader.alive:
+            raise EvidenceError(f"the folder does not answer for {self._reader.silent_s:.0f} s")
+        found: list[bytes | EvidenceError] = []
+
+        def read(worker: Worker) -> None:
+            del worker
+            try:
+                found.append(self._store.fetch(path, most_bytes))
+            except EvidenceError as error:
+                found.append(error)
+
+        self._reader = Worker("read evidence", read, _READ_S, self._clock)
+        self._reader.start()
+        if not self._reader.join(_READ_S):
+            raise EvidenceError(f"{path}: the folder does not answer within {_READ_S:g} s")
+        content = found[0] if found else EvidenceError(f"{path}: cannot be read; the log says more")
+        if isinstance(content, EvidenceError):
+            raise content
+        return content
 
     def finish(self, timeout_s: float) -> bool:
-        """No more frames come: write what waits, end the clips as they are; whether that was done in time."""
+        """No more frames come: write what waits, end the clips as they are; whether that was done in time.
+
+        A thread that hangs already is not waited for.
+        """
         self._queue.end()
+        if self.worker.stuck:
+            self.worker.stop()
+            return False
         if self.worker.join(timeout_s):
             return True
         self.worker.stop()
@@ -134,8 +188,7 @@ class EvidenceKeeper:
 
     def facts(self) -> dict[str, Any]:
         """What the site's status says of evidence."""
-        counts = self.tally.snapshot()
-        error = f"writing hangs for {self.worker.silent_s:.0f} s" if self.worker.stuck else self._writer.error
+        counts, error = self.tally.snapshot(), self._error
         return {
             **{name: counts.get(name, 0) for name in ("events", "written", "dropped", "missing", "left_out")},
             "removed": self._store.removed,
@@ -143,6 +196,13 @@ class EvidenceKeeper:
             "waiting": len(self._queue) + self._busy,
             **({"error": error} if error else {}),
         }
+
+    @property
+    def _error(self) -> str:
+        if self.worker.stuck:
+            return f"writing hangs for {self.worker.silent_s:.0f} s"
+        ended = self.worker.error
+        return self._writer.error if ended is None else f"writing has ended: {type(ended).__name__}: {ended}"
 
     def _wanted(
         self, camera: _Camera, events: Sequence[Event], messages: Sequence[Message], media_ns: int
@@ -198,10 +258,17 @@ class EvidenceKeeper:
             request.done.set()
 
     def _run(self, worker: Worker) -> None:
-        self._writer.mind()
+        self._mind()
         repeat(self._work, worker)
         self._queue.cancel()
         self._writer.finish()
+
+    def _mind(self) -> None:
+        try:
+            self._writer.mind()
+        except Exception as error:  # noqa: BLE001 - a bug must not end the thread
+            self.tally.add("missing")
+            self._writer.complain(error)
 
     def _work(self) -> bool:
         """One job, and what is to be done from time to time; True when there will be no more jobs.
@@ -213,12 +280,12 @@ class EvidenceKeeper:
         try:
             if job is not None:
                 self._writer.do(job)
-            self._writer.mind()
         except Exception as error:  # noqa: BLE001 - analysis goes on, and so does evidence of other events
-            self.tally.add("missing", 1 if job is None else len(job.told))
+            self.tally.add("missing", 0 if job is None else len(job.told))
             self._writer.complain(error)
         finally:
-            self._busy = False
             if job is not None:
                 self._release(job)
+            self._mind()
+            self._busy = False
         return job is None and self._queue.exhausted

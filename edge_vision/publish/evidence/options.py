@@ -73,7 +73,9 @@ class EvidenceOptions(Options):
     )
     folder: RelativePath | None = Field(None, description="Where the files lie; evidence/ in state_dir if not given.")
     max_mb: Number = Field(2000.0, ge=1, le=100_000_000, description="Disk for evidence, in MB; the oldest goes first.")
-    max_age_h: Number = Field(720.0, gt=0, le=876_000, description="Hours after which evidence is removed.")
+    max_age_h: Number = Field(
+        720.0, gt=0, le=876_000, description="Hours, of those in which the daemon ran, after which it goes."
+    )
     queue_mb: Number = Field(
         64.0, gt=0, le=4096, description="Memory for pictures that wait to be written, in MB; beyond it there are none."
     )

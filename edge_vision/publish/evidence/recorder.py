@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,7 @@ _LATE_NS: Final = 120 * _NS
 """A clip may take this, and ten times its length, of real time; a clock of media that creeps must not hold it open."""
 _MS: Final = 1_000_000
 _TOO_SMALL: Final = "ring_mb is less than what the camera sends from one key frame to the next"
+_TOO_LARGE: Final = "the clip is larger than half of max_mb"
 _REORDERED_NS: Final = 400_000_000
 """A picture that is shown before others may come so much later than they do (B-frames)."""
 _SLACK_NS: Final = 500_000_000
@@ -82,7 +84,8 @@ class Recorder:
     """The clips of one camera. One thread uses it.
 
     They are made of the packets in `ring`, or, where there is none, of the frames that `see` was given. No event joins
-    a clip whose set has more than `most_bytes`: what is being written cannot be removed to make room.
+    a clip whose set has more than `most_bytes`: what is being written cannot be removed to make room. A clip ends
+    before it has `largest_bytes`: everything older would have to go for it.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Recorder:
         clock: Clock,
         ring: PacketRing | None = None,
         most_bytes: int = 1 << 60,
+        largest_bytes: int = 1 << 60,
     ) -> None:
         self._source_id = source_id
         self._options = options
@@ -100,6 +104,7 @@ class Recorder:
         self._clock = clock
         self._ring = ring
         self._most_bytes = most_bytes
+        self._largest_bytes = largest_bytes
         self._before_ns = int(options.before_s * _NS)
         self._after_ns = int(options.after_s * _NS)
         self._length_ns = max(_LENGTH_NS, 2 * (self._before_ns + self._after_ns))
@@ -164,13 +169,16 @@ class Recorder:
         """Go on with what is being written; each clip that is done, or why there is none."""
         self._listen()
         silent_ns = self._clock.monotonic_ns() - self._alive_ns
+        paused = self._ring is not None and self._ring.paused  # before what was kept until then is taken
         for cut in list(self._running):
             if self._ring is not None:
                 self._guarded(cut, lambda cut=cut: self._add_packets(cut))
             latest_ns = cut.last_ns if self._ring is None else self._newest_ns - _REORDERED_NS
             reached = latest_ns >= cut.end_ns
             lasted_ns = self._clock.monotonic_ns() - cut.since_ns
-            if not reached and silent_ns > self._after_ns + _SILENT_NS:
+            if not reached and paused:
+                cut.why = cut.why or "the camera was disabled"
+            elif not reached and silent_ns > self._after_ns + _SILENT_NS:
                 cut.why = cut.why or self._unless_overrun("no more frames came")
             elif not reached and lasted_ns > 10 * self._length_ns + _LATE_NS:
                 cut.why = cut.why or "the camera's clock hardly moves"
@@ -212,21 +220,32 @@ class Recorder:
         cut.pictures.add(image, media_ns)
         cut.last_ns = media_ns
         self._grew(cut)
+        if cut.draft is not None and cut.draft.size > self._largest_bytes:
+            cut.why = _TOO_LARGE
 
     def _add_packets(self, cut: Cut) -> None:
         assert self._ring is not None
         track = self._ring.track
         kept = self._ring.between(cut.next_ns, cut.end_ns)
-        if track is None or self._ring.track != track:
+        if track is None or self._ring.track is not track:
             return
         if _differs(cut, track, kept):
-            cut.why = "the camera was opened anew, or changed its picture"
+            cut.why = "the camera was opened anew, disabled for a while, or changed its picture"
             return
         fresh = [packet for packet in kept if cut.last_dts is None or packet.dts > cut.last_dts]
         if not fresh:
             return
+        begun = 0 if cut.draft is None else cut.draft.size
+        sizes = list(accumulate((len(packet.data) for packet in fresh), initial=begun))
+        if sizes[-1] > self._largest_bytes:
+            if cut.draft is None:
+                raise EvidenceError(_TOO_LARGE)
+            cut.why = _TOO_LARGE
+            fresh = [packet for packet, size in zip(fresh, sizes[1:], strict=True) if size <= self._largest_bytes]
+            if not fresh:
+                return
         if cut.packets is None:
-            cut.track, cut.wh, cut.origin_ns = track, track.wh, _origin_ns(kept[0], track)
+            cut.track, cut.wh, cut.origin_ns = track, track.shown_wh, _origin_ns(kept[0], track)
             cut.begins_ns = fresh[0].media_ns
             cut.draft = self._store.open_draft(f"{cut.name}.clip.mp4")
             cut.packets = PacketClip(cut.draft.stream, track)
@@ -270,4 +289,4 @@ def _differs(cut: Cut, track: EncodedTrack, kept: Sequence[Packet]) -> bool:
     """Whether packets cannot follow those of a clip: they are others, or of another opening of the camera."""
     if cut.track is None:
         return False
-    return cut.track != track or (bool(kept) and abs(_origin_ns(kept[0], track) - cut.origin_ns) > _MS)
+    return cut.track is not track or (bool(kept) and abs(_origin_ns(kept[0], track) - cut.origin_ns) > _MS)

@@ -10,11 +10,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge_vision.core.errors import EvidenceError
+from edge_vision.publish.evidence.ages import Ages
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.trouble import Trouble
 
@@ -52,6 +53,9 @@ class Draft:
 class Store:
     """Files of evidence in sets: what belongs to events that are near each other comes and goes together.
 
+    The set that began first is the oldest, by the hours in which the daemon ran: what the wall clock says is in names
+    only. What an earlier run left, and the ledger does not know, is as old as this run.
+
     One thread writes; `fetch` may be called by any. Whatever has another kind of name is nobody's business here.
     """
 
@@ -60,10 +64,11 @@ class Store:
         self.removed = 0
         """Files that went because of their age, or for want of room."""
         self._most_bytes = most_bytes
-        self._most_age = timedelta(seconds=most_age_s)
-        self._clock = clock
+        self._most_age_s = most_age_s
+        self._ages = Ages(folder, clock)
         self._sets: dict[str, dict[str, int]] = {}
-        self._closed: list[str] = []
+        self._closed: list[tuple[float, str]] = []
+        self._stuck: list[tuple[float, str]] = []
         self._bytes = 0
         self._scanned = False
         self._named = False
@@ -80,20 +85,26 @@ class Store:
         Raises EvidenceError.
         """
         self._open()
-        limit = self._clock.now() - self._most_age
-        old = [name for name in self._closed if _time_of(name) < limit]
-        for name in old:
-            self._remove(name)
-        if old:
-            self._closed = [name for name in self._closed if name not in set(old)]
-            heapq.heapify(self._closed)
+        self._closed, self._stuck = self._closed + self._stuck, []
+        old = set(self._ages.older_than((name for _, name in self._closed), self._most_age_s))
+        gone = {name for name in old if self._remove(name)}
+        self._closed = [one for one in self._closed if one[1] not in gone]
+        heapq.heapify(self._closed)
         self._make_room(0)
+        self.note_ages()
+
+    def note_ages(self) -> None:
+        """Keep how old everything is for the next run. Raises EvidenceError."""
+        if self._scanned:
+            with _translated():
+                self._ages.write()
 
     def begin(self, timestamp: datetime, source: str) -> str:
         """The name of a new set, which stays until it has ended."""
         steps = (f"{timestamp + timedelta(microseconds=step):{_TIME}}.{source}" for step in range(1_000_000))
         name = next(name for name in steps if name not in self._sets)
         self._sets[name] = {}
+        self._ages.begin(name)
         return name
 
     def size_of(self, name: str) -> int:
@@ -103,9 +114,10 @@ class Store:
     def end(self, name: str) -> None:
         """Nothing more comes into a set: from now on it may be removed."""
         if self._sets.get(name):
-            heapq.heappush(self._closed, name)
+            heapq.heappush(self._closed, (self._ages.born_s(name), name))
         else:
             self._sets.pop(name, None)
+            self._ages.forget(name)
 
     def save(self, name: str, content: bytes) -> Stored:
         """Keep a file of a set that has begun. Raises EvidenceError where it cannot be."""
@@ -221,7 +233,9 @@ class Store:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
                     self._take_in(entry)
-        self._closed = [name for name, files in self._sets.items() if files]
+            found = [name for name, files in self._sets.items() if files]
+            self._ages.read(found)
+        self._closed = [(self._ages.born_s(name), name) for name in found]
         heapq.heapify(self._closed)
         self._scanned = True
 
@@ -243,13 +257,15 @@ class Store:
         for _ in range(len(self._closed)):
             if self._bytes + size <= self._most_bytes:
                 return
-            self._remove(heapq.heappop(self._closed))
+            oldest = heapq.heappop(self._closed)
+            if not self._remove(oldest[1]):
+                self._stuck.append(oldest)  # tried again once in a while, not with every picture
         if self._bytes + size > self._most_bytes:
             room = f"{size / 1e6:.1f} MB more than max_mb, {self._most_bytes / 1e6:g} MB, allows"
             raise EvidenceError(f"no room: there are {self._bytes / 1e6:.1f} MB of events that last, and {room}")
 
-    def _remove(self, name: str) -> None:
-        """Remove a set; what cannot be removed goes on to count."""
+    def _remove(self, name: str) -> bool:
+        """Remove a set; whether it is gone: what cannot be removed goes on to count."""
         files = self._sets.get(name, {})
         for file, size in list(files.items()):
             try:
@@ -263,6 +279,8 @@ class Store:
             self.removed += 1
         if not files:
             self._sets.pop(name, None)
+            self._ages.forget(name)
+        return not files
 
 
 def _sha256_of(stream: BinaryIO) -> str:
@@ -288,13 +306,9 @@ def _is_being_written(path: str) -> bool:
     return False
 
 
-def _time_of(name: str) -> datetime:
-    return datetime.strptime(name.partition("Z.")[0] + "Z", _TIME).replace(tzinfo=timezone.utc)
-
-
 def _is_time(text: str) -> bool:
     try:
-        _time_of(f"{text}.x")
+        datetime.strptime(text, _TIME)  # noqa: DTZ007 - whether it is one is all that matters
     except ValueError:
         return False
     return True

@@ -128,12 +128,17 @@ class EvidenceWriter:
         for name, camera in self._cameras.items():
             if camera.recorder is not None:
                 self._tell_done(camera, camera.recorder.finish("the run ended"), name)
+        try:
+            self._store.note_ages()
+        except EvidenceError as error:
+            self.complain(error)
 
     def _recorder(self, name: str, watched: Watched) -> Recorder | None:
         clip = self._options.clip if self._options.kinds else None
-        return (
-            None if clip is None else Recorder(name, clip, self._store, self._clock, watched.ring, self._most_set_bytes)
-        )
+        if clip is None:
+            return None
+        most = self._most_set_bytes, int(self._options.max_mb * 1_000_000 / 2)
+        return Recorder(name, clip, self._store, self._clock, watched.ring, *most)
 
     def mind(self) -> None:
         """What is to be done from time to time: go on with the clips, and keep the folder within its limits."""
