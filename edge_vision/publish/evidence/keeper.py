@@ -16,7 +16,7 @@ from edge_vision.core.schema_errors import did_you_mean
 from edge_vision.publish.evidence.options import EvidenceOptions, PictureKind
 from edge_vision.publish.evidence.store import Store
 from edge_vision.publish.evidence.writing import NO_MEMORY, EvidenceWriter, Job, Request, Told, Watched
-from edge_vision.publish.wire import Evidence, EvidenceFile
+from edge_vision.publish.wire import Evidence
 from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.loops import POLL_S, repeat
@@ -101,28 +101,20 @@ class EvidenceKeeper:
         job = Job(kept, scene if leased else None, told, requests)
         self._queue.put(job, 0.0)
 
-    def request_snapshot(self, source_id: str, kind: PictureKind = "annotated", timeout_s: float = 5.0) -> EvidenceFile:
-        """Keep the next frame of a camera as a picture, and wait for it. Raises EvidenceError."""
+    def ask_snapshot(self, source_id: str, kind: PictureKind = "annotated") -> Request:
+        """Have the next frame of a camera kept as a picture; never waits. Raises EvidenceError."""
         camera = self._cameras.get(source_id)
         if camera is None:
             raise EvidenceError(f"no evidence of {source_id[:64]!r}{did_you_mean(source_id, tuple(self._cameras))}")
         if len(camera.asked) >= _MOST_ASKED:
             raise EvidenceError(f"{source_id}: {_MOST_ASKED} pictures are asked for already")
-        request = Request(kind)
+        request = Request(kind, camera.asked)
         camera.asked.append(request)
-        if not request.done.wait(timeout_s):
-            try:
-                camera.asked.remove(request)
-            except ValueError:
-                raise EvidenceError(f"{source_id}: the picture was not written within {timeout_s:g} s") from None
-            raise EvidenceError(f"{source_id}: no frame came within {timeout_s:g} s")
-        if isinstance(request.answer, str):
-            raise EvidenceError(f"{source_id}: {request.answer}")
-        return request.answer
+        return request
 
-    def fetch(self, path: str, most_bytes: int) -> bytes:
-        """The contents of a file by the path that a message gave. Raises EvidenceError."""
-        return self._store.fetch(path, most_bytes)
+    def fetch(self, path: str, offset: int, length: int) -> tuple[bytes, int]:
+        """Part of a file by the path that a message gave, and the size of the whole. Raises EvidenceError."""
+        return self._store.fetch(path, offset, length)
 
     def finish(self, timeout_s: float) -> bool:
         """No more frames come: write what waits, end the clips as they are; whether that was done in time."""
