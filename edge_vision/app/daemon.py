@@ -103,23 +103,24 @@ class Daemon:
         if self._outbox is not None:
             self._outbox.start()
         self._open_sinks()
-        reason, gave_up, counts = "done", "", dict[str, Any]()
+        reason, gave_up, counts = "", "", dict[str, Any]()
         try:
             supervisor = self._start()
             gave_up = self._watch(supervisor, max_seconds)
             self._finish_analysis()
-            reason, counts = (
-                gave_up or ("reload" if self.next is not None else "done"),
-                {**self._models(), **supervisor.facts()},
-            )
+            reason, counts = gave_up, {**self._models(), **supervisor.facts()}
         except _StoppedEarlyError:
+            self._notifier.stopping()
             _log.info("asked to stop before the first frame")
         except Exception as error:
             reason = next(iter(str(error).splitlines()), "").removesuffix(":") or type(error).__name__
             self._let_subscribers_join()  # who waits for this site should hear why it does not come
             raise
         finally:
-            undelivered = self._close_sinks({"reason": reason, **counts})
+            if self._asked_to_stop:
+                self.next = None
+            ending = "stop" if self._asked_to_stop else "done" if self.next is None else "reload"
+            undelivered = self._close_sinks({"reason": reason or ending, **counts})
         flawless = all(unit.flawless for unit in self._units)
         lost = sum(outlet.lost for outlet in self._outlets)
         if undelivered:
@@ -162,6 +163,8 @@ class Daemon:
 
     def _start(self) -> Supervisor:
         """Load and warm up every model, then let the cameras in."""
+        if self._asked_to_stop:
+            raise _StoppedEarlyError
         site = self._checked.site
         for camera in site.cameras:
             require_library(camera.source)
@@ -266,7 +269,7 @@ class Daemon:
     def _finish_analysis(self) -> None:
         """Readers before writers: no more frames, then the frames at hand, all within the time to drain."""
         self._commands.stop()
-        if self.next is None:
+        if self.next is None or self._asked_to_stop:
             self._notifier.stopping()
         else:
             self._notifier.reloading()
@@ -354,16 +357,18 @@ def run_site(file: Path, max_seconds: float | None = None) -> int:
                     raise
                 _log.error("the reloaded site cannot start: %s; the one before goes on", error)
                 checked, before = before, None
-                return signals.asked_to_stop
+                return False
             if daemon.next is not None:
                 until(lambda: not daemon.left_behind, daemon.wait, _PATIENCE_S, clock)
             if daemon.left_behind:
                 _log.info("ending beside a thread that still waits for its camera, broker or runtime")
-                _leave(code if daemon.next is None else EXIT_GAVE_UP)  # only a new process is clean
+                ends = daemon.next is None or signals.asked_to_stop
+                _leave(code if ends else EXIT_GAVE_UP)  # only a new process is clean
             if daemon.next is None:
                 return True
+            # One that is asked to stop now is begun all the same: it ends at once, and its last word is not `reload`.
             checked, before = daemon.next, checked
-            return signals.asked_to_stop
+            return False
 
         every(0.0, run, clock)
     return code
