@@ -124,7 +124,7 @@ def test_the_last_word_of_a_site_that_stops_while_it_reloads_is_stop(moment: str
     boot = site.status["boot"]
     site.process.send_signal(signal.SIGHUP)
     if moment == "when it is said":
-        site.wait_for(lambda one: one.get("reason") == "reload", "it says that it reloads")
+        wait_until(lambda: any(one.get("reason") == "reload" for one in site.heard.on(STATUS)), 15, "it reloads")
     elif moment == "when the next run has begun":
         site.wait_for(lambda one: one["boot"] != boot, "the next run says that it starts")
     site.process.send_signal(signal.SIGTERM)
