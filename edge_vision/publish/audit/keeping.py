@@ -34,11 +34,13 @@ class _Saved(msgspec.Struct):
 
 
 class Entry(msgspec.Struct, array_like=True):
-    """A message in the journal."""
+    """A message in the journal; with `missed_to` those from its number on that cannot be had."""
 
     now_ms: float
     redelivered: bool
     head: Head
+    served: bool = False
+    missed_to: int = 0
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -97,7 +99,10 @@ class Kept:
                 except (msgspec.MsgspecError, ValueError):
                     break  # half a line: the message was not acknowledged and comes again
                 self.book.redelivered += entry.redelivered
-                ledger.take(entry.head, None, entry.now_ms)
+                if entry.missed_to:
+                    ledger.miss(entry.head, entry.missed_to)
+                else:
+                    ledger.take(entry.head, None, entry.now_ms, served=entry.served)
         self._journal = journal
         self.save()
 
