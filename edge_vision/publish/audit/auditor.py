@@ -72,6 +72,11 @@ class Auditor:
         if head.kind != HEARTBEAT:
             self._heard_ns = self.clock.monotonic_ns()
 
+    def secure(self) -> None:
+        """Have all that was heard on the disk, where it is kept. Raises SinkError."""
+        if self._kept is not None:
+            self._kept.sync()
+
     def miss(self, lost: Head, last: int) -> None:
         """Enter that messages cannot be had, from the number of `lost` to `last`. Raises SinkError: it is not kept."""
         if self._kept is not None:

@@ -1,7 +1,7 @@
 """Keeps a ledger in a file, so that the next run goes on where this one ended, however it ended.
 
-Beside the file is a journal of what came since it was written: a message is in one of them before the broker hears
-that it arrived.
+Beside the file is a journal of what came since it was written: a message is in one of them, on the disk, before the
+broker hears that it arrived.
 """
 
 import errno
@@ -75,11 +75,19 @@ class Kept:
         if self._entries >= _MOST_ENTRIES:
             self.save()
 
+    def sync(self) -> None:
+        """Have the journal on the disk, over a cut of the power. Raises SinkError."""
+        assert self._journal is not None
+        try:
+            os.fdatasync(self._journal)
+        except OSError as error:
+            raise SinkError(f"{self._path}: {error.strerror}") from error
+
     def save(self) -> None:
         """Write the book whole, and begin a new journal. Raises SinkError, for a full disk."""
         assert self._journal is not None
         try:
-            write_whole(self._path, _encode(_Saved(VERSION, self._turn + 1, self.book)))
+            write_whole(self._path, _encode(_Saved(VERSION, self._turn + 1, self.book)), sync=True)
             self._turn += 1
             self._journal.truncate(0)
             self._size = self._journal.write(b"%d\n" % self._turn)
