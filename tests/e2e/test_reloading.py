@@ -131,3 +131,24 @@ def test_the_last_word_of_a_site_that_stops_while_it_reloads_is_stop(moment: str
     _, errors = site.process.communicate(timeout=30)
     assert site.process.returncode == 0, errors
     site.wait_for(lambda one: (one["state"], one.get("reason")) == ("offline", "stop"), "its last word")
+
+
+def test_reloads_at_once_are_one_or_follow_each_other(site: Running) -> None:
+    """By signal and by command: the site is there afterwards, and knows no camera that the file has no more."""
+    boot = site.status["boot"]
+    site.write(cameras=[{**camera(), "id": "other"}])
+    for number in range(3):
+        site.mqtt.send("set/reload", {"id": f"reload-{number}"})
+        site.process.send_signal(signal.SIGHUP)
+    first = site.mqtt.wait(lambda one: one.answer.get("id") == "reload-0").answer
+    assert first["ok"] is True or first["reason"] in {"a reload is under way", "the site is stopping"}
+    site.wait_for(
+        lambda one: one["boot"] != boot and one["state"] == "online" and camera_of(one).get("state") == "online",
+        "the new site is online",
+        60,
+    )
+    wait_for_site(site.mqtt, site.process)
+    for ask in (site.mqtt.ask, site.zeromq.ask):
+        answer = ask("line/set/enabled", {"value": False})
+        assert (answer["ok"], answer["reason"]) == (False, "unknown camera 'line'; known: other")
+    assert site.mqtt.ask("other/set/enabled", {"value": True})["ok"] is True

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,32 @@ def test_an_audit_goes_on_with_what_came_meanwhile(site: Site, tmp_path: Path) -
         report = again.end()
     assert (report.verdict, _row(report).made_up.ranges) == ("no loss", [(3, 4)])
     assert _row(report, boot="00000c").made_up.ranges == [(1, 3)]
+
+
+@pytest.mark.parametrize("boot", ["00000a", "00000c"])
+def test_a_site_that_starts_again_is_owed_from_its_first_message(boot: str, site: Site) -> None:
+    """Also where its clock was set back meanwhile, so that its run seems to be an older one."""
+    site.history.messages += [make_message(number, boot="000009") for number in (1, 2)]  # before our time
+    with site.open() as sink:
+        audit = _Audit(site)
+        audit.join(site, sink)
+        site.publish(sink, make_message(1), make_message(2))
+        audit.wait_for(sink, lambda: audit.stream() and audit.stream().received.size == 2, "the first run")
+    site.opening = replace(site.opening, will=replace(site.opening.will, boot=boot))
+    with site.open() as sink:
+        site.publish(sink, *[make_message(number, boot=boot) for number in (1, 2, 3)], lost=True)
+        numbers = iter(range(4, 10_000))
+
+        def turn() -> bool:
+            site.publish(sink, make_message(next(numbers), boot=boot))
+            heard = audit.stream(boot=boot)
+            return bool(heard and heard.received.first == 1 and heard.received.ranges == 1)
+
+        wait_until(turn, 20, "the second run from its first message on")
+        report = audit.end()
+    assert (report.verdict, _row(report, boot=boot).missing.count) == ("no loss", 0)
+    assert _row(report, boot=boot).made_up.ranges[0][0] == 1
+    assert {one.boot for one in report.streams} == {BOOT, boot}
 
 
 def test_a_topic_limits_what_is_owed(site: Site) -> None:
