@@ -1,18 +1,22 @@
 """Faults on purpose, and what must have arrived in spite of them."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 from mqtt_proxy import Recording
+
+from edge_vision.publish.kinds import MESSAGE_KINDS
+from edge_vision.publish.outbox.store import Reader
 
 
 @contextmanager
@@ -39,6 +43,23 @@ def fill(folder: Path) -> Path:
     return file
 
 
+def seconds_of_a_sync(folder: Path) -> float:
+    """How long the disk takes at the moment until it has something for good."""
+    with (folder / "synced").open("wb") as file:
+        file.write(b"x" * 4096)
+        file.flush()
+        begun = time.monotonic()
+        os.fsync(file.fileno())
+        return time.monotonic() - begun
+
+
+def on_disk(state: Path) -> set[str]:
+    """The ids of the messages that the outbox of a running site has for good, and still keeps."""
+    with closing(Reader(state / "outbox.db")) as reader:
+        rows, _ = reader.read(0, reader.last(), MESSAGE_KINDS, 10_000)
+    return {row.message.id for row in rows}
+
+
 class Witness:
     """Hears everything a site says on ZeroMQ, with the time; fed by `listen` between faults, never in a thread."""
 
@@ -58,10 +79,15 @@ class Witness:
                 known = {key: message.get(key, "") for key in ("id", "boot", "source", "kind", "seq")}
                 self._heard.append((time.monotonic(), known))
 
-    def hears(self, count: int) -> bool:
-        """Listen a moment; whether so many messages were heard by now."""
+    def hears(self, count: int, besides: set[str]) -> bool:
+        """Listen a moment; whether so many messages were heard by now of runs other than those."""
         self.listen(0.2)
-        return self.count >= count
+        return sum(message["boot"] not in besides for _, message in self._heard) >= count
+
+    @property
+    def boots(self) -> set[str]:
+        """The runs that were heard."""
+        return {message["boot"] for _, message in self._heard}
 
     @property
     def count(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 from conftest import Start, find_free_port, wait_until
-from drill import Witness, fill, missing, mounted
+from drill import Witness, fill, missing, mounted, seconds_of_a_sync
 from mqtt_proxy import Recording, recording_proxy
 from servers import Broker, absent
 
@@ -77,10 +77,10 @@ class Drill:
 
     def run(self, **options: Any) -> "subprocess.Popen[str]":
         """Start the daemon, and wait until it speaks."""
-        before = self.witness.count
+        before = self.witness.boots
         self.boots += 1
         process = self.edge_vision("run", self.site, stderr=subprocess.DEVNULL, **options)
-        wait_until(lambda: self.witness.hears(before + 50), 60, "the site speaks")
+        wait_until(lambda: self.witness.hears(50, besides=before), 60, "the site speaks")
         return process
 
     def round(self, fault: str, seconds: float) -> None:
@@ -104,12 +104,17 @@ class Drill:
             self.broker.send(signal.SIGCONT)
 
     def kill(self, process: "subprocess.Popen[str]") -> None:
-        """Kill -9; what was heard in the second before, or is heard later, may not have been on disk yet."""
+        """Kill -9; what was heard in the second before, or is heard later, may not have been on disk yet.
+
+        Where the disk is so busy that a few syncs take longer than a second, it is as long as they take.
+        """
+        sync_s = seconds_of_a_sync(self.site.parent)
+        self.witness.listen(5 * sync_s)
         moment = time.monotonic()
         process.kill()
         process.wait(10)
         self.witness.listen(0.5)
-        self.witness.forget_after(moment - 1.0)
+        self.witness.forget_after(moment - max(1.0, 5 * sync_s))
 
     def finish(self, timeout_s: float) -> None:
         """A last run, to the end: nothing is missing, and nothing was told to be."""

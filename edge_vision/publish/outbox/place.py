@@ -40,6 +40,19 @@ def _rename(file: Path, to: Path) -> None:
             Path(f"{file}{end}").rename(f"{to}{end}")
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and let its name outlive a cut of the power: SQLite sees to what is inside of it, not to that."""
+    parents = {one.parent for one in (folder, *folder.parents) if not one.exists()} | {folder.absolute().parent}
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for parent in parents:
+        with suppress(OSError):  # some file systems cannot, and who may not read it did not make it
+            file = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+
+
 class Place:
     """The folder, held by this process from `open` on."""
 
@@ -86,6 +99,7 @@ class Place:
         """The file, walked through once."""
         new = Path(f"{self._file}{_NEW}")
         if new.exists() and not self._file.exists():  # a process before ended between two renames
+            _rename(self._file, Path(f"{self._file}{_ASIDE}"))  # the log of the old one is not that of the new one
             _rename(new, self._file)
         store = Store(self._file)
         try:
@@ -109,7 +123,7 @@ class Place:
         try:
             if self._lock >= 0 and file.exists() and os.path.samestat(file.stat(), os.fstat(self._lock)):
                 return
-            self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_folder(self._folder)
             lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise _translated(self._folder, error) from error
