@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_vision.publish.audit.auditor import Auditor, Limits
+from edge_vision.publish.audit.keeping import keep
 from edge_vision.publish.audit.ledger import Book, Ledger
 from edge_vision.publish.audit.over_mqtt import Broker, MqttListener
 from edge_vision.publish.audit.report import Scope, make_report
@@ -66,19 +68,20 @@ def from_a_recording(bodies: list[bytes], folder: Path) -> None:
     say("from a recording, command", len(bodies), time.perf_counter() - started)
 
 
-def listen(limits: Limits) -> tuple[Auditor, float]:
+def listen(limits: Limits, state: Path | None = None) -> tuple[Auditor, float]:
     """Listen at the broker; the auditor, and how long it took."""
     clock = SystemClock()
-    auditor = Auditor(Ledger(Book(), live=True), clock, limits)
-    worker = Worker("audit", lambda _: None, 60.0, clock)
-    listener = MqttListener(Broker("127.0.0.1", PORT, client_id="benchmark"), auditor, lambda _: None)
-    started = time.perf_counter()
-    listener.listen(worker)
-    return auditor, time.perf_counter() - started
+    with nullcontext() if state is None else keep(state) as kept:
+        auditor = Auditor(Ledger(Book() if kept is None else kept.book, live=True), clock, limits, kept)
+        worker = Worker("audit", lambda _: None, 60.0, clock)
+        listener = MqttListener(Broker("127.0.0.1", PORT, client_id="benchmark"), auditor, lambda _: None)
+        started = time.perf_counter()
+        listener.listen(worker)
+        return auditor, time.perf_counter() - started
 
 
-def from_a_broker(bodies: list[bytes], folder: Path) -> None:
-    """With everything that MQTT costs, each message acknowledged."""
+def from_a_broker(bodies: list[bytes], folder: Path, state: Path | None = None) -> None:
+    """With everything that MQTT costs, each message acknowledged; with `state` when it is on the disk."""
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if program is None:
         print("from a broker: mosquitto is not installed")
@@ -99,9 +102,9 @@ def from_a_broker(bodies: list[bytes], folder: Path) -> None:
         client.disconnect()
         client.loop_stop()
         idle_s = 1.0
-        auditor, seconds = listen(Limits(idle_s=idle_s, seconds=120))
+        auditor, seconds = listen(Limits(idle_s=idle_s, seconds=120), state)
         received = auditor.ledger.book.received
-        say("from a broker, QoS 1", received, seconds - idle_s)
+        say("from a broker, QoS 1" + (", --state" if state else ""), received, seconds - idle_s)
         assert received == len(bodies)
         assert make_report(auditor.ledger, Scope(frozenset(), from_start=True), 0.0).exit_code == 0
     finally:
@@ -110,7 +113,7 @@ def from_a_broker(bodies: list[bytes], folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure all three."""
+    """Measure all four."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--objects", type=int, default=3)
@@ -121,6 +124,7 @@ def main() -> None:
         from_memory(bodies)
         from_a_recording(bodies, Path(folder))
         from_a_broker(bodies, Path(folder))
+        from_a_broker(bodies, Path(folder), Path(folder) / "audit.json")
 
 
 if __name__ == "__main__":

@@ -27,18 +27,28 @@ class Kept:
 
     path = "20261122T120000.000000Z.gate.0001.clean.jpg"
 
-    def request_snapshot(self, source_id: str) -> "Kept":
-        """The file, for one camera."""
+    def __init__(self) -> None:
+        self.asked = 0
+        self.outcome: Kept | str | None = None
+        """What becomes of every picture that is asked for."""
+
+    def ask_snapshot(self, source_id: str) -> "Kept":
+        """A picture that is on its way, for one camera."""
         if source_id != "gate":
             msg = f"no frame of {source_id}"
             raise EdgeVisionError(msg)
+        self.asked += 1
         return self
 
-    def fetch(self, path: str, most_bytes: int) -> bytes:
+    def give_up(self) -> str:
+        """Nothing has come."""
+        self.asked -= 1
+        return "no frame came"
+
+    def fetch(self, path: str, offset: int, length: int) -> tuple[bytes, int]:
         """Its bytes."""
         assert path == self.path, path
-        assert most_bytes == 64_000_000
-        return bytes(range(100))
+        return bytes(range(100))[offset : offset + length], 100
 
 
 class Place:

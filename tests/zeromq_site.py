@@ -113,6 +113,17 @@ def read_until(
     return found
 
 
+def join(site: Site, sink: Sink, reader: ZeromqReader, kind: str = "status") -> list[Message | Missed]:
+    """Send until the reader hears it."""
+    sent: list[int] = []
+
+    def send() -> None:
+        sent.append(1)
+        site.publish(sink, make_message(len(sent), kind=kind, source=""))
+
+    return read_until(reader, lambda found: bool(numbers(found, kind)), send)
+
+
 def numbers(found: list[Message | Missed], kind: str = "count", boot: str = BOOT) -> list[int]:
     """The numbers of a stream in what was found, in its order."""
     return [one.seq for one in found if isinstance(one, Message) and (one.kind, one.boot) == (kind, boot)]

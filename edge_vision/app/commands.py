@@ -1,6 +1,7 @@
 """Takes commands: checks them, knows copies again, has them carried out in turn, and sees to one answer each."""
 
 import hashlib
+import json
 import logging
 import threading
 from collections import OrderedDict
@@ -141,14 +142,20 @@ class Desk:
         if len(letter.body) > MOST_BYTES:
             msg = f"{len(letter.body)} bytes are more than the {MOST_BYTES} that a command may have"
             raise CommandError(msg)
+        return Order(letter.source, letter.what, self._decode(letter.what, letter.body or b"{}"))
+
+    def _decode(self, what: str, body: bytes) -> Payload:
         try:
-            payload: Payload = self._decoders[letter.what].decode(letter.body or b"{}")
+            payload: Payload = self._decoders[what].decode(body)
         except UnicodeDecodeError:
             msg = "the body is not UTF-8 text"
             raise CommandError(msg) from None
         except (msgspec.MsgspecError, RecursionError) as error:
             raise CommandError(str(error)) from None
-        return Order(letter.source, letter.what, payload)
+        if twice := _given_twice(body):
+            msg = f"{shown(twice)} is given twice: which is meant?"
+            raise CommandError(msg)
+        return payload
 
     def _recent(self, name: tuple[str, ...]) -> _Job | None:
         job = self._known.get(name)
@@ -234,6 +241,13 @@ def _reason(error: CommandError) -> dict[str, Any]:
     problems = getattr(error, "problems", None)
     short = text if len(text) <= _MOST_REASON else f"{text[: _MOST_REASON - 1]}…"
     return {"reason": short, **({"problems": list(problems)} if problems else {})}
+
+
+def _given_twice(body: bytes) -> str:
+    """A key that an object, read already, has more than once; readers differ in which they take. Empty where none."""
+    names: list[str] = []
+    json.loads(body, object_pairs_hook=lambda pairs: names.extend(name for name, _ in pairs))
+    return next((name for name in names if names.count(name) > 1), "")
 
 
 class _WithId(msgspec.Struct):

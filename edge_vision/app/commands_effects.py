@@ -14,6 +14,7 @@ from edge_vision.app.unit import Unit
 from edge_vision.core.commands import (
     MOST_PICTURE_BYTES,
     AnswerFrame,
+    AskedPicture,
     Confidence,
     Enabled,
     Evidence,
@@ -32,8 +33,6 @@ SNAPSHOT_S: Final = 5.0
 """How long a snapshot waits for a frame."""
 _MOST_SNAPSHOTS: Final = 8
 """Snapshots that may wait at once."""
-MOST_FILE_BYTES: Final = 64_000_000
-"""A file of evidence up to this size is given out, in parts."""
 _OVER: Final = frozenset({"ended", "failed"})
 _MOST_PROBLEMS: Final = 20
 _MOST_PROBLEM: Final = 400
@@ -72,7 +71,7 @@ class Effects:
         self._desk = desk
         self._clock = clock
         self._evidence = evidence
-        self._snapshots: list[_Wanted] = []
+        self._snapshots: list[_Shown | _Kept] = []
         self._reloading = False
         self._do: dict[str, Callable[[Order, Later], None]] = {
             "enabled": self._enabled,
@@ -88,20 +87,22 @@ class Effects:
         self._do[order.what](order, later)
 
     def mind(self) -> None:
-        """Tell those whose frame does not come."""
+        """Tell those whose picture is kept, and those whose frame does not come."""
         now_ns = self._clock.monotonic_ns()
-        for wanted in [one for one in self._snapshots if one.taken or now_ns >= one.until_ns]:
-            self._snapshots.remove(wanted)
-            if not wanted.taken:
-                wanted.unit.show_no_more(wanted)
-                reason = f"{wanted.unit.camera.id} ({wanted.unit.state}): no frame within {SNAPSHOT_S:g} s"
-                wanted.tell(CommandError(reason))
+        for wanted in list(self._snapshots):
+            if wanted.told():
+                self._snapshots.remove(wanted)
+            elif now_ns >= wanted.until_ns:
+                self._snapshots.remove(wanted)
+                about = f"{wanted.unit.camera.id} ({wanted.unit.state})"
+                wanted.tell(CommandError(f"{about}: {wanted.give_up()} within {SNAPSHOT_S:g} s"))
 
     def end(self) -> None:
         """No more frames: tell those who wait for one."""
         for wanted in self._snapshots:
-            wanted.unit.show_no_more(wanted)
-            wanted.tell(CommandError("the site is stopping"))
+            if not wanted.told():
+                wanted.give_up()
+                wanted.tell(CommandError("the site is stopping"))
         self._snapshots.clear()
 
     def _enabled(self, order: Order, later: Later) -> None:
@@ -135,34 +136,30 @@ class Effects:
         if not unit.enabled:  # the pipeline may blur what nobody should see
             msg = f"{order.source} is disabled: its frames are not analyzed, and only those are shown"
             raise CommandError(msg)
-        if order.payload.keep:
-            if unit.state == "lost":  # the other commands would wait as long for a frame that does not come
-                msg = f"{order.source} is lost: no frame comes that could be kept"
-                raise CommandError(msg)
-            with _as_refusal():
-                later({"path": self._kept().request_snapshot(order.source).path})
-            return
         if len(self._snapshots) >= _MOST_SNAPSHOTS:
             msg = f"busy: {_MOST_SNAPSHOTS} snapshots wait for their frames; send it again"
             raise CommandError(msg)
         until_ns = self._clock.monotonic_ns() + int(SNAPSHOT_S * 1e9)
-        wanted = _Wanted(unit, order.payload, until_ns, self._desk, later)
+        if order.payload.keep:
+            with _as_refusal():
+                self._snapshots.append(_Kept(unit, self._files().ask_snapshot(order.source), until_ns, later))
+            return
+        wanted = _Shown(unit, order.payload, until_ns, self._desk, later)
         self._snapshots.append(wanted)
         unit.show_next(wanted)
 
     def _fetch(self, order: Order, later: Later) -> None:
         wanted = order.payload
         assert isinstance(wanted, Fetch)
-        evidence = self._kept()
+        evidence = self._files()
         if wanted.path.split(".")[2:3] != [order.source]:  # 20261122T120000.000000Z.gate.0001.clean.jpg
             msg = f"path is not that of a file of {order.source}"
             raise CommandError(msg)
         with _as_refusal():
-            whole = evidence.fetch(wanted.path, MOST_FILE_BYTES)
-        part = whole[wanted.offset : wanted.offset + wanted.length]
-        later({"path": wanted.path, "offset": wanted.offset, "size": len(whole), "data": _text(part)})
+            part, size = evidence.fetch(wanted.path, wanted.offset, wanted.length)
+        later({"path": wanted.path, "offset": wanted.offset, "size": size, "data": _text(part)})
 
-    def _kept(self) -> Evidence:
+    def _files(self) -> Evidence:
         if self._evidence is None:
             msg = "the site keeps no evidence: evidence: is not in its file"
             raise CommandError(msg)
@@ -187,21 +184,53 @@ class Effects:
         later({"state": self._house.state(), "uptime_s": uptime_s, "version": __version__})
 
 
-class _Wanted:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One who waits for a picture to be kept as evidence."""
+
+    unit: Unit
+    asked: AskedPicture
+    until_ns: int
+    tell: Later
+
+    def told(self) -> bool:
+        """Tell what became of the picture, if that is known; whether it was."""
+        outcome = self.asked.outcome
+        if isinstance(outcome, str):
+            self.tell(CommandError(f"{self.unit.camera.id}: {outcome}"))
+        elif outcome is not None:
+            self.tell({"path": outcome.path})
+        return outcome is not None
+
+    def give_up(self) -> str:
+        """Wait no more; what did not happen."""
+        return self.asked.give_up()
+
+
+class _Shown:
     """One who waits for the next frame of a camera; called with it, by the camera's thread."""
 
     def __init__(self, unit: Unit, wanted: Snapshot, until_ns: int, desk: Desk, tell: Later) -> None:
         self.unit = unit
         self.until_ns = until_ns
-        self.taken = False
         self.tell = tell
+        self._taken = False
         self._wanted = wanted
         self._desk = desk
 
     def __call__(self, frame: Frame) -> None:
-        self.taken = True
+        self._taken = True
         if not self._desk.soon(partial(self._show, frame)):
             self.tell(CommandError("busy: too many commands wait; send it again"))
+
+    def told(self) -> bool:
+        """Whether the frame came, and the worker shows it in its turn."""
+        return self._taken
+
+    def give_up(self) -> str:
+        """Wait no more; what did not happen."""
+        self.unit.show_no_more(self)
+        return "no frame came"
 
     def _show(self, frame: Frame) -> None:
         try:

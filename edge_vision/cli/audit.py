@@ -63,6 +63,7 @@ def add_to(subparsers: Any) -> None:
     broker.add_argument("--password-file", type=Path, metavar="FILE", help=f"else from the environment: {PASSWORD}")
 
     curve = parser.add_argument_group("ZeroMQ")
+    curve.add_argument("--replay", metavar="tcp://HOST:PORT", help="the replay socket: what it makes up for is no loss")
     curve.add_argument("--server-key", metavar="KEY", help="the site's public key: CURVE")
     curve.add_argument("--secret-key", type=Path, metavar="FILE", help="file with our secret key")
 
@@ -99,7 +100,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     given = {name for name, value in vars(options).items() if value not in (None, False)}
     for needed, names in (
         ("mqtt", ("client_id", "tls", "ca", "cert", "key", "user", "password_file")),
-        ("zeromq", ("server_key", "secret_key")),
+        ("zeromq", ("replay", "server_key", "secret_key")),
         ("user", ("password_file",)),
         ("cert", ("key",)),
         ("key", ("cert",)),
@@ -152,7 +153,7 @@ def _listen(options: argparse.Namespace, auditor: "Auditor", worker: "Worker") -
 
         secret = _secret(options.secret_key) if options.secret_key else None
         topic = options.topic if options.topic is not None else "edge-vision/v1/"
-        listen(Publisher(options.zeromq, topic, options.server_key, secret), auditor, worker)
+        listen(Publisher(options.zeromq, topic, options.replay, options.server_key, secret), auditor, worker)
     else:
         from edge_vision.publish.audit.over_mqtt import Broker, MqttListener
 

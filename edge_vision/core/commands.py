@@ -131,14 +131,28 @@ class KeptFile(Protocol):
         """How messages name it."""
 
 
+class AskedPicture(Protocol):
+    """A picture that was asked for, and may be on its way."""
+
+    @property
+    def outcome(self) -> KeptFile | str | None:
+        """The file, or why there is none; None while neither is known."""
+
+    def give_up(self) -> str:
+        """Ask for it no more; what it waited for, such as `no frame came`."""
+
+
 class Evidence(Protocol):
     """The files that were kept as evidence; a command reads them without knowing how they are kept."""
 
-    def request_snapshot(self, source_id: str) -> KeptFile:
-        """Keep the next frame of a camera as a picture. Waits some seconds at most; raises an EdgeVisionError."""
+    def ask_snapshot(self, source_id: str) -> AskedPicture:
+        """Have the next frame of a camera kept as a picture. Never waits; raises an EdgeVisionError."""
 
-    def fetch(self, path: str, most_bytes: int) -> bytes:
-        """The contents of a file by its path. Raises an EdgeVisionError, such as for no such file."""
+    def fetch(self, path: str, offset: int, length: int) -> tuple[bytes, int]:
+        """At most `length` bytes of a file from `offset`, and the size of the whole.
+
+        Raises an EdgeVisionError, such as for no such file.
+        """
 
 
 def read_topic(site: str, topic: str) -> tuple[str, str] | None:

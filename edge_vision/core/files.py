@@ -46,15 +46,29 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "edge-vision"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all. Raises OSError."""
+def write_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Write a file so that it is there whole or not at all; with `sync` also after a power cut. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_bytes(content)
+        with fresh.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            if sync:
+                os.fsync(stream.fileno())
         fresh.replace(path)
+        if sync:
+            _sync_folder(path.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _why_not(path: Path, kind: Callable[[int], bool], name: str, access: int) -> str:

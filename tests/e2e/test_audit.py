@@ -439,6 +439,7 @@ def test_a_topic_that_no_broker_takes_is_refused(topic: str, free_port: int) -> 
         "--mqtt h --cert x",
         "--mqtt h --password-file x",
         "--zeromq tcp://h:1 --secret-key x",
+        "--mqtt h --replay tcp://h:1",
         "--mqtt h --kinds line_crosed",
         "--mqtt h --kinds gap --strict",
         "--mqtt h --idle 0",

@@ -138,3 +138,44 @@ def test_heartbeats_of_a_run_tell_its_last_numbers(
 
 def _last(beats: list[Any]) -> dict[tuple[str, str], int]:
     return {(one["source"], one["kind"]): one["seq"] for one in beats[-1]["last"]} if beats else {}
+
+
+def test_an_audit_proves_that_nothing_was_lost_over_a_kill(
+    edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path, free_port: int
+) -> None:
+    """It goes on after a while in which nobody listened and the daemon was killed: no loss, and what was made up."""
+    address, replay = f"tcp://127.0.0.1:{free_port}", f"tcp://127.0.0.1:{find_free_port()}"
+    sink = {"kind": "zeromq", "bind": address, "heartbeat_s": 0.5}
+    site = write_site(
+        cameras=[camera()], publish=[{**sink, "replay": {"bind": replay, "kinds": ["detections", "status"]}}]
+    )
+
+    def audit() -> Any:
+        running = edge_vision(
+            "audit", "--zeromq", address, "--replay", replay, "--state", tmp_path / "audit.json",
+            "--kinds", "detections", "--seconds", "4", "--json",
+        )  # fmt: skip
+        output, errors = running.communicate(timeout=60)
+        assert running.returncode == 0, output + errors
+        return json.loads(output)
+
+    first_run = edge_vision("run", site)
+    with open_reader(address, SystemClock()) as other:
+        read_until(other, lambda found: len(_seqs(found)) >= 5, timeout_s=30)
+        before = audit()
+        while other.take(0.0):
+            pass
+        read_until(other, lambda found: len(_seqs(found)) >= 30, timeout_s=30)
+    first_run.send_signal(signal.SIGKILL)
+    first_run.wait(10)
+    second_run = edge_vision("run", site)
+    with open_reader(address, SystemClock()) as other:
+        read_until(other, lambda found: len(_seqs(found)) >= 10, timeout_s=30)
+    report = audit()
+    second_run.send_signal(signal.SIGTERM)
+    second_run.communicate(timeout=20)
+    assert (report["verdict"], report["missing"]) == ("no loss", 0)
+    old, new = (one for one in report["streams"] if one["kind"] == "detections")
+    assert old["last"] >= before["streams"][0]["last"] + 30
+    assert (new["first"], new["received"]) == (1, new["last"])
+    assert report["made_up"] >= 30 + 10

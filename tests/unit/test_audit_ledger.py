@@ -1,7 +1,5 @@
-"""What an audit counts: missing, told, double, late; by hand, and beside a naive count of random streams."""
+"""What an audit counts: missing, told, double, late."""
 
-import json
-import random
 from typing import Any
 
 import msgspec
@@ -19,18 +17,14 @@ from audited import (
     row,
     stamp,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as some
 
 from edge_vision.publish.audit import ledger as books
 from edge_vision.publish.audit.auditor import Auditor, Limits
-from edge_vision.publish.audit.heads import MalformedError, UnknownSchemaError, read_head
+from edge_vision.publish.audit.heads import read_head
 from edge_vision.publish.audit.latency import Latencies
 from edge_vision.publish.audit.ledger import Book, Ledger
 from edge_vision.publish.audit.report import UNOWED_BY_A_BROKER, Scope, facts, make_report
 from edge_vision.publish.audit.wording import in_words
-from edge_vision.publish.wire import Gap, Wire
-from edge_vision.runtime.clock import SystemClock
 from edge_vision.testing.fakes import FakeClock
 
 
@@ -227,180 +221,6 @@ def test_latencies_are_those_of_the_clocks_and_of_the_daemon() -> None:
     for value in (0.0, -5.0, 1e300, float("inf"), float("-inf")):
         counted.add(value)
     assert counted.facts()["negative"] == 2
-
-
-def test_memory_is_bounded_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond so many streams or holes, messages are refused and counted, and the audit vouches for nothing."""
-    monkeypatch.setattr(books, "MOST_STREAMS", 10)
-    monkeypatch.setattr(books, "MOST_RANGES", 20)
-    report = audit(*[message(1, source=f"line-{number}") for number in range(15)])
-    assert (len(report.streams), report.refused, report.exit_code) == (10, 5, 1)
-    ledger = ledger_of(*events(*range(1, 101, 2)), *events(2, 4), gap(1, "count", 500, 501), gap(2, "count", 900, 901))
-    assert ledger.book.streams[0].received.ranges <= 20
-    assert ledger.book.refused > 0
-    assert ledger.book.streams[0].received.size == 22, "what makes no further hole is still entered"
-    report = make_report(ledger, Scope(), ALL_IS_LATE)
-    assert "could not be followed" in in_words(report)
-    told = ledger_of(*[gap(number, "count", 10 * number, 10 * number) for number in range(1, 31)])
-    assert told.book.streams[-1].told.ranges + told.book.streams[0].told.ranges <= 20
-    assert sum(told.book.unnamed_gaps.values()) >= 10, "a loss that cannot be entered by its numbers is still told"
-    names: dict[str, int] = {}
-    for number in range(1000):
-        books.count_name(names, f"name {number}")
-    assert len(names) == books.MOST_NAMES + 1
-    assert names["others"] == 1000 - books.MOST_NAMES
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_random_streams_are_counted_as_a_naive_count_does(seed: int) -> None:
-    """Lost, doubled, shuffled and told at random, over several boots, sources and kinds."""
-    dice = random.Random(seed)
-    keys = [(boot, source, kind) for boot in (BOOT, LATER) for source in ("a", "b") for kind in ("count", "reading")]
-    sent: list[tuple[tuple[str, str, str], int, bytes]] = []
-    told: dict[tuple[str, str, str], set[int]] = {key: set() for key in keys}
-    records: list[bytes] = []
-    for key in keys:
-        boot, source, kind = key
-        sent += [(key, seq, message(seq, kind, source, boot)) for seq in range(1, dice.randint(2, 120))]
-        for _ in range(dice.randint(0, 3)):
-            first = dice.randint(1, 100)
-            last = first + dice.randint(0, 6)
-            told[key] |= set(range(first, last + 1))
-            lost = {"sink": "s", "reason": "r", "boot": boot, "lost_kind": kind, "first": first, "last": last}
-            records.append(message(len(records) + 1, "gap", source, "000000000001cccccc", frame=None, gap=lost))
-    came = [one for one in sent if dice.random() > 0.1]
-    came += [dice.choice(came) for _ in range(dice.randint(0, 40))]
-    for _ in range(200):
-        first = dice.randrange(len(came))
-        second = min(len(came) - 1, first + dice.randint(0, 5))
-        came[first], came[second] = came[second], came[first]
-    report = audit(*[body for _, _, body in came], *records)
-
-    for key in keys:
-        numbers = [seq for name, seq, _ in came if name == key]
-        if not numbers and not told[key]:
-            continue
-        received, highest, late, double = set[int](), 0, 0, 0
-        for number in numbers:
-            if number in received:
-                double += 1
-            elif number < highest:
-                late += 1
-            received.add(number)
-            highest = max(highest, number)
-        end = max(received | told[key])
-        missing = set(range(numbers[0], end + 1)) - received - told[key] if numbers else set()
-        one = row(report, key[2], key[0], key[1])
-        assert (one.received, one.out_of_order, one.duplicates.same) == (len(received), late, double)
-        assert one.missing.count == len(missing)
-        assert {n for first, last in one.missing.ranges for n in range(first, last + 1)} <= missing
-        assert one.told.count == len(told[key] - received)
-    assert report.missing == sum(one.missing.count for one in report.streams)
-
-
-def test_messages_of_the_wire_are_read() -> None:
-    """Every kind of message that the package itself makes is one to the audit, with its number and its site."""
-    clock = SystemClock()
-    wire = Wire("hall-7", BOOT, clock)
-    made = [
-        wire.gap("line", Gap("mqtt b:1", "too old", 3, BOOT, "count", 2, 4)),
-        wire.gap("", Gap("mqtt b:1", "unreadable")),
-        wire.status("online", {"cameras": []}),
-        wire.will(),
-    ]
-    heads = [read_head(one.body) for one in made]
-    assert [head.seq for head in heads] == [1, 1, 1, 0]
-    assert {head.site for head in heads} == {"hall-7"}
-    assert heads[0].gap is not None
-    assert (heads[0].gap.lost_kind, heads[0].gap.first, heads[0].gap.last) == ("count", 2, 4)
-    assert heads[3].is_will
-
-
-@pytest.mark.parametrize(
-    "body, why",
-    [
-        (b"", "is not JSON"),
-        (b"\xff\xfe", "is not JSON"),
-        (b'{"schema": "edge-vision/1"', "is not JSON"),
-        (b"[]", "is not a message"),
-        (b"null", "is not a message"),
-        (b"{}", "is not a message"),
-        (b'{"schema": 3}', "is not a message"),
-        (b"[" * 100_000, "is not"),
-        (b'{"schema": "edge-vision/1", "x": ' + b"[" * 100_000, "is not"),
-        (b'{"schema": "edge-vision/1"}', "has a field that is missing or not what the schema says"),
-        (message(1, seq="1"), "has a field"),
-        (message(1, seq=1.5), "has a field"),
-        (message(1, seq=2**60), "has a field"),
-        (message(1, seq=-1), "has a field"),
-        (message(1, boot=""), "has a field"),
-        (message(1, kind="k" * 100), "has a field"),
-        (message(1, source="s" * 100), "has a field"),
-        (message(1, frame={"timestamp": "yesterday"}), "has a field"),
-        (message(1, frame={"timestamp": "2026-11-22T05:00:00"}), "has a field"),
-        (message(0), "has no number"),
-        (message(1, id="x"), "has an id"),
-        (message(2, seq=1), "has an id"),
-    ],
-)
-def test_what_is_no_message_is_named(body: bytes, why: str) -> None:
-    """By one of a few reasons, whatever it is."""
-    with pytest.raises(MalformedError, match=why) as told:
-        read_head(body)
-    assert not isinstance(told.value, UnknownSchemaError)
-
-
-def test_another_schema_is_told_apart_from_nonsense() -> None:
-    """Also where its fields are others."""
-    for body in (message(1, schema="edge-vision/2"), b'{"schema": "edge-vision/9", "seq": "one"}', b'{"schema": ""}'):
-        with pytest.raises(UnknownSchemaError):
-            read_head(body)
-
-
-def _auditor() -> Auditor:
-    return Auditor(Ledger(Book(started_ms=1.0), live=True), SystemClock(), Limits())
-
-
-@settings(max_examples=300, deadline=None)
-@given(some.binary(max_size=200))
-def test_no_bytes_break_an_auditor(body: bytes) -> None:
-    """Any bytes at all."""
-    auditor = _auditor()
-    auditor.hear(body)
-    assert sum(auditor.ledger.book.malformed.values()) + len(auditor.ledger.book.unknown_schemas) == 1
-
-
-_JSON = some.recursive(
-    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20),
-    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
-_FIELDS = ("schema", "kind", "id", "boot", "seq", "site", "source", "frame", "latency_ms", "gap", "state", "last")
-
-
-@settings(max_examples=500, deadline=None)
-@given(
-    some.dictionaries(some.sampled_from(_FIELDS), _JSON, max_size=4), some.sampled_from(["count", "gap", "heartbeat"])
-)
-def test_no_field_breaks_an_auditor(changes: dict[str, Any], kind: str) -> None:
-    """A message with some fields replaced by anything: counted once, and a report can be made and said."""
-    auditor = _auditor()
-    auditor.hear(message(1))
-    body = json.loads(gap(2, "count", 1, 1) if kind == "gap" else message(2, kind))
-    auditor.hear(json.dumps({**body, **changes}).encode("utf-8", "surrogatepass"))
-    book = auditor.ledger.book
-    counted = book.received + book.wills + book.heartbeats
-    assert counted + sum(book.malformed.values()) + sum(book.unknown_schemas.values()) == 2
-    report = make_report(auditor.ledger, Scope(), ALL_IS_LATE)
-    json.dumps(facts(report), allow_nan=False)
-    assert "\x1b" not in in_words(report)
-
-
-def test_a_hostile_name_does_not_reach_the_terminal() -> None:
-    """Control characters in names and reasons are shown as question marks."""
-    report = audit(message(1, source="a\x1b[2J"), gap(1, None, None, None, count=1, sink="\x1b]0;x\x07"))
-    assert "\x1b" not in in_words(report)
-    assert "a?[2J" in in_words(report)
 
 
 def test_a_book_survives_being_written() -> None:

@@ -99,6 +99,8 @@ REFUSED = [
     ("enabled", "gate", {"value": True, "id": 7}, "`$.id`"),
     ("enabled", "gate", {"value": True, "id": "x\n"}, "`$.id`"),
     ("enabled", "gate", b'{"value": true} x', "trailing"),
+    ("enabled", "gate", b'{"value": false, "value": true}', "'value' is given twice: which is meant?"),
+    ("enabled", "gate", b'{"value": true, "id": "a", "i\\u0064": "b"}', "'id' is given twice: which is meant?"),
     ("enabled", "gate", b'{"value": tr\xff}', "invalid"),
     ("enabled", "gate", b'{"value": true, "id": "\xff"}', "not UTF-8 text"),
     ("enabled", "gate", b'{"value":' * 400 + b"true" + b"}" * 400, "Expected `bool`"),

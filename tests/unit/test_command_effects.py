@@ -130,7 +130,7 @@ def test_a_snapshot_of_a_camera_without_frames_ends_in_time(place: Place) -> Non
     assert place.outcomes == []
     place.clock.advance(0.2)
     place.effects.mind()
-    assert [str(one) for one in place.outcomes] == ["gate (lost): no frame within 5 s"]
+    assert [str(one) for one in place.outcomes] == ["gate (lost): no frame came within 5 s"]
     assert place.unit._takers == []
     place.walk()
     assert len(place.outcomes) == 1
@@ -170,16 +170,47 @@ def test_evidence_is_given_out_in_parts() -> None:
     assert isinstance(told, dict)
     assert base64.b64decode(told["data"]) == bytes(range(90, 100))
     assert (told["size"], told["offset"], told["path"]) == (100, 90, Kept.path)
+
+
+@pytest.mark.parametrize("state", ["starting", "lost", "online"])
+def test_a_snapshot_that_is_kept_holds_up_no_other_command(state: str) -> None:
+    """Whatever its camera does: it is answered when the picture is on the disk, and the others meanwhile."""
+    kept = Kept()
+    place = Place(kept)
+    place.unit._source_state = state
     place.do("snapshot", Snapshot(keep=True))
-    assert place.outcomes[1] == {"path": Kept.path}
+    place.do("ping", Ping())
+    place.turn()
+    assert [one.get("version") for one in place.outcomes if isinstance(one, dict)] == [__version__]
+    kept.outcome = kept
+    place.turn()
+    place.turn()
+    assert place.outcomes[1:] == [{"path": Kept.path}]
 
 
-def test_nobody_waits_for_a_frame_to_be_kept_of_a_camera_that_is_lost() -> None:
-    """One thread carries out all commands: five seconds for each of 256 would be 21 minutes."""
-    place = Place(Kept())
-    place.unit._source_state = "lost"
-    with pytest.raises(CommandError, match="gate is lost"):
-        place.do("snapshot", Snapshot(keep=True))
+def test_a_snapshot_that_is_not_kept_says_why() -> None:
+    """No frame within five seconds, a disk that takes nothing, or the end."""
+    kept = Kept()
+    place = Place(kept)
+    place.unit._source_state = "starting"
+    place.do("snapshot", Snapshot(keep=True))
+    place.clock.advance(4.9)
+    place.turn()
+    assert (place.outcomes, kept.asked) == ([], 1)
+    place.clock.advance(0.2)
+    place.turn()
+    assert kept.asked == 0
+    place.do("snapshot", Snapshot(keep=True))
+    kept.outcome = "No space left on device"
+    place.turn()
+    kept.outcome = None
+    place.do("snapshot", Snapshot(keep=True))
+    place.effects.end()
+    assert [str(one) for one in place.outcomes] == [
+        "gate (starting): no frame came within 5 s",
+        "gate: No space left on device",
+        "the site is stopping",
+    ]
 
 
 def test_without_evidence_there_is_nothing_to_fetch(place: Place) -> None:

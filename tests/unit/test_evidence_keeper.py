@@ -31,7 +31,7 @@ from edge_vision.publish.evidence.samples import encoded
 from edge_vision.publish.evidence.store import Store, Stored
 from edge_vision.publish.evidence.writing import Watched
 from edge_vision.publish.schema import message_schema
-from edge_vision.publish.wire import Evidence, Wire
+from edge_vision.publish.wire import Evidence, EvidenceFile, Wire
 from edge_vision.runtime.clock import SystemClock
 from edge_vision.runtime.systemd import Notifier
 from edge_vision.testing.fakes import make_frame
@@ -133,7 +133,7 @@ def test_pictures_of_an_event_are_kept_and_told(tmp_path: Path) -> None:
     drawn, clean = told["evidence"]["files"]
     assert (drawn["type"], clean["type"]) == ("snapshot", "clean")
     for file in (drawn, clean):
-        content = site.keeper.fetch(file["path"], 100_000)
+        content, _ = site.keeper.fetch(file["path"], 0, 100_000)
         assert len(content) == file["bytes"]
         picture = cv2.imread(str(tmp_path / "e" / file["path"]))
         assert picture is not None
@@ -270,21 +270,12 @@ def test_memory_is_given_back(tmp_path: Path) -> None:
 def test_what_a_full_queue_forgets_is_counted_and_answered(tmp_path: Path) -> None:
     """Who waits for a picture hears of it at once."""
     site = Site(tmp_path, {})
-    waiting = threading.Thread(target=lambda: answers.append(_refusal(site)))
-    answers: list[str] = []
-    waiting.start()
-    wait_until(lambda: bool(site.keeper._cameras["cam"].asked), 10, "a picture is asked for")
+    asked = site.keeper.ask_snapshot("cam")
     site.see(MOVED)
     site.keeper._queue.cancel()
-    waiting.join(10)
-    assert answers == ["cam: too many pictures wait to be written (queue_mb)"]
+    assert asked.done.wait(10)
+    assert asked.outcome == "too many pictures wait to be written (queue_mb)"
     assert (site.keeper.facts()["dropped"], site.keeper.facts()["missing"], site.keeper._held) == (1, 1, 0)
-
-
-def _refusal(site: Site) -> str:
-    with pytest.raises(EvidenceError) as raised:
-        site.keeper.request_snapshot("cam", timeout_s=30)
-    return str(raised.value)
 
 
 def test_a_disk_that_cannot_be_written_to_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -374,9 +365,9 @@ class _Hanging:
             self.answers.wait(60)
             return save(store, name, content)
 
-        def slow_fetch(store: Store, path: str, most_bytes: int) -> bytes:
+        def slow_fetch(store: Store, path: str, offset: int, length: int) -> tuple[bytes, int]:
             self.answers.wait(60)
-            return fetch(store, path, most_bytes)
+            return fetch(store, path, offset, length)
 
         monkeypatch.setattr(Store, "save", slow_save)
         monkeypatch.setattr(Store, "fetch", slow_fetch)
@@ -412,10 +403,10 @@ def test_a_folder_that_hangs_is_told_and_holds_up_nothing(
                 assert time.monotonic_ns() - started_ns < 500_000_000
             for _ in range(2):
                 with pytest.raises(EvidenceError, match="the folder does not answer"):
-                    site.keeper.fetch(path, 1_000_000)
+                    site.keeper.fetch(path, 0, 1_000_000)
             assert site.keeper.left_behind
             with pytest.raises(EvidenceError, match="cam: writing hangs for "):
-                site.keeper.request_snapshot("cam")
+                site.keeper.ask_snapshot("cam")
             disk.answers.set()
             wait_until(lambda: supervisor.tick() and len(site.last) == 52, 20, "every event is told of")
             assert supervisor.state == "online"
@@ -424,7 +415,7 @@ def test_a_folder_that_hangs_is_told_and_holds_up_nothing(
             logging.getLogger("edge_vision").removeHandler(caplog.handler)
             disk.answers.set()
         wait_until(lambda: not site.keeper._reader or not site.keeper._reader.alive, 10, "the file is read")
-        assert site.keeper.fetch(path, 1_000_000)
+        assert site.keeper.fetch(path, 0, 1_000_000)
     assert not site.keeper.left_behind
     said = {id(record): record.getMessage() for record in caplog.records}.values()  # two handlers may hear of one
     (hangs,) = (one for one in said if "hangs for" in one)
@@ -478,18 +469,23 @@ def test_a_picture_can_be_asked_for(tmp_path: Path) -> None:
         camera = threading.Thread(target=frames)
         camera.start()
         try:
-            file = site.keeper.request_snapshot("cam", "clean", 20)
-            drawn = site.keeper.request_snapshot("cam", "annotated", 20)
+            asked = [site.keeper.ask_snapshot("cam", "clean"), site.keeper.ask_snapshot("cam")]
+            assert all(one.done.wait(20) for one in asked)
         finally:
             done.set()
             camera.join()
+        file, drawn = (one.outcome for one in asked)
+        assert isinstance(file, EvidenceFile)
+        assert isinstance(drawn, EvidenceFile)
         assert (file.type, drawn.type, file.width, file.height) == ("clean", "snapshot", 64, 48)
-        assert len(site.keeper.fetch(file.path, 10_000)) == file.bytes
-        with pytest.raises(EvidenceError, match=r"silent: no frame came within 0\.05 s"):
-            site.keeper.request_snapshot("silent", "clean", 0.05)
+        assert site.keeper.fetch(file.path, 10, 10_000)[1] == file.bytes
+        silent = site.keeper.ask_snapshot("silent", "clean")
+        assert silent.outcome is None
+        assert silent.give_up() == "no frame came"
+        assert silent.give_up() == "the picture was not written"
         assert not site.keeper._cameras["silent"].asked
         with pytest.raises(EvidenceError, match=r"no evidence of 'came'; did you mean cam\?"):
-            site.keeper.request_snapshot("came")
+            site.keeper.ask_snapshot("came")
     assert site.told == []
     assert len(_names(tmp_path)) == 2
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import stat
+import tracemalloc
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -348,27 +349,45 @@ def test_nothing_but_evidence_is_given_out(path: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (folder / "secret").write_text("secret")
     with pytest.raises(EvidenceError, match="is no path of a file of evidence"):
-        store.fetch(path, 100)
+        store.fetch(path, 0, 100)
 
 
 def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
-    """A link is not followed; a folder and a pipe are no files; what is too large or gone is told."""
+    """A link is not followed; a folder and a pipe are no files; what is gone is told."""
     store = _store(tmp_path)
     (name,) = _fill(store, 1)
-    assert store.fetch(f"{name}.0001.clean.jpg", 5 * _KB) == b"\x00" * 5 * _KB
-    with pytest.raises(EvidenceError, match="has 5000 bytes, and at most 4999 are given out"):
-        store.fetch(f"{name}.0001.clean.jpg", 4999)
+    assert store.fetch(f"{name}.0001.clean.jpg", 0, 5 * _KB) == (b"\x00" * 5 * _KB, 5 * _KB)
     target, gone = "20261122T120009.000000Z.gate.clip.mp4", "20261122T120010.000000Z.gate.clip.mp4"
     (tmp_path / target).symlink_to("/etc/passwd")
     with pytest.raises(EvidenceError, match="symbolic link"):
-        store.fetch(target, 10_000)
+        store.fetch(target, 0, 10_000)
     with pytest.raises(EvidenceError, match="is not there"):
-        store.fetch(gone, 10_000)
+        store.fetch(gone, 0, 10_000)
     for make in (Path.mkdir, os.mkfifo):
         make(tmp_path / gone)
         with pytest.raises(EvidenceError, match="is not a file"):
-            store.fetch(gone, 10_000)
+            store.fetch(gone, 0, 10_000)
         (tmp_path / gone).rmdir() if make is Path.mkdir else (tmp_path / gone).unlink()
+
+
+def test_only_the_part_that_is_asked_for_is_read(tmp_path: Path) -> None:
+    """Of a file of any size: 64 GB of holes costs as little as its last bytes. Behind the end there is nothing."""
+    store = _store(tmp_path)
+    (name,) = _fill(store, 1)
+    path = f"{name}.0001.clean.jpg"
+    size = 1 << 36
+    with (tmp_path / path).open("wb") as stream:
+        stream.truncate(size - 4)
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"last")
+    tracemalloc.start()
+    try:
+        assert store.fetch(path, size - 6, 100) == (b"\0\0last", size)
+        assert store.fetch(path, size - 1000, 10) == (bytes(10), size)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert store.fetch(path, 1 << 48, 262_144) == (b"", size)
 
 
 def test_what_another_site_is_writing_is_not_removed(tmp_path: Path) -> None:
@@ -380,7 +399,7 @@ def test_what_another_site_is_writing_is_not_removed(tmp_path: Path) -> None:
         _fill(_store(tmp_path), 1)
         draft.stream.write(b" and half")
         stored = one.keep(draft)
-    assert one.fetch(stored.path, 100) == b"half and half"
+    assert one.fetch(stored.path, 0, 100)[0] == b"half and half"
     (tmp_path / f".part-{name}.clip.mp4").write_bytes(b"of a process that died")
     assert _store(tmp_path).load == 10 * _KB + 13
     assert not list(tmp_path.glob(".part-*"))
@@ -406,7 +425,7 @@ def test_a_look_that_broke_off_counts_nothing_twice(tmp_path: Path, monkeypatch:
     store.save(f"{name}.0001.clean.jpg", b"x" * 10 * _KB)
     assert store.load == 40 * _KB
     store.save(f"{name}.0002.clean.jpg", b"x" * 10 * _KB)
-    assert store.fetch(f"{name}.0001.clean.jpg", 10 * _KB)
+    assert store.fetch(f"{name}.0001.clean.jpg", 0, 10 * _KB)[0]
     assert store.load == 40 * _KB
 
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import wait_until
 
 from edge_vision.app import daemon
+from edge_vision.app import loading as loading_models
 from edge_vision.app.check import Checked
 from edge_vision.app.commands_post import CommandPost
 from edge_vision.app.daemon import Daemon
@@ -27,8 +28,8 @@ def test_a_runtime_that_hangs_while_it_loads_is_left_behind(monkeypatch: pytest.
         loading.set()
         let_go.wait(20)
 
-    monkeypatch.setattr(daemon, "load_engines", load_engines)
-    monkeypatch.setattr(daemon, "warm_up", lambda *_: None)
+    monkeypatch.setattr(loading_models, "load_engines", load_engines)
+    monkeypatch.setattr(loading_models, "warm_up", lambda *_: None)
     run = Daemon(Checked(Site(Path("s.yaml"), "s", (), ()), {}), SystemClock())
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(run.run(None)))
@@ -41,8 +42,7 @@ def test_a_runtime_that_hangs_while_it_loads_is_left_behind(monkeypatch: pytest.
         assert run.left_behind
     finally:
         let_go.set()
-        assert run._loading is not None
-        assert run._loading.join(5)
+        assert run._loading.worker.join(5)
     assert not run.left_behind
 
 

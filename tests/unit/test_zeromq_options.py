@@ -120,7 +120,7 @@ def test_what_zeromq_takes_for_no_key_is_none(text: str) -> None:
         (KEY[:-1].encode(), ":1: a key has 40 characters, not 39"),
         (f"{KEY}\n{'~' * 40}".encode(), ":2: character 1 is none of Z85"),
         (b"%####" * 8, ":1: characters 1 to 5 are no number of 32 bits"),
-        (b"# x\n" * 300_000, "has more than 1000000 bytes"), (None, "No such file or directory"),
+        (b"# x\n" * 300_000, "has more than 1000000 bytes"), (None, "no such file"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_of_clients_says_what_is_wrong(content: bytes | None, words: str, tmp_path: Path) -> None:
@@ -130,6 +130,40 @@ def test_a_wrong_file_of_clients_says_what_is_wrong(content: bytes | None, words
         file.write_bytes(content)
     with pytest.raises(ConfigError, match=words):
         read_clients(file)
+
+
+def test_a_pipe_is_no_file_of_clients(tmp_path: Path) -> None:
+    """Whoever put it there would hold up the thread that lets clients in, for ever."""
+    os.mkfifo(tmp_path / "clients")
+    with pytest.raises(ConfigError, match="clients cannot be read: "):
+        read_clients(tmp_path / "clients")
+
+
+@pytest.mark.parametrize(
+    "secret_mode, clients_mode, words",
+    [
+        (0o600, 0o644, []),
+        (0o640, 0o664, []),
+        (0o644, 0o600, ["every user of this machine may read or change the secret key"]),
+        (0o602, 0o600, ["every user of this machine may read or change the secret key"]),
+        (0o600, 0o646, ["every user of this machine may change it, and so let himself in"]),
+    ],
+)
+def test_files_of_keys_that_everybody_may_use_are_told(
+    secret_mode: int, clients_mode: int, words: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning, for containers mount secrets so: with the file and its mode, and nothing of what is in it."""
+    secret, clients = tmp_path / "secret", tmp_path / "clients"
+    for file, mode in ((secret, secret_mode), (clients, clients_mode)):
+        file.write_text(f"{KEY}\n")
+        file.chmod(mode)
+    curve = {"secret_key": {"file": secret}, "clients_file": clients}
+    ZeromqOptions.model_validate({"kind": "zeromq", "bind": "tcp://0.0.0.0:5556", "curve": curve}).check_secrets()
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == len(words)
+    for text, word in zip(told, words, strict=True):
+        assert word in text
+        assert KEY not in text
 
 
 def test_clients_may_have_names(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Hears messages, from wherever they come, and knows when it has heard enough."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from edge_vision.publish.audit.heads import HEARTBEAT, MalformedError, UnknownSchemaError, read_head
+from edge_vision.publish.audit.heads import HEARTBEAT, Head, MalformedError, UnknownSchemaError, read_head
 from edge_vision.publish.audit.keeping import Entry, Kept
 from edge_vision.publish.audit.ledger import Ledger, count_name
 from edge_vision.runtime.clock import Clock
@@ -36,9 +37,16 @@ class Auditor:
         self._kept = kept
         self._began_ns = clock.monotonic_ns()
         self._heard_ns = 0
+        self.wants: Callable[[str, str], bool] = lambda _source, _kind: True
+        """Whether a source and kind are listened to: what heartbeats say of others is none of our business."""
 
-    def hear(self, body: bytes, topic: str = "", *, retained: bool = False, redelivered: bool = False) -> None:
-        """Enter a message. `retained`: the broker had it before we asked. Raises SinkError: it is not kept."""
+    def hear(
+        self, body: bytes, topic: str = "", *, retained: bool = False, redelivered: bool = False, served: bool = False
+    ) -> None:
+        """Enter a message. Raises SinkError: it is not kept.
+
+        `retained`: the broker had it before we asked. `served`: a replay socket brought it.
+        """
         book = self.ledger.book
         if retained:
             book.retained += 1
@@ -55,12 +63,25 @@ class Auditor:
             else:
                 book.commands += 1
             return
+        if head.last is not None:
+            head.last = [said for said in head.last if self.wants(said.source, said.kind)]
         if self._kept is not None:
-            self._kept.note(Entry(now_ms, redelivered, head))
+            self._kept.note(Entry(now_ms, redelivered, head, served))
         book.redelivered += redelivered
-        self.ledger.take(head, body, now_ms)
+        self.ledger.take(head, body, now_ms, served=served)
         if head.kind != HEARTBEAT:
             self._heard_ns = self.clock.monotonic_ns()
+
+    def secure(self) -> None:
+        """Have all that was heard on the disk, where it is kept. Raises SinkError."""
+        if self._kept is not None:
+            self._kept.sync()
+
+    def miss(self, lost: Head, last: int) -> None:
+        """Enter that messages cannot be had, from the number of `lost` to `last`. Raises SinkError: it is not kept."""
+        if self._kept is not None:
+            self._kept.note(Entry(self.now_ms(), redelivered=False, head=lost, missed_to=last))
+        self.ledger.miss(lost, last)
 
     def now_ms(self) -> float:
         """The wall clock."""

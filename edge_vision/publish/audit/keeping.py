@@ -1,7 +1,7 @@
 """Keeps a ledger in a file, so that the next run goes on where this one ended, however it ended.
 
-Beside the file is a journal of what came since it was written: a message is in one of them before the broker hears
-that it arrived.
+Beside the file is a journal of what came since it was written: a message is in one of them, on the disk, before the
+broker hears that it arrived.
 """
 
 import errno
@@ -34,11 +34,13 @@ class _Saved(msgspec.Struct):
 
 
 class Entry(msgspec.Struct, array_like=True):
-    """A message in the journal."""
+    """A message in the journal; with `missed_to` those from its number on that cannot be had."""
 
     now_ms: float
     redelivered: bool
     head: Head
+    served: bool = False
+    missed_to: int = 0
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -73,11 +75,19 @@ class Kept:
         if self._entries >= _MOST_ENTRIES:
             self.save()
 
+    def sync(self) -> None:
+        """Have the journal on the disk, over a cut of the power. Raises SinkError."""
+        assert self._journal is not None
+        try:
+            os.fdatasync(self._journal)
+        except OSError as error:
+            raise SinkError(f"{self._path}: {error.strerror}") from error
+
     def save(self) -> None:
         """Write the book whole, and begin a new journal. Raises SinkError, for a full disk."""
         assert self._journal is not None
         try:
-            write_whole(self._path, _encode(_Saved(VERSION, self._turn + 1, self.book)))
+            write_whole(self._path, _encode(_Saved(VERSION, self._turn + 1, self.book)), sync=True)
             self._turn += 1
             self._journal.truncate(0)
             self._size = self._journal.write(b"%d\n" % self._turn)
@@ -97,7 +107,10 @@ class Kept:
                 except (msgspec.MsgspecError, ValueError):
                     break  # half a line: the message was not acknowledged and comes again
                 self.book.redelivered += entry.redelivered
-                ledger.take(entry.head, None, entry.now_ms)
+                if entry.missed_to:
+                    ledger.miss(entry.head, entry.missed_to)
+                else:
+                    ledger.take(entry.head, None, entry.now_ms, served=entry.served)
         self._journal = journal
         self.save()
 

@@ -39,6 +39,12 @@ class Claims(msgspec.Struct):
         if number > self.newest:
             self.newest, self.newest_ms = number, now_ms
 
+    def settle(self, number: int) -> None:
+        """It is known that there are numbers up to this one, and that none of them is under way."""
+        self.counts = max(self.counts, number)
+        if number > self.newest:
+            self.newest, self.newest_ms = number, 0.0
+
     def at(self, now_ms: float) -> int:
         """The highest number that should have arrived by now."""
         if now_ms - self.newest_ms >= GRACE_MS:
@@ -60,6 +66,8 @@ class Stream(msgspec.Struct):
     """Numbers that gap messages said were lost."""
     told_by: dict[str, int] = {}
     """Numbers lost, by sink and reason, as the gap messages said it."""
+    made_up: Intervals = msgspec.field(default_factory=Intervals)
+    """Numbers of those received that only a replay socket brought."""
     claims: Claims = msgspec.field(default_factory=Claims)
     out_of_order: int = 0
     same: int = 0
@@ -115,11 +123,11 @@ class Ledger:
         self._newest: dict[str, str] = {}
         for one in book.boots:
             self._newest[one.site] = max(one.boot, self._newest.get(one.site, ""))
-        self._ranges = sum(one.received.ranges + one.told.ranges for one in book.streams)
+        self._ranges = sum(one.received.ranges + one.told.ranges + one.made_up.ranges for one in book.streams)
         self._recent: OrderedDict[tuple[int, int], int] = OrderedDict()
 
-    def take(self, head: Head, body: bytes | None, now_ms: float) -> None:
-        """Enter a message; without its body, that of a duplicate cannot be compared."""
+    def take(self, head: Head, body: bytes | None, now_ms: float, *, served: bool = False) -> None:
+        """Enter a message; without its body, that of a duplicate cannot be compared. `served`: by a replay socket."""
         if head.last is not None:
             self._hear_claims(head, now_ms)
         if head.kind == HEARTBEAT:
@@ -127,15 +135,26 @@ class Ledger:
         elif head.is_will:
             self.book.wills += 1
         else:
-            self._enter(head, body, now_ms)
+            self._enter(head, body, now_ms, served=served)
 
-    def _enter(self, head: Head, body: bytes | None, now_ms: float) -> None:
+    def miss(self, head: Head, last: int) -> None:
+        """Nobody can make up for the messages of a stream from the number of this head to `last`."""
+        stream = self._stream(head, head.boot, head.kind)
+        if stream is None:
+            self.book.refused += 1
+            return
+        stream.owed_from = min(stream.owed_from or head.seq, head.seq)
+        stream.claims.settle(last)
+
+    def _enter(self, head: Head, body: bytes | None, now_ms: float, *, served: bool) -> None:
         """Enter a message that has a number."""
         if head.gap is not None and head.kind == "gap":
             self._hear_gap(head, head.gap)
         stream = self._stream(head, head.boot, head.kind)
         if stream is None or (self._is_full and not stream.received.touches(head.seq)):
             self.book.refused += 1
+            return
+        if not self._is_of_use(stream, head.seq, served=served):
             return
         self.book.received += 1
         if head.state == "offline" and head.kind == "status":
@@ -146,7 +165,9 @@ class Ledger:
             self._compare(stream, head.seq, body)
             return
         self._ranges += received.ranges - before
-        stream.out_of_order += head.seq < last
+        stream.out_of_order += head.seq < last and not served
+        if served:
+            self._ranges += _added(stream.made_up, head.seq, head.seq)
         stream.owed_from = stream.owed_from or head.seq
         if body is not None:
             self._remember(stream, head.seq, body)
@@ -198,10 +219,8 @@ class Ledger:
         if stream is None:
             count_name(self.book.unnamed_gaps, why, gap.count or 1)
             return
-        before = stream.told.ranges
         fresh = Intervals([first], [last]).without(stream.told).size
-        stream.told.add_range(first, last)
-        self._ranges += stream.told.ranges - before
+        self._ranges += _added(stream.told, first, last)
         count_name(stream.told_by, why, fresh)
 
     def _hear_claims(self, head: Head, now_ms: float) -> None:
@@ -215,6 +234,17 @@ class Ledger:
             if not stream.owed_from:
                 stream.owed_from = said.seq + 1
             stream.claims.note(said.seq, now_ms)
+
+    def _is_of_use(self, stream: Stream, number: int, *, served: bool) -> bool:
+        """Whether a message is new, or a duplicate that counts: not one that was both published and served."""
+        if served:
+            return number not in stream.received
+        if number not in stream.made_up:
+            return True
+        before = stream.made_up.ranges  # it was under way while it was asked for
+        stream.made_up = stream.made_up.without(Intervals([number], [number]))
+        self._ranges += stream.made_up.ranges - before
+        return False
 
     def _remember(self, stream: Stream, number: int, body: bytes) -> None:
         self._recent[id(stream), number] = hash(body)
@@ -230,6 +260,13 @@ class Ledger:
             stream.same += 1
         else:
             stream.different += 1
+
+
+def _added(to: Intervals, first: int, last: int) -> int:
+    """Add numbers; how many ranges more there are."""
+    before = to.ranges
+    to.add_range(first, last)
+    return to.ranges - before
 
 
 def count_name(names: dict[str, int], name: str, amount: int = 1) -> None:

@@ -24,6 +24,8 @@ _TURN_S: Final = 0.1
 _FAREWELL_S: Final = 2.0
 _LONGEST_TOPIC: Final = 65_535
 _FOREVER_S: Final = 1e9
+_MOST_DUE: Final = 500
+"""Messages that are acknowledged together, at most: the journal of a state file is flushed to the disk once for all."""
 _GRANTED: Final = 2
 """Reason codes of a subscription above the highest QoS are refusals."""
 
@@ -61,6 +63,7 @@ class MqttListener:
         self._connected = False
         self._subscribed = False
         self._refused = ""
+        self._due: list[tuple[int, int]] = []
 
     def listen(self, worker: Worker) -> None:
         """Listen until the auditor has heard enough, or is asked to stop; connects again for as long.
@@ -83,6 +86,8 @@ class MqttListener:
     def _attempt(self, worker: Worker) -> None:
         """One connection, until it is lost. Raises SourceError."""
         client = self._client()
+        client.manual_ack_set(True)
+        self._due.clear()  # what the connection before was to hear comes again
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
 
@@ -97,6 +102,7 @@ class MqttListener:
         if not over():
             self._say(f"listening at {self._name}")
         until(over, lambda: self._turn(client), _FOREVER_S, self._auditor.clock)
+        self._acknowledge(client)
         self._say_goodbye(client)
 
     def _client(self, *, clean: bool = False) -> paho.Client:
@@ -155,7 +161,11 @@ class MqttListener:
             raise SourceError(msg)
 
     def _turn(self, client: paho.Client) -> None:
-        code = client.loop(_TURN_S)
+        """Read what has come; acknowledge it when there is no more for the moment. Raises SourceError."""
+        before = len(self._due)
+        code = client.loop(0.0 if before else _TURN_S)
+        if before == len(self._due) or before >= _MOST_DUE:
+            self._acknowledge(client)
         if self._refused:
             msg = f"{self._name}: {self._refused}"
             raise SourceError(msg)
@@ -188,6 +198,15 @@ class MqttListener:
         except UnicodeDecodeError:
             topic = ""
         self._auditor.hear(bytes(message.payload), topic, retained=message.retain, redelivered=message.dup)
+        if message.qos:
+            self._due.append((message.mid, message.qos))
+
+    def _acknowledge(self, client: paho.Client) -> None:
+        if self._due:
+            self._auditor.secure()
+            for mid, qos in self._due:
+                client.ack(mid, qos)
+            self._due.clear()
 
     def _say_goodbye(self, client: paho.Client) -> None:
         """Disconnect; the broker keeps a named session, and forgets one that is not."""

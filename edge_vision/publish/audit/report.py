@@ -50,6 +50,8 @@ class StreamReport(msgspec.Struct):
     first: int
     last: int
     missing: Missing
+    made_up: Missing
+    """What only a replay socket brought: received, and no loss."""
     told: Missing
     told_by: dict[str, int]
     duplicates: Duplicates
@@ -75,6 +77,7 @@ class Report(msgspec.Struct):
     verdict: Literal["no loss", "loss", "nothing received"]
     received: int
     missing: int
+    made_up: int
     told: int
     duplicates: Duplicates
     out_of_order: int
@@ -140,6 +143,7 @@ def make_report(ledger: Ledger, scope: Scope, now_ms: float, expected: Ledger | 
         "loss" if lost else "nothing received" if nothing else "no loss",
         book.received,
         sum(row.missing.count for row in deciding),
+        sum(row.made_up.count for row in deciding),
         sum(row.told.count for row in deciding),
         Duplicates(
             sum(row.duplicates.same for row in deciding),
@@ -182,6 +186,7 @@ def _row(stream: Stream, scope: Scope, now_ms: float) -> StreamReport:
         received.first,
         received.last,
         _shown(missing),
+        _shown(stream.made_up),
         _shown(told.without(received)),
         stream.told_by,
         Duplicates(stream.same, stream.different, stream.uncompared),

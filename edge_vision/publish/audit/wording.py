@@ -56,6 +56,8 @@ def _losses(report: Report) -> Iterator[str]:
         name = plain(f"{one.boot} {one.source or one.site}/{one.kind}")
         if one.missing.count:
             yield f"missing: {name}: {_ranges(one.missing)}"
+        if one.made_up.count:
+            yield f"made up by the replay socket: {name}: {_ranges(one.made_up)}"
         if one.told.count:
             why = "; ".join(f"{plain(reason)} ({count})" for reason, count in one.told_by.items())
             yield f"told lost: {name}: {_ranges(one.told)}: {why}"
@@ -115,6 +117,8 @@ def _verdict(report: Report) -> str:
     lacking = sum(one.missing.count for one in report.expected or ())
     if report.expected is not None:
         facts += f", {lacking} of the expected not received"
+    if report.made_up:
+        facts += f", {report.made_up} made up by the replay socket"
     nothing = report.verdict == "nothing received"
     return f"{'nothing received that counts' if nothing else report.verdict}: {facts}"
 

@@ -16,7 +16,7 @@ from edge_vision.core.schema_errors import did_you_mean
 from edge_vision.publish.evidence.options import EvidenceOptions, PictureKind
 from edge_vision.publish.evidence.store import Store
 from edge_vision.publish.evidence.writing import NO_MEMORY, EvidenceWriter, Job, Request, Told, Watched
-from edge_vision.publish.wire import Evidence, EvidenceFile
+from edge_vision.publish.wire import Evidence
 from edge_vision.runtime.channel import Channel, Overflow
 from edge_vision.runtime.clock import Clock
 from edge_vision.runtime.loops import POLL_S, repeat
@@ -126,8 +126,8 @@ class EvidenceKeeper:
             _log.info("evidence: writing to %s goes on", self._store.folder)
         self._hung = hung
 
-    def request_snapshot(self, source_id: str, kind: PictureKind = "annotated", timeout_s: float = 5.0) -> EvidenceFile:
-        """Keep the next frame of a camera as a picture, and wait for it. Raises EvidenceError."""
+    def ask_snapshot(self, source_id: str, kind: PictureKind = "annotated") -> Request:
+        """Have the next frame of a camera kept as a picture; never waits. Raises EvidenceError."""
         camera = self._cameras.get(source_id)
         if camera is None:
             raise EvidenceError(f"no evidence of {source_id[:64]!r}{did_you_mean(source_id, tuple(self._cameras))}")
@@ -135,31 +135,23 @@ class EvidenceKeeper:
             raise EvidenceError(f"{source_id}: {self._error}")
         if len(camera.asked) >= _MOST_ASKED:
             raise EvidenceError(f"{source_id}: {_MOST_ASKED} pictures are asked for already")
-        request = Request(kind)
+        request = Request(kind, camera.asked)
         camera.asked.append(request)
-        if not request.done.wait(timeout_s):
-            try:
-                camera.asked.remove(request)
-            except ValueError:
-                raise EvidenceError(f"{source_id}: the picture was not written within {timeout_s:g} s") from None
-            raise EvidenceError(f"{source_id}: no frame came within {timeout_s:g} s")
-        if isinstance(request.answer, str):
-            raise EvidenceError(f"{source_id}: {request.answer}")
-        return request.answer
+        return request
 
-    def fetch(self, path: str, most_bytes: int) -> bytes:
-        """The contents of a file by the path that a message gave. Raises EvidenceError, in time.
+    def fetch(self, path: str, offset: int, length: int) -> tuple[bytes, int]:
+        """Part of a file by the path that a message gave, and the size of the whole. Raises EvidenceError, in time.
 
         It is read on a thread of its own, one at a time: a network folder may not answer for hours.
         """
         if self._reader is not None and self._reader.alive:
             raise EvidenceError(f"the folder does not answer for {self._reader.silent_s:.0f} s")
-        found: list[bytes | EvidenceError] = []
+        found: list[tuple[bytes, int] | EvidenceError] = []
 
         def read(worker: Worker) -> None:
             del worker
             try:
-                found.append(self._store.fetch(path, most_bytes))
+                found.append(self._store.fetch(path, offset, length))
             except EvidenceError as error:
                 found.append(error)
 
@@ -167,10 +159,10 @@ class EvidenceKeeper:
         self._reader.start()
         if not self._reader.join(_READ_S):
             raise EvidenceError(f"{path}: the folder does not answer within {_READ_S:g} s")
-        content = found[0] if found else EvidenceError(f"{path}: cannot be read; the log says more")
-        if isinstance(content, EvidenceError):
-            raise content
-        return content
+        part = found[0] if found else EvidenceError(f"{path}: cannot be read; the log says more")
+        if isinstance(part, EvidenceError):
+            raise part
+        return part
 
     def finish(self, timeout_s: float) -> bool:
         """No more frames come: write what waits, end the clips as they are; whether that was done in time.

@@ -194,8 +194,11 @@ class Store:
         with suppress(OSError):
             draft.path.unlink(missing_ok=True)
 
-    def fetch(self, path: str, most_bytes: int) -> bytes:
-        """The contents of a file, by the path that messages give. Raises EvidenceError for any other file."""
+    def fetch(self, path: str, offset: int, length: int) -> tuple[bytes, int]:
+        """At most `length` bytes of a file from `offset`, and the size of the whole, by the path that messages give.
+
+        Nothing else of the file is read. Raises EvidenceError for any other file.
+        """
         if _NAME.fullmatch(path) is None:
             raise EvidenceError(f"{path[:80]!r} is no path of a file of evidence")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in its place does not block
@@ -209,10 +212,7 @@ class Store:
             about = os.fstat(opened)
             if not stat.S_ISREG(about.st_mode):
                 raise EvidenceError(f"{path}: is not a file")
-            if about.st_size > most_bytes:
-                raise EvidenceError(f"{path}: has {about.st_size} bytes, and at most {most_bytes} are given out")
-            with open(opened, "rb", closefd=False) as stream:
-                return stream.read(most_bytes)
+            return os.pread(opened, length, offset), about.st_size
         except OSError as error:
             raise EvidenceError(f"{path}: {error.strerror or error}") from None
         finally:

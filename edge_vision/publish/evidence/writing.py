@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -45,11 +45,25 @@ class Watched:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A picture that somebody waits for."""
+    """A picture that somebody asked for; `asked` are those of its camera that no frame has come for."""
 
     kind: PictureKind
+    asked: "deque[Request]"
     done: threading.Event = field(default_factory=threading.Event)
     answer: EvidenceFile | str = ""
+
+    @property
+    def outcome(self) -> EvidenceFile | str | None:
+        """The file, or why there is none; None while neither is known."""
+        return self.answer if self.done.is_set() else None
+
+    def give_up(self) -> str:
+        """Ask for it no more; what it waited for."""
+        try:
+            self.asked.remove(self)
+        except ValueError:
+            return "the picture was not written"
+        return "no frame came"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

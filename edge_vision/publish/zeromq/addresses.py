@@ -7,6 +7,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from edge_vision.core.errors import ConfigError
+from edge_vision.core.files import why_not_file
 from edge_vision.core.options import beside_its_file
 
 _HIGHEST_PORT: Final = 65_535
@@ -87,6 +88,8 @@ def read_clients(file: Path) -> frozenset[str]:
 
     Raises ConfigError for a file that cannot be read, has no key, or a line without one.
     """
+    if why := why_not_file(file):  # a pipe in its place would never end
+        raise ConfigError(f"{file} cannot be read: {why}")
     try:
         with file.open("rb") as opened:
             text = opened.read(_LARGEST_FILE + 1).decode()

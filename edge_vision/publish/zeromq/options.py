@@ -1,5 +1,7 @@
 """What a site file may say about ZeroMQ."""
 
+import logging
+import stat
 from typing import Literal
 
 from pydantic import (
@@ -15,6 +17,8 @@ from edge_vision.publish.commands.options import ZeromqCommandOptions
 from edge_vision.publish.kinds import MessageKind
 from edge_vision.publish.sink_options import SinkBase
 from edge_vision.publish.zeromq.addresses import BindAddress, PublicKey, reaches_out, read_clients, why_no_key
+
+_log = logging.getLogger(__name__)
 
 
 class CurveOptions(Options):
@@ -44,6 +48,16 @@ class CurveOptions(Options):
             msg = f"secret_key: {why}"
             raise ConfigError(msg)
         return key.encode()
+
+    def warn_of_modes(self) -> None:
+        """Say in the log which files every user of the machine may use. No error: containers mount secrets so."""
+        key, clients = self.secret_key.file, self.clients_file
+        if key is not None and (mode := key.stat().st_mode) & (stat.S_IROTH | stat.S_IWOTH):
+            text = "%s has the mode %04o: every user of this machine may read or change the secret key; chmod 600"
+            _log.warning(text, key, stat.S_IMODE(mode))
+        if clients is not None and (mode := clients.stat().st_mode) & stat.S_IWOTH:
+            text = "%s has the mode %04o: every user of this machine may change it, and so let himself in; chmod 644"
+            _log.warning(text, clients, stat.S_IMODE(mode))
 
 
 class ReplayOptions(Options):
@@ -141,6 +155,7 @@ class ZeromqOptions(SinkBase):
             self.curve.secret()
             if self.curve.clients_file is not None:
                 read_clients(self.curve.clients_file)
+            self.curve.warn_of_modes()
         except ConfigError as error:
             msg = f"{self.bind}: curve: {error}"
             raise ConfigError(msg) from None

@@ -82,6 +82,11 @@ class Order:
         """The last number handed on of every stream: give it to the next reader as `known`."""
         return {stream: state.next - 1 for stream, state in self._streams.items()}
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be asked for: all that was told of has come, or is missed."""
+        return not (self._gaps or self._ranges_due)
+
     def take(self) -> list[Message | Missed]:
         """What can be handed on now."""
         ready, self._ready = self._ready, []

@@ -26,6 +26,8 @@ from edge_vision.publish.zeromq.words import Answer, HeartbeatMessage, Request, 
 from edge_vision.runtime.clock import Clock
 
 _Socket: TypeAlias = "zmq.Socket[bytes]"
+Overhear: TypeAlias = Callable[[bytes, bytes, bool], None]
+"""Hears topic and body of whatever comes, heartbeats too, as it comes; True where the replay socket served it."""
 
 TOPIC: Final = "edge-vision/v1/"
 """Where the topics of every site begin."""
@@ -42,17 +44,20 @@ _LEVELS: Final = 3
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReaderKeys:
-    """The site's public key and our own secret one, each of 40 characters. Not shown in any text."""
+    """The site's public key and our own secret one, each of 40 characters. Not shown in any text.
+
+    Without a secret one, a key of the moment serves where the site lets everybody in.
+    """
 
     server: str
-    secret: str
+    secret: str | None = None
 
     def settings(self) -> dict[int, Any]:
         """The options of a socket that uses them. Raises SinkError for what is no key."""
-        for name, key in (("public key of the site", self.server), ("secret key", self.secret)):
+        secret = zmq.curve_keypair()[1] if self.secret is None else self.secret.encode(errors="replace")
+        for name, key in (("public key of the site", self.server), ("secret key", secret.decode())):
             if why := why_no_key(key):
                 raise SinkError(f"the {name}: {why}")
-        secret = self.secret.encode()
         return {
             zmq.CURVE_SERVERKEY: self.server.encode(),
             zmq.CURVE_SECRETKEY: secret,
@@ -91,7 +96,12 @@ class ZeromqReader:
     """A subscriber, used by one thread."""
 
     def __init__(
-        self, listening: _Socket, open_asking: Callable[[], _Socket] | None, order: Order, clock: Clock
+        self,
+        listening: _Socket,
+        open_asking: Callable[[], _Socket] | None,
+        order: Order,
+        clock: Clock,
+        overhear: Overhear = lambda _topic, _body, _served: None,
     ) -> None:
         self._listening = listening
         self._open_asking = open_asking
@@ -100,12 +110,18 @@ class ZeromqReader:
         self._heard_ns = 0
         self._order = order
         self._clock = clock
+        self._overhear = overhear
         self.missed = 0
 
     @property
     def positions(self) -> dict[Stream, int]:
         """The last number handed on of every (boot, source, kind): give it to the next reader as `known`."""
         return self._order.positions
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is missed that may still be had."""
+        return self._order.settled
 
     def take(self, wait_s: float) -> list[Message | Missed]:
         """What has come, in order; waits for something at most so long, and returns nothing if nothing came.
@@ -121,6 +137,7 @@ class ZeromqReader:
         poller.poll(int(wait_s * 1000))
         found: list[Message | Missed] = []
         for frames in received(self._listening, _MOST_AT_ONCE):
+            self._overhear(frames[0], frames[-1], False)
             if len(frames) == 2:  # noqa: PLR2004 - topic and body
                 self._hear(frames[0], frames[1], found)
         if self._asking is not None:
@@ -168,6 +185,7 @@ class ZeromqReader:
     def _read_piece(self, frames: list[bytes]) -> None:
         self._heard_ns = self._clock.monotonic_ns()
         for topic, body in zip(frames[0::2], frames[1::2], strict=False):
+            self._overhear(topic, body, True)
             message = message_of(topic, body)
             if message.boot and message.seq > 0:
                 self._order.hear(message)
@@ -190,12 +208,13 @@ def open_reader(
     topic: str = TOPIC,
     known: Mapping[Stream, int] | None = None,
     kept: bool = False,
+    overhear: Overhear = lambda _topic, _body, _served: None,
 ) -> Iterator[ZeromqReader]:
     """Subscribe to topics that start with `topic`; missed messages come from the address `replay`.
 
     `known` are the positions of an earlier reader: what came since then is read first. `kept` begins with everything
-    that the replay socket still has. Whether anybody is there shows only by what comes. Raises SinkError for an address
-    or a key that is none.
+    that the replay socket still has. `overhear` is for who counts for himself. Whether anybody is there shows only by
+    what comes. Raises SinkError for an address or a key that is none.
     """
     settings = {} if keys is None else keys.settings()
     limits: dict[int, Any] = {zmq.MAXMSGSIZE: _LARGEST_FRAME}
@@ -214,9 +233,9 @@ def open_reader(
         for prefix in _prefixes(topic):
             listening.set(zmq.SUBSCRIBE, prefix.encode())
         order = Order(
-            clock, asks=replay is not None, known=known, kept=kept, wants=lambda *stream: _is_under(topic, *stream)
+            clock, asks=replay is not None, known=known, kept=kept, wants=lambda *stream: is_under(topic, *stream)
         )
-        reader = ZeromqReader(listening, None if replay is None else ask, order, clock)
+        reader = ZeromqReader(listening, None if replay is None else ask, order, clock, overhear)
         yield reader
     finally:
         open_ones = [] if listening is None else [listening]
@@ -235,7 +254,7 @@ def _prefixes(topic: str) -> tuple[str, ...]:
     return (topic,) if beats.startswith(topic) else (topic, beats)
 
 
-def _is_under(topic: str, source: str, kind: str) -> bool:
+def is_under(topic: str, source: str, kind: str) -> bool:
     """Whether a stream's topic starts with one, both without the levels of the site."""
     below = "/".join(topic.split("/")[_LEVELS:])
     return (f"{source}/{kind}" if source else kind).startswith(below)
