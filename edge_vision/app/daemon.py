@@ -12,7 +12,7 @@ from edge_vision.app.check import Checked, check_site
 from edge_vision.app.commands_post import CommandPost
 from edge_vision.app.engines import Engines, load_engines
 from edge_vision.app.evidence import keeper_of, rings_of
-from edge_vision.app.outbox import close_outbox, open_outbox, open_outlets
+from edge_vision.app.outbox import close_outbox, drain, open_outbox, open_outlets
 from edge_vision.app.pipeline import open_road
 from edge_vision.app.secrets import check_secrets
 from edge_vision.app.servers import Servers
@@ -288,9 +288,8 @@ class Daemon:
         for outlet in self._outlets:
             outlet.end()
         deadline_ns = self._drained_ns or self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
-        for outlet in self._outlets:
-            if not outlet.worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9):
-                outlet.worker.stop()
+        asked = self._asked_to_stop or self.next is not None
+        drain(self._outlets, self._outbox, self._clock, deadline_ns, asked=asked)
         undelivered = sum(outlet.undelivered for outlet in self._outlets)
         workers = [unit.capture for unit in self._units] + [outlet.worker for outlet in self._outlets]
         deadline_ns = self._clock.monotonic_ns() + int(_FAREWELL_S * 1e9)
