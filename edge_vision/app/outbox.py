@@ -46,7 +46,7 @@ def open_outbox(site: Site, clock: Clock, tell: Callable[[str, Gap], None]) -> O
 
 
 def open_outlets(publish: Sequence[SinkOptions], opening: SinkOpening, outbox: Outbox | None) -> list[Outlet]:
-    """A thread for each sink; not started yet. Sinks of one address are told apart by their number."""
+    """A thread for each sink; not started yet. Sinks of one name owe nothing, and are told apart by their number."""
     outlets = []
     if outbox is not None:
         opening = replace(opening, history=OutboxHistory(outbox))

@@ -17,6 +17,7 @@ from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.publish.evidence.options import EvidenceOptions
+from edge_vision.publish.http.address import origin_of
 from edge_vision.publish.options import OutboxOptions, SinkOptions
 
 _ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
@@ -77,6 +78,7 @@ def read_site(file: Path) -> SiteDraft:
     problems += _missing_files(document)
     problems += _double_sinks(document)
     problems += _double_clients(document)
+    problems += _nameless_webhooks(document)
     problems += evidence_problems(document)
     drafts = []
     for number, camera in _mappings(document.data, "cameras"):
@@ -175,6 +177,24 @@ def _double_clients(document: Document) -> Iterator[Problem]:
             text = f"the broker of publish[{seen[client]}], too: each needs a client_id of its own"
             yield document.problem(("publish", number, "client_id" if "client_id" in sink else "host"), text)
         seen.setdefault(client, number)
+
+
+def _nameless_webhooks(document: Document) -> Iterator[Problem]:
+    """The outbox would not know what waits for which: a path is often a secret, and in no name."""
+    seen: dict[str, int] = {}
+    for number, sink in _mappings(document.data, "publish"):
+        if sink.get("kind") != "http" or not isinstance(url := sink.get("url"), str):
+            continue
+        name = sink.get("name")
+        try:
+            known = name if isinstance(name, str) else origin_of(url)
+        except ValueError:  # the schema says so
+            continue
+        if known in seen:
+            what = "named like" if isinstance(name, str) else "on the same server as"
+            text = f"{what} publish[{seen[known]}]: each needs a name of its own, by which what waits for it is known"
+            yield document.problem(("publish", number, "name" if isinstance(name, str) else "url"), text)
+        seen.setdefault(known, number)
 
 
 def _inside(sink: dict[str, Any], place: tuple[str, ...]) -> Any:

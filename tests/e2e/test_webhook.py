@@ -152,13 +152,16 @@ def test_mistakes_are_found_at_check_without_showing_a_secret(tmp_path: Path) ->
         "{kind: http, url: 'https://bob:canary@mes/'}",
         "{kind: http, url: 'ftp://mes/canary'}",
         "{kind: http, url: 'http://mes.example/canary'}",
-        "{kind: http, url: 'https://mes/1', headers: {Authorization: Bearer canary}}",
-        "{kind: http, url: 'https://mes/2', headers: {X-A: 'canäry'}}",
-        "{kind: http, url: 'https://mes/3', secret: canary}",
-        "{kind: http, url: 'https://mes/4', headers: {X-A: {env: A, file: canary}}}",
+        "{kind: http, url: 'https://mes1/', headers: {Authorization: Bearer canary}}",
+        "{kind: http, url: 'https://mes2/', headers: {X-A: 'canäry'}}",
+        "{kind: http, url: 'https://mes3/', secret: canary}",
+        "{kind: http, url: 'https://mes4/', headers: {X-A: {env: A, file: canary}}}",
         "{kind: http, url: 'https://mes/5', kinds: [status]}",
-        "{kind: http, url: 'https://mes/5', kinds: [gap]}",
-        "{kind: http, url: 'https://mes/5', kinds: [status, verdict]}",
+        "{kind: http, url: 'https://mes/5', kinds: [gap], name: b}",
+        "{kind: http, url: 'https://mes/5', kinds: [status, verdict], name: c}",
+        "{kind: http, url: 'https://mes/6'}",
+        "{kind: http, url: 'https://mes/7', name: b}",
+        "{kind: http, url: 'https://[mes/8'}",
     ]
     site.write_text(
         "version: 1\nsite: a\ncameras:\n  - id: b\n    source: {kind: synthetic}\n    pipeline: object_detection\n"
@@ -170,6 +173,7 @@ def test_mistakes_are_found_at_check_without_showing_a_secret(tmp_path: Path) ->
     assert "canäry" not in done.errors + done.output
     found = [re.sub(r"^\d+:\d+: ", "", line.removeprefix(f"{site}:")) for line in done.errors.splitlines()]
     credentials = "credentials inside a URL end up in logs: write headers: {Authorization: {env: VARIABLE}} beside url"
+    named = "each needs a name of its own, by which what waits for it is known"
     assert found == [
         f"publish[0].url: {credentials}",
         "publish[1].url: must be https://HOST[:PORT]/PATH, or http, in plain ASCII and without a #fragment",
@@ -179,6 +183,9 @@ def test_mistakes_are_found_at_check_without_showing_a_secret(tmp_path: Path) ->
         "publish[5].secret: must be a mapping of keys to values, not a hidden value",
         "publish[6].headers.X-A: a secret is exactly one of {env: NAME}, {file: PATH}, {credential: NAME}",
         "publish[9].url: the same as publish[7].url",
+        f"publish[10].url: on the same server as publish[7]: {named}",
+        f"publish[11].name: named like publish[8]: {named}",
+        "publish[12].url: must be https://HOST[:PORT]/PATH, or http, in plain ASCII and without a #fragment",
     ]
 
 

@@ -210,3 +210,15 @@ def test_sinks_of_one_broker_are_told_apart_whatever_their_order(read: Read) -> 
         assert site is not None
         names.append([name_of(sink) for sink in site.publish])
     assert names == [["mqtt broker:1883 a", "mqtt broker:1883 b"], ["mqtt broker:1883 b", "mqtt broker:1883 a"]]
+
+
+def test_webhooks_of_one_server_are_told_apart_by_their_names_whatever_their_order(read: Read) -> None:
+    """One of them may be without: it goes on being known by the server's address, also when others come before it."""
+    plain = {"kind": "http", "url": "https://mes/secret-1", "kinds": ["gap"]}
+    named = {"kind": "http", "url": "https://mes/secret-2", "kinds": ["status"], "name": "alarms"}
+    for order in ([plain], [plain, named], [named, plain]):
+        site = read(_camera(), publish=order).site
+        assert site is not None
+        assert [name_of(sink) for sink in site.publish] == [
+            {"gap": "http https://mes", "status": "http alarms"}[sink["kinds"][0]] for sink in order
+        ]
