@@ -28,6 +28,8 @@ _ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
     ("commands", "bind"),
 )
 """Where a sink says where messages go, or are asked for."""
+CERTIFICATES: Final = ("ca_file", "certificate", "key")
+"""What the files of TLS are called, wherever they are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def read_site(file: Path) -> SiteDraft:
     problems += _double_ids(document)
     problems += _ids_of_topics(document)
     problems += _missing_files(document)
+    problems += _missing_certificates(document)
     problems += _double_sinks(document)
     problems += _double_clients(document)
     problems += _nameless_webhooks(document)
@@ -211,11 +214,21 @@ def _share_kinds(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return not (isinstance(kinds, list) and isinstance(others, list)) or any(kind in others for kind in kinds)
 
 
+def _missing_certificates(document: Document) -> Iterator[Problem]:
+    """Certificates and keys of sinks that are not there, or not to be read; what is in them shows in use."""
+    for number, sink in _mappings(document.data, "publish"):
+        for room in ((), ("tls",)):
+            for key in CERTIFICATES:
+                file = _inside(sink, (*room, key))
+                if isinstance(file, str) and not file.startswith("~") and (why := why_not_file(document.folder / file)):
+                    yield document.problem(("publish", number, *room, key), f"{document.folder / file}: {why}")
+
+
 def _missing_files(document: Document) -> Iterator[Problem]:
     """Recordings and folders that are not there; cameras may come later."""
     for number, camera in _mappings(document.data, "cameras"):
         source = camera.get("source")
-        if not isinstance(source, dict) or not isinstance(source.get("path"), str):
+        if not isinstance(source, dict) or not isinstance(source.get("path"), str) or source["path"].startswith("~"):
             continue
         look = {"file": why_not_file, "images": why_not_folder}.get(str(source.get("kind")))
         if look is None:

@@ -130,18 +130,19 @@ def test_a_refused_message_is_counted_and_the_rest_arrives(
 
 
 def test_a_secret_that_is_not_there_ends_the_start(write_site: Callable[..., Path]) -> None:
-    """With 78, before anything is analyzed; `check`, which runs elsewhere, does not ask for it."""
-    for more, words in (
-        ({"secret": {"env": "NOT_SET_ANYWHERE"}}, "secret: the environment variable NOT_SET_ANYWHERE is not set"),
-        ({"headers": {"X-A": {"env": "NOT_SET_ANYWHERE"}}}, "header X-A: the environment variable NOT_SET"),
-        ({"ca_file": "absent.pem"}, "absent.pem: no such file"),
+    """With 78, before anything is analyzed; `check`, which may run elsewhere, asks for files of TLS only."""
+    for code, more, words in (
+        (0, {"secret": {"env": "NOT_SET_ANYWHERE"}}, "secret: the environment variable NOT_SET_ANYWHERE is not set"),
+        (0, {"headers": {"X-A": {"env": "NOT_SET_ANYWHERE"}}}, "header X-A: the environment variable NOT_SET"),
+        (78, {"ca_file": "absent.pem"}, "absent.pem: no such file"),
     ):
         publish = [{"kind": "http", "url": "https://mes.example/secret-path", **more}]
         site = write_site(cameras=[camera()], publish=publish)
-        assert run("check", site).code == 0
+        assert run("check", site).code == code
         done = run("run", site)
         assert done.code == 78
-        assert f"https://mes.example: {words}" in done.errors.replace(f"{site.parent}/", "")
+        place = "publish[0].ca_file" if code else "https://mes.example"
+        assert f"{place}: {words}" in done.errors.replace(f"{site.parent}/", "")
         assert "secret-path" not in done.errors
 
 

@@ -443,9 +443,12 @@ def test_what_the_broker_said_last_is_heard_also_when_writing_fails_first(
         return info
 
     monkeypatch.setattr(MqttClient, "publish", publish_slowly)
-    with scripted_broker(script) as (port, _), open_mqtt(options(port, protocol=protocol), told.opening()) as sink:
-        with pytest.raises(SinkError) as caught:
-            sink.send(numbered(8))
+    with (
+        scripted_broker(script) as (port, _),
+        open_mqtt(options(port, protocol=protocol), told.opening()) as sink,
+        pytest.raises(SinkError) as caught,
+    ):
+        sink.send(numbered(8))
     words, patience_s = {"5": ("another client uses the same client_id", 60.0), "3.1.1": ("connection lost", 0.0)}[
         protocol
     ]
