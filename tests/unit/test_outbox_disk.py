@@ -76,7 +76,7 @@ class Site:
 
     def check(self) -> int:
         """Each message came, or a gap tells of it, and of no other; how many did not come."""
-        wait_until(lambda: self.outbox._losses.__bool__() is False, 20, "all gaps are told")
+        wait_until(lambda: not self.outbox._stock.losses, 20, "all gaps are told")
         missing = set(range(1, self.said + 1)) - set(self.got)
         known = {seq for gap in self.gaps for seq in range(gap.first or 1, (gap.last or 0) + 1)}
         unknown = sum(gap.count or 0 for gap in self.gaps if gap.lost_kind is None)
