@@ -75,6 +75,8 @@ def drain(outlets: Sequence[Outlet], outbox: Outbox | None, clock: Clock, end_ns
             return True
         return asked and outlet.away and outbox is not None and outbox.unsaved == 0
 
+    if outbox is not None:
+        outbox.say_last_words()
     for outlet in outlets:
         left_s = max(0.0, (end_ns - clock.monotonic_ns()) / 1e9)
         until(partial(done, outlet), lambda: None, left_s, clock)  # `done` does the waiting

@@ -55,7 +55,7 @@ def test_an_end_waits_unless_the_sink_is_away_and_nothing_is_lost_by_going(
     outlet.state, outlet.worker = state, worker
     for number in range(queued):
         outlet.put(make_message(number + 1))
-    outbox: Any = None if unsaved is None else SimpleNamespace(unsaved=unsaved)
+    outbox: Any = None if unsaved is None else SimpleNamespace(unsaved=unsaved, say_last_words=lambda: None)
     drain([outlet], outbox, clock, clock.monotonic_ns() + 60_000_000_000, asked=asked)
     assert worker.looks == (LOOKS if waits else 1)
     assert worker.stopped

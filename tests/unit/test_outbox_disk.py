@@ -76,6 +76,7 @@ class Site:
 
     def check(self) -> int:
         """Each message came, or a gap tells of it, and of no other; how many did not come."""
+        self.outbox.say_last_words()
         wait_until(lambda: not self.outbox._stock.losses, 20, "all gaps are told")
         missing = set(range(1, self.said + 1)) - set(self.got)
         known = {seq for gap in self.gaps for seq in range(gap.first or 1, (gap.last or 0) + 1)}

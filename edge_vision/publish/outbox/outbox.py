@@ -13,8 +13,9 @@ from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.place import Place
+from edge_vision.publish.outbox.rows import Range, Row
 from edge_vision.publish.outbox.stock import Stock
-from edge_vision.publish.outbox.store import Range, Reader, Row
+from edge_vision.publish.outbox.store import Reader
 from edge_vision.publish.outbox.writer import Writer
 from edge_vision.publish.wire import Gap
 from edge_vision.runtime.clock import Clock
@@ -65,6 +66,10 @@ class Outbox:
     def start(self) -> None:
         """Begin to write; what no sink owes any more is let go."""
         self.worker.start()
+
+    def say_last_words(self) -> None:
+        """The end is near: from now on losses are told at once, while sinks can still deliver that."""
+        self._writer.say_last_words()
 
     def end(self) -> None:
         """No more messages: what is in memory is written, and the thread ends."""

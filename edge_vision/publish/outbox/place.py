@@ -90,6 +90,7 @@ class Place:
         store = Store(self._file)
         try:
             store.read_notes()
+            store.read_untold()
             store.check()
         except OutboxError:
             store.close()
@@ -180,6 +181,8 @@ class Place:
                     settled, lived_s = old.read_notes()
             with store.transaction():
                 store.note(settled, lived_s)
+                with suppress(OutboxError):
+                    store.note_untold(old.read_untold())
             for rows in old.rescue():
                 with store.transaction():
                     store.write(rows)

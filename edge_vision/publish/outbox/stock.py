@@ -8,7 +8,7 @@ from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses
 from edge_vision.publish.outbox.place import Place
-from edge_vision.publish.outbox.store import Row
+from edge_vision.publish.outbox.rows import Row
 from edge_vision.publish.outbox.tail import Tail
 from edge_vision.runtime.clock import Clock
 

@@ -25,8 +25,8 @@ _GATHER_S: Final = 0.02
 """How long a message may wait for others to share its commit."""
 _BATCH, _BATCH_BYTES = 2_000, 2_000_000
 """Messages in one commit, at most."""
-_SECOND_NS, _TELL_NS = 1_000_000_000, 10_000_000_000
-"""How often a disk is tried; how often gaps are told while nothing can be written."""
+_SECOND_NS: Final = 1_000_000_000
+"""How often a disk is tried."""
 _LIMIT_S: Final = 300.0
 """How long a disk may take for one step."""
 
@@ -53,8 +53,8 @@ class Writer:
         self._trimmer = Trimmer(options, stock.lock, stock.feeds, stock.keepers, stock.losses)
         self._pressure = Pressure(stock.place, self._trimmer)
         self._store: Store | None = None
-        self._failed = self._tidied = self._ending = False
-        self._retry_ns = self._trimmed_ns = self._told_ns = 0
+        self._failed = self._tidied = self._last_words = self._ending = False
+        self._retry_ns = self._trimmed_ns = 0
         self.worker = Worker("outbox", partial(repeat, self._step), _LIMIT_S, stock.clock)
 
     def open(self) -> None:
@@ -72,10 +72,15 @@ class Writer:
         if stock.place.damage:
             stock.losses.lose_unknown(feed, None, stock.place.damage)
 
+    def say_last_words(self) -> None:
+        """Gather losses no more."""
+        self._last_words = True
+        self._stock.work.set()
+
     def end(self) -> None:
         """Write what is in memory, and end."""
         self._ending = True
-        self._stock.work.set()
+        self.say_last_words()
 
     def close(self) -> None:
         """Close the file; after the thread has ended."""
@@ -91,20 +96,22 @@ class Writer:
         ending, now_ns = self._ending, stock.clock.monotonic_ns()
         if now_ns >= self._retry_ns or ending:
             self._save(now_ns)
-        if stock.losses and (not self.trouble.text or now_ns - self._told_ns >= _TELL_NS):
-            self._told_ns = now_ns
-            self._tell_losses()
-            return False
-        return ending and (not stock.tail or self._failed)
+        return not self._tell_losses(now_ns) and ending and (not stock.tail or self._failed)
 
-    def _tell_losses(self) -> None:
-        with self._stock.lock:
-            gaps, again = list(self._stock.losses.gaps()), self._stock.losses.records()
+    def _tell_losses(self, now_ns: int) -> bool:
+        """Tell what is due; whether anything was."""
+        stock, blocked = self._stock, bool(self.trouble.text)
+        with stock.lock:
+            gaps, again = stock.losses.take(now_ns, blocked=blocked, everything=self._last_words and not blocked)
         for record in again:
             self._again(record)
-        self._loss_log.say([gap for _, gap in gaps], self._stock.clock.monotonic_ns())
+        self._loss_log.say([gap for _, gap in gaps], now_ns)
         for source, gap in gaps:
             self._tell(source, gap)
+        if gaps or again:
+            with stock.lock:
+                stock.losses.told(stock.last)
+        return bool(gaps or again)
 
     def _save(self, now_ns: int) -> None:
         """Write what is new, note how far the sinks are, and let go of what nobody needs."""
@@ -158,22 +165,26 @@ class Writer:
         with stock.lock:
             rows = stock.tail.begin_write(_BATCH, min(_BATCH_BYTES, stock.place.reserve.size // 4))
             settled = stock.positions(rows[-1].n if rows else stock.last)
-        if not rows and (not due or settled == self.settled):
+            up_to = rows[-1].n if rows else stock.committed
+            untold = stock.losses.untold(up_to)
+        if not rows and (not due or (settled, untold) == (self.settled, store.read_untold())):
             return
         with store.transaction():
             store.write(rows)
             store.note(settled, stock.lived_s)
+            store.note_untold(untold)
         self.settled = settled
         with stock.lock:
-            stock.committed = rows[-1].n if rows else stock.committed
+            stock.committed = up_to
             stock.tail.written()
+            stock.losses.written(up_to)
 
     def _open(self) -> Store:
         """Open the file; what came meanwhile goes on from memory. Raises OutboxError."""
         stock, place = self._stock, self._stock.place
         store = place.open()
         try:
-            settled, lived_s = store.read_notes()
+            (settled, lived_s), untold = store.read_notes(), store.read_untold()
             last = max(store.last(), 0, *settled.values())
             begun = {feed.name: settled.get(feed.name, 0 if place.damage else last) for feed in stock.feeds}
             waiting = {feed.name: store.count(begun[feed.name], last, feed.kinds) for feed in stock.feeds}
@@ -185,6 +196,7 @@ class Writer:
             raise
         with stock.lock:
             self._store, self.settled, stock.committed = store, settled, last
+            stock.losses.recall(untold)
             if not stock.feeds:
                 stock.last = last
             stock.lived_before_s += lived_s
