@@ -199,6 +199,11 @@ class Reader:
                 msg = f"messages by kind are {counts[0]}, and by the index {counts[1]}"
                 raise ValueError(msg)
 
+    def numbers(self) -> set[int]:
+        """The numbers of all messages as the index has them: a second witness, beside the messages."""
+        with _translated(self.file):
+            return {n for (n,) in self._db.execute("SELECT n FROM message INDEXED BY by_seq")}
+
     def rescue(self) -> Iterator[list[Row]]:
         """All that can still be read of a damaged file, in pieces: from the front, and from the end to where it broke.
 

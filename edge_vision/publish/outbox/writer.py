@@ -69,8 +69,8 @@ class Writer:
         stock = self._stock
         begun = self.settled.get(feed.name, 0 if stock.place.damage else stock.last)
         feed.restart(begun, 0 if self._store is None else self._store.count(begun, stock.last, feed.kinds))
-        if stock.place.damage:
-            stock.losses.lose_unknown(feed, None, stock.place.damage)
+        if stock.place.loss:
+            stock.losses.lose_unknown(feed, None, stock.place.loss)
 
     def say_last_words(self) -> None:
         """Gather losses no more."""
@@ -183,6 +183,8 @@ class Writer:
         """Open the file; what came meanwhile goes on from memory. Raises OutboxError."""
         stock, place = self._stock, self._stock.place
         store = place.open()
+        if place.damage and not place.loss:
+            _log.warning("outbox: %s; everything in it could be rescued", place.damage)
         try:
             (settled, lived_s), untold = store.read_notes(), store.read_untold()
             last = max(store.last(), 0, *settled.values())
@@ -203,8 +205,8 @@ class Writer:
             stock.tail.grow_older(lived_s)
             stock.tail.leave_out(stock.delivered, len(stock.tail))
             for feed in stock.feeds:
-                if place.damage:
-                    stock.losses.lose_unknown(feed, None, place.damage)
+                if place.loss:
+                    stock.losses.lose_unknown(feed, None, place.loss)
                 feed.go_back(begun[feed.name], waiting[feed.name] + stock.tail.count(last, feed.kinds))
         return store
 
