@@ -158,8 +158,8 @@ class Trimmer:
                 feed.skip(last, sum(one.count for one in ranges))
             untold = self._losses.untold()
         with store.transaction():  # in one: a process that is killed has cut and can tell, or neither
-            store.note_untold(untold)
             store.delete(0, last, MESSAGE_KINDS, spared)
+            store.note_untold(untold)  # behind it: on a full disk it takes the room of what went
 
     def _save_records(self, store: Store, last: int, lost: Sequence[tuple[Feed, list[Range]]]) -> bool:
         """Keep what gap records tell that are about to go; whether they come once more as they are.
