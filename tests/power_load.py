@@ -18,8 +18,7 @@ import msgspec
 
 from edge_vision.core.message import Message
 from edge_vision.publish.options import OutboxOptions
-from edge_vision.publish.outbox import outbox as outboxes
-from edge_vision.publish.outbox import reserve
+from edge_vision.publish.outbox import reserve, writer
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.wire import Gap
 from edge_vision.runtime.clock import SystemClock
@@ -40,7 +39,7 @@ def message(seq: int, boot: str = "b1") -> Message:
 
 def hurry() -> None:
     """Let much happen in little time, and on little disk."""
-    outboxes._GATHER_S, outboxes._SECOND_NS = 0.001, 20_000_000  # type: ignore[misc]
+    writer._GATHER_S, writer._SECOND_NS = 0.001, 20_000_000  # type: ignore[misc]
     reserve._MOST = 200_000  # type: ignore[misc]
 
 

@@ -95,8 +95,8 @@ class Daemon:
             if self._asked_to_stop:
                 self.next = None
             ending = "stop" if self._asked_to_stop else "done" if self.next is None else "reload"
-            self._ending.close_sinks(self._units, {"reason": reason or ending, **counts})
-        ends_by_itself = not self._asked_to_stop and self.next is None
+            ends_by_itself = ending == "done"
+            self._ending.close_sinks(self._units, {"reason": reason or ending, **counts}, by_itself=ends_by_itself)
         return self._ending.exit_code(self._units, gave_up, by_itself=ends_by_itself)
 
     @property

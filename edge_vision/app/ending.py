@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge_vision.app.outbox import close_outbox
+from edge_vision.app.outbox import close_outbox, drain
 from edge_vision.app.unit import Unit
 from edge_vision.app.voice import Voice
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP
@@ -39,14 +39,12 @@ class Ending:
         if evidence is not None:
             evidence.finish(max(0.0, self._left_s(self._drained_ns - int(DRAIN_S / 4 * 1e9))))
 
-    def close_sinks(self, units: Sequence[Unit], facts: dict[str, Any]) -> None:
-        """Say offline, and deliver what is queued within the time to drain."""
+    def close_sinks(self, units: Sequence[Unit], facts: dict[str, Any], *, by_itself: bool) -> None:
+        """Say offline, and deliver what is queued within the time to drain. `by_itself`: nobody asked for the end."""
         voice = self._voice
         voice.say_last(facts)
         deadline_ns = self._drained_ns or self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
-        for outlet in voice.outlets:
-            if not outlet.worker.join(self._left_s(deadline_ns)):
-                outlet.worker.stop()
+        drain(voice.outlets, voice.outbox, self._clock, deadline_ns, asked=not by_itself)
         self._undelivered = sum(outlet.undelivered for outlet in voice.outlets)
         workers = [unit.capture for unit in units] + [outlet.worker for outlet in voice.outlets]
         deadline_ns = self._clock.monotonic_ns() + int(_FAREWELL_S * 1e9)

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from edge_vision.app.outlet import Outlet
@@ -16,11 +17,14 @@ from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.table import SinkOpening, name_of
 from edge_vision.publish.wire import Gap
 from edge_vision.runtime.clock import Clock
+from edge_vision.runtime.loops import until
 
 _log = logging.getLogger(__name__)
 
 _CLOSE_S: Final = 5.0
 """How long the end may take to write what is in memory."""
+_LOOK_S: Final = 0.05
+"""How often it looks whether a sink need not be waited for."""
 
 
 def open_outbox(site: Site, clock: Clock, tell: Callable[[str, Gap], None]) -> Outbox | None:
@@ -42,7 +46,7 @@ def open_outbox(site: Site, clock: Clock, tell: Callable[[str, Gap], None]) -> O
 
 
 def open_outlets(publish: Sequence[SinkOptions], opening: SinkOpening, outbox: Outbox | None) -> list[Outlet]:
-    """A thread for each sink; not started yet. Sinks of one address are told apart by their number."""
+    """A thread for each sink; not started yet. Sinks of one name owe nothing, and are told apart by their number."""
     outlets = []
     if outbox is not None:
         opening = replace(opening, history=OutboxHistory(outbox))
@@ -57,6 +61,26 @@ def open_outlets(publish: Sequence[SinkOptions], opening: SinkOpening, outbox: O
             outbox.keep(Keeper(name, kept, getattr(options, "keep_s", 0.0)))
         outlets.append(Outlet(name, options, opening, feed))
     return outlets
+
+
+def drain(outlets: Sequence[Outlet], outbox: Outbox | None, clock: Clock, end_ns: int, *, asked: bool) -> None:
+    """Let sinks deliver what they have, until a moment of the monotonic clock; then they are asked to stop.
+
+    An end that was `asked` for does not wait for who is away, once everything for it is on disk. A run that ends by
+    itself is done when everything is delivered: it waits.
+    """
+
+    def done(outlet: Outlet) -> bool:
+        if outlet.worker.join(_LOOK_S):
+            return True
+        return asked and outlet.away and outbox is not None and outbox.unsaved == 0
+
+    if outbox is not None:
+        outbox.say_last_words()
+    for outlet in outlets:
+        left_s = max(0.0, (end_ns - clock.monotonic_ns()) / 1e9)
+        until(partial(done, outlet), lambda: None, left_s, clock)  # `done` does the waiting
+        outlet.worker.stop()  # whoever is done does not hear it
 
 
 def close_outbox(outbox: Outbox) -> int:

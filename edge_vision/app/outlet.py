@@ -89,6 +89,11 @@ class Outlet:
         return self.state == "gone"
 
     @property
+    def away(self) -> bool:
+        """Whether nothing was delivered since the connection was lost, and nothing here ends with this process."""
+        return self.state in ("starting", "lost") and self.undelivered <= 0
+
+    @property
     def undelivered(self) -> int:
         """Messages queued or under way that end with this process."""
         return len(self._queue) + len(self._pending) - len(self._owed)

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from edge_vision.config.site import Site
+from edge_vision.config.site import CERTIFICATES, Site
 from edge_vision.core.errors import ConfigError
 from edge_vision.core.files import why_not_file
 from edge_vision.core.options import Options, Secret
 from edge_vision.publish.zeromq.options import ZeromqOptions
-
-_CERTIFICATES: Final = ("ca_file", "certificate", "key")
 
 
 def check_secrets(site: Site) -> None:
@@ -37,7 +35,7 @@ def _named(options: Options) -> Iterator[tuple[str, Any]]:
         value = getattr(options, name)
         for key, one in value.items() if isinstance(value, dict) else ((name, value),):
             called = f"{name.removesuffix('s')} {key}" if isinstance(value, dict) else name
-            if isinstance(one, Secret) or (name in _CERTIFICATES and isinstance(one, Path)):
+            if isinstance(one, Secret) or (name in CERTIFICATES and isinstance(one, Path)):
                 yield called, one
             elif isinstance(one, Options):
                 yield from ((f"{called}.{inner}", found) for inner, found in _named(one))

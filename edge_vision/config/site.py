@@ -17,6 +17,7 @@ from edge_vision.core.options import IDENTIFIER
 from edge_vision.core.schema_errors import did_you_mean, validate
 from edge_vision.core.stages import ModelStageOptions
 from edge_vision.publish.evidence.options import EvidenceOptions
+from edge_vision.publish.http.address import origin_of
 from edge_vision.publish.options import OutboxOptions, SinkOptions
 
 _ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
@@ -27,6 +28,8 @@ _ADDRESSES: Final[tuple[tuple[str, ...], ...]] = (
     ("commands", "bind"),
 )
 """Where a sink says where messages go, or are asked for."""
+CERTIFICATES: Final = ("ca_file", "certificate", "key")
+"""What the files of TLS are called, wherever they are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,10 @@ def read_site(file: Path) -> SiteDraft:
     problems += _double_ids(document)
     problems += _ids_of_topics(document)
     problems += _missing_files(document)
+    problems += _missing_certificates(document)
     problems += _double_sinks(document)
     problems += _double_clients(document)
+    problems += _nameless_webhooks(document)
     problems += evidence_problems(document)
     drafts = []
     for number, camera in _mappings(document.data, "cameras"):
@@ -177,6 +182,24 @@ def _double_clients(document: Document) -> Iterator[Problem]:
         seen.setdefault(client, number)
 
 
+def _nameless_webhooks(document: Document) -> Iterator[Problem]:
+    """The outbox would not know what waits for which: a path is often a secret, and in no name."""
+    seen: dict[str, int] = {}
+    for number, sink in _mappings(document.data, "publish"):
+        if sink.get("kind") != "http" or not isinstance(url := sink.get("url"), str):
+            continue
+        name = sink.get("name")
+        try:
+            known = name if isinstance(name, str) else origin_of(url)
+        except ValueError:  # the schema says so
+            continue
+        if known in seen:
+            what = "named like" if isinstance(name, str) else "on the same server as"
+            text = f"{what} publish[{seen[known]}]: each needs a name of its own, by which what waits for it is known"
+            yield document.problem(("publish", number, "name" if isinstance(name, str) else "url"), text)
+        seen.setdefault(known, number)
+
+
 def _inside(sink: dict[str, Any], place: tuple[str, ...]) -> Any:
     """What a sink says at a place; nothing where there is no such place."""
     value: Any = sink
@@ -191,11 +214,21 @@ def _share_kinds(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return not (isinstance(kinds, list) and isinstance(others, list)) or any(kind in others for kind in kinds)
 
 
+def _missing_certificates(document: Document) -> Iterator[Problem]:
+    """Certificates and keys of sinks that are not there, or not to be read; what is in them shows in use."""
+    for number, sink in _mappings(document.data, "publish"):
+        for room in ((), ("tls",)):
+            for key in CERTIFICATES:
+                file = _inside(sink, (*room, key))
+                if isinstance(file, str) and not file.startswith("~") and (why := why_not_file(document.folder / file)):
+                    yield document.problem(("publish", number, *room, key), f"{document.folder / file}: {why}")
+
+
 def _missing_files(document: Document) -> Iterator[Problem]:
     """Recordings and folders that are not there; cameras may come later."""
     for number, camera in _mappings(document.data, "cameras"):
         source = camera.get("source")
-        if not isinstance(source, dict) or not isinstance(source.get("path"), str):
+        if not isinstance(source, dict) or not isinstance(source.get("path"), str) or source["path"].startswith("~"):
             continue
         look = {"file": why_not_file, "images": why_not_folder}.get(str(source.get("kind")))
         if look is None:

@@ -15,6 +15,9 @@ def beside_its_file(path: Path, info: ValidationInfo) -> Path:
     if "\0" in str(path):
         msg = "a path cannot contain the character 0"
         raise ValueError(msg)
+    if str(path).startswith("~"):  # nobody expands it here, and the service has another home than who writes this
+        msg = "write the home folder out: ~ stands for nothing here"
+        raise ValueError(msg)
     folder: Path | None = (info.context or {}).get("folder")
     return path if folder is None or str(path) == "-" else folder / path
 

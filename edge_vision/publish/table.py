@@ -55,13 +55,13 @@ def open_sink(options: SinkOptions, opening: SinkOpening) -> AbstractContextMana
 
 
 def name_of(options: SinkOptions) -> str:
-    """What logs, status and outbox call a sink: its kind and address, and who it is to a broker where that is said."""
+    """What logs, status and outbox call a sink: its kind, and its name or address, and who it is to a broker."""
     address = {
         "jsonl": lambda: str(getattr(options, "path", "")),
         "zeromq": lambda: str(getattr(options, "bind", "")),
         "mqtt": lambda: (
             f"{getattr(options, 'host', '')}:{getattr(options, 'port', '')} {getattr(options, 'client_id', None) or ''}"
         ),
-        "http": lambda: str(getattr(options, "shown_url", "")),
+        "http": lambda: str(getattr(options, "name", None) or getattr(options, "shown_url", "")),
     }.get(options.kind, str)()
     return f"{options.kind} {address}".rstrip()

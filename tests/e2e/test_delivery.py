@@ -231,3 +231,35 @@ def test_messages_a_broker_refuses_do_not_hold_up_the_others(
     finally:
         broker.kill()
     assert [line["kind"] for line in read_lines(lines)].count("detections") == 15
+
+
+def test_an_end_does_not_wait_for_a_broker_that_is_away_when_everything_is_on_disk(
+    edge_vision: Start, write_site: Callable[..., Path], tmp_path: Path, free_port: int
+) -> None:
+    """Not ten seconds: what it owes, the last status too, is for the next run."""
+    sink = {"kind": "mqtt", "host": "127.0.0.1", "port": free_port, "kinds": ["status", "gap"]}
+    lines = tmp_path / "out.jsonl"
+    site = write_site(cameras=[camera()], publish=[sink, {"kind": "jsonl", "path": str(lines)}])
+    process = edge_vision("run", site)
+    wait_until(lambda: len(read_lines(lines)) > 5, 20, "it runs")
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 6.0
+    assert process.returncode == 0, errors
+    assert "messages wait in the outbox for the next run" in errors
+    broker = Broker(free_port, tmp_path)
+    broker.start()
+    try:
+        with mqtt_listener(free_port, STATUS) as heard:
+            process = edge_vision("run", site)
+            wait_until(lambda: len({status["boot"] for status in heard.on(STATUS)}) > 1, 20, "both runs are heard")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            wait_until(lambda: heard.on(STATUS)[-1]["state"] == "offline", 5, "goodbye")
+    finally:
+        broker.kill()
+    second = heard.on(STATUS)[-1]["boot"]
+    before = [status for status in heard.on(STATUS) if status["boot"] != second]
+    assert [status["seq"] for status in before] == list(range(1, len(before) + 1))
+    assert before[-1]["state"] == "offline"

@@ -123,7 +123,8 @@ class Drill:
 
         def all_there() -> bool:
             time.sleep(0.5)  # it is much to look through
-            return not missing(owed(), recording)
+            self.witness.listen(0.1)
+            return len({boot for boot, _, _ in owed()}) == self.boots and not missing(owed(), recording)
 
         wait_until(all_there, timeout_s, f"{self.witness.count} messages are acknowledged")
         process.terminate()

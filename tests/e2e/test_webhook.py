@@ -131,18 +131,19 @@ def test_a_refused_message_is_counted_and_the_rest_arrives(
 
 
 def test_a_secret_that_is_not_there_ends_the_start(write_site: Callable[..., Path]) -> None:
-    """With 78, before anything is analyzed; `check`, which runs elsewhere, does not ask for it."""
-    for more, words in (
-        ({"secret": {"env": "NOT_SET_ANYWHERE"}}, "secret: the environment variable NOT_SET_ANYWHERE is not set"),
-        ({"headers": {"X-A": {"env": "NOT_SET_ANYWHERE"}}}, "header X-A: the environment variable NOT_SET"),
-        ({"ca_file": "absent.pem"}, "absent.pem: no such file"),
+    """With 78, before anything is analyzed; `check`, which may run elsewhere, asks for files of TLS only."""
+    for code, more, words in (
+        (0, {"secret": {"env": "NOT_SET_ANYWHERE"}}, "secret: the environment variable NOT_SET_ANYWHERE is not set"),
+        (0, {"headers": {"X-A": {"env": "NOT_SET_ANYWHERE"}}}, "header X-A: the environment variable NOT_SET"),
+        (78, {"ca_file": "absent.pem"}, "absent.pem: no such file"),
     ):
         publish = [{"kind": "http", "url": "https://mes.example/secret-path", **more}]
         site = write_site(cameras=[camera()], publish=publish)
-        assert run("check", site).code == 0
+        assert run("check", site).code == code
         done = run("run", site)
         assert done.code == 78
-        assert f"https://mes.example: {words}" in done.errors.replace(f"{site.parent}/", "")
+        place = "publish[0].ca_file" if code else "https://mes.example"
+        assert f"{place}: {words}" in done.errors.replace(f"{site.parent}/", "")
         assert "secret-path" not in done.errors
 
 
@@ -153,13 +154,16 @@ def test_mistakes_are_found_at_check_without_showing_a_secret(tmp_path: Path) ->
         "{kind: http, url: 'https://bob:canary@mes/'}",
         "{kind: http, url: 'ftp://mes/canary'}",
         "{kind: http, url: 'http://mes.example/canary'}",
-        "{kind: http, url: 'https://mes/1', headers: {Authorization: Bearer canary}}",
-        "{kind: http, url: 'https://mes/2', headers: {X-A: 'canäry'}}",
-        "{kind: http, url: 'https://mes/3', secret: canary}",
-        "{kind: http, url: 'https://mes/4', headers: {X-A: {env: A, file: canary}}}",
+        "{kind: http, url: 'https://mes1/', headers: {Authorization: Bearer canary}}",
+        "{kind: http, url: 'https://mes2/', headers: {X-A: 'canäry'}}",
+        "{kind: http, url: 'https://mes3/', secret: canary}",
+        "{kind: http, url: 'https://mes4/', headers: {X-A: {env: A, file: canary}}}",
         "{kind: http, url: 'https://mes/5', kinds: [status]}",
-        "{kind: http, url: 'https://mes/5', kinds: [gap]}",
-        "{kind: http, url: 'https://mes/5', kinds: [status, verdict]}",
+        "{kind: http, url: 'https://mes/5', kinds: [gap], name: b}",
+        "{kind: http, url: 'https://mes/5', kinds: [status, verdict], name: c}",
+        "{kind: http, url: 'https://mes/6'}",
+        "{kind: http, url: 'https://mes/7', name: b}",
+        "{kind: http, url: 'https://[mes/8'}",
     ]
     site.write_text(
         "version: 1\nsite: a\ncameras:\n  - id: b\n    source: {kind: synthetic}\n    pipeline: object_detection\n"
@@ -171,6 +175,7 @@ def test_mistakes_are_found_at_check_without_showing_a_secret(tmp_path: Path) ->
     assert "canäry" not in done.errors + done.output
     found = [re.sub(r"^\d+:\d+: ", "", line.removeprefix(f"{site}:")) for line in done.errors.splitlines()]
     credentials = "credentials inside a URL end up in logs: write headers: {Authorization: {env: VARIABLE}} beside url"
+    named = "each needs a name of its own, by which what waits for it is known"
     assert found == [
         f"publish[0].url: {credentials}",
         "publish[1].url: must be https://HOST[:PORT]/PATH, or http, in plain ASCII and without a #fragment",
@@ -180,6 +185,9 @@ def test_mistakes_are_found_at_check_without_showing_a_secret(tmp_path: Path) ->
         "publish[5].secret: must be a mapping of keys to values, not a hidden value",
         "publish[6].headers.X-A: a secret is exactly one of {env: NAME}, {file: PATH}, {credential: NAME}",
         "publish[9].url: the same as publish[7].url",
+        f"publish[10].url: on the same server as publish[7]: {named}",
+        f"publish[11].name: named like publish[8]: {named}",
+        "publish[12].url: must be https://HOST[:PORT]/PATH, or http, in plain ASCII and without a #fragment",
     ]
 
 

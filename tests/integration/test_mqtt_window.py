@@ -1,5 +1,6 @@
 """The MQTT sink and its broker, packet by packet: window, answers, sessions, the retained status."""
 
+import select
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -415,6 +416,44 @@ def test_a_client_that_is_thrown_out_by_another_of_its_name(told: Told) -> None:
         with pytest.raises(SinkError, match="another client uses the same client_id") as caught:
             sink.send(numbered(1))
         assert caught.value.patience_s == 60.0
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_what_the_broker_said_last_is_heard_also_when_writing_fails_first(
+    told: Told, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It throws the client out while a window of messages is written; MQTT 3.1.1 has no word for that."""
+
+    def script(dialog: Dialog) -> None:
+        dialog.read()
+        dialog.say(WELCOME if protocol == "5" else b"\x20\x02\x00\x00")
+        dialog.read()
+        if protocol == "5":
+            dialog.say(b"\xe0\x02\x8e\x00")
+
+    publish = MqttClient.publish
+
+    def publish_slowly(client: MqttClient, *given: Any, **more: Any) -> Any:
+        info = publish(client, *given, **more)
+        sock = client.socket()
+        if sock is not None:
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLRDHUP)
+            assert poll.poll(5000), "the broker has left"
+        return info
+
+    monkeypatch.setattr(MqttClient, "publish", publish_slowly)
+    with (
+        scripted_broker(script) as (port, _),
+        open_mqtt(options(port, protocol=protocol), told.opening()) as sink,
+        pytest.raises(SinkError) as caught,
+    ):
+        sink.send(numbered(8))
+    words, patience_s = {"5": ("another client uses the same client_id", 60.0), "3.1.1": ("connection lost", 0.0)}[
+        protocol
+    ]
+    assert words in str(caught.value)
+    assert caught.value.patience_s == patience_s
 
 
 def test_who_let_us_in_before_and_hangs_up_now_is_asked_again_soon(told: Told) -> None:

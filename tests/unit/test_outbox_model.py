@@ -15,7 +15,8 @@ from edge_vision.core.message import Message
 from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.outbox import Outbox
-from edge_vision.publish.outbox.store import Reader, Row, Store
+from edge_vision.publish.outbox.rows import Row
+from edge_vision.publish.outbox.store import Reader, Store
 from edge_vision.publish.wire import Gap
 from edge_vision.runtime.clock import SystemClock
 

@@ -210,3 +210,48 @@ def test_sinks_of_one_broker_are_told_apart_whatever_their_order(read: Read) -> 
         assert site is not None
         names.append([name_of(sink) for sink in site.publish])
     assert names == [["mqtt broker:1883 a", "mqtt broker:1883 b"], ["mqtt broker:1883 b", "mqtt broker:1883 a"]]
+
+
+def test_webhooks_of_one_server_are_told_apart_by_their_names_whatever_their_order(read: Read) -> None:
+    """One of them may be without: it goes on being known by the server's address, also when others come before it."""
+    plain = {"kind": "http", "url": "https://mes/secret-1", "kinds": ["gap"]}
+    named = {"kind": "http", "url": "https://mes/secret-2", "kinds": ["status"], "name": "alarms"}
+    for order in ([plain], [plain, named], [named, plain]):
+        site = read(_camera(), publish=order).site
+        assert site is not None
+        assert [name_of(sink) for sink in site.publish] == [
+            {"gap": "http https://mes", "status": "http alarms"}[sink["kinds"][0]] for sink in order
+        ]
+
+
+@pytest.mark.parametrize(
+    "sink",
+    [{"kind": "mqtt", "host": "broker"}, {"kind": "http", "url": "https://mes/"}],
+    ids=lambda sink: str(sink["kind"]),
+)
+def test_files_of_tls_are_looked_at(read: Read, tmp_path: Path, sink: dict[str, Any]) -> None:
+    """One that is not there, and one that is no file; what is in them shows when they are used."""
+    room = ".tls" if sink["kind"] == "mqtt" else ""
+
+    def problems(**files: str) -> list[str]:
+        return _problems(read(_camera(), publish=[{**sink, **({"tls": files} if room else files)}]))
+
+    (tmp_path / "here.pem").write_text("not looked into")
+    assert problems(ca_file="here.pem", certificate="here.pem", key=str(tmp_path / "here.pem")) == []
+    assert problems(ca_file="not-here.pem", certificate="here.pem", key=".") == [
+        f"site.yaml: publish[0]{room}.ca_file: {tmp_path}/not-here.pem: no such file",
+        f"site.yaml: publish[0]{room}.key: {tmp_path}: is not a file",
+    ]
+
+
+def test_a_tilde_is_refused_wherever_a_path_is_written(read: Read, tmp_path: Path) -> None:
+    """It would be a folder of that name beside the site file."""
+    text = "write the home folder out: ~ stands for nothing here"
+    publish = [{"kind": "mqtt", "host": "broker", "tls": {"ca_file": "~/ca.pem"}}]
+    assert sorted(_problems(read(_camera(), state_dir="~/state", publish=publish))) == [
+        f"site.yaml: publish[0].tls.ca_file: {text}",
+        f"site.yaml: state_dir: {text}",
+    ]
+    site = read(_camera(), state_dir="state").site
+    assert site is not None
+    assert site.state_dir == tmp_path / "state"

@@ -8,7 +8,7 @@ from pydantic import (
     model_validator,
 )
 
-from edge_vision.core.options import Integer, RelativePath, Seconds, Secret
+from edge_vision.core.options import Identifier, Integer, RelativePath, Seconds, Secret
 from edge_vision.publish.http.address import Headers, WebAddress, origin_of, why_readable
 from edge_vision.publish.sink_options import DurableBase
 
@@ -17,6 +17,9 @@ class HttpSinkOptions(DurableBase):
     """A webhook: messages are posted to an address, signed; an answer of 2xx says that they have arrived."""
 
     kind: Literal["http"]
+    name: Identifier | None = Field(
+        None, description="What logs, status and outbox call it; of two sinks on one server, one must have one."
+    )
     url: WebAddress = Field(description="Address to post to, https://HOST[:PORT]/PATH.")
     plain: bool = Field(False, description="Whether another machine may be spoken to over http, for all to read.")
     secret: Secret | None = Field(

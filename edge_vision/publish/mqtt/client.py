@@ -112,6 +112,8 @@ class MqttClient(paho.Client):
             raise
         except OSError as error:
             self._note(error)
+            if is_end(error):  # its last word may wait to be read: reading finds the end, too
+                raise BlockingIOError from error
             raise
 
     def _note(self, error: OSError) -> None:

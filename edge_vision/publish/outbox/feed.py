@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge_vision.core.message import Message
-from edge_vision.publish.outbox.store import Row
+from edge_vision.publish.outbox.rows import Row
 
 
 class Shelf(Protocol):

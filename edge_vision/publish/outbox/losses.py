@@ -1,7 +1,7 @@
 """What a sink will never get, gathered into as few gap records as there are gaps."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,15 +9,24 @@ import msgspec
 
 from edge_vision.core.message import Message
 from edge_vision.publish.outbox.feed import Feed
-from edge_vision.publish.outbox.store import Range
+from edge_vision.publish.outbox.rows import Range
 from edge_vision.publish.wire import Gap
 
 _log = logging.getLogger(__name__)
 
+_TELL_NS: Final = 10_000_000_000
+"""How long losses of one sink and reason are gathered after they were told."""
 _SAY_NS: Final = 60_000_000_000
 """How often the log has the losses of one sink and reason."""
 _MOST: Final = 1_000
 """Gaps that are kept apart until they are told; further ones are told as one that spans them."""
+
+
+class _Untold(msgspec.Struct):
+    """What the file keeps of losses until gap records of them are in it."""
+
+    gaps: list[tuple[str, Gap]]
+    records: list[Message]
 
 
 class _Told(msgspec.Struct):
@@ -41,13 +50,19 @@ class _Run:
 
 
 class Losses:
-    """Runs of lost messages by sink, reason, boot, source and kind."""
+    """Runs of lost messages by sink, reason, boot, source and kind. Used under the outbox's lock.
+
+    What is told stays here until its gap records are on disk: a process that is killed before leaves it to the next.
+    """
 
     def __init__(self) -> None:
         self._runs: dict[tuple[str, str, str, str, str], list[_Run]] = {}
         self._number = 0
         self._whole: list[tuple[str, Gap]] = []
         self._records: dict[str, Message] = {}
+        self._next_ns: dict[tuple[str, str], int] = {}
+        self._telling = _Untold([], [])
+        self._telling_last = 0
 
     def add(self, sink: str, reason: str, lost: Range) -> None:
         """Note that messages of one boot, source and kind are lost; neighbors make one gap."""
@@ -113,19 +128,60 @@ class Losses:
     def __bool__(self) -> bool:
         return bool(self._runs or self._whole or self._records)
 
-    def records(self) -> list[Message]:
-        """The gap records that are to come once more."""
-        records, self._records = self._records, {}
-        return list(records.values())
+    def take(self, now_ns: int, *, blocked: bool, everything: bool) -> tuple[list[tuple[str, Gap]], list[Message]]:
+        """What is to be told now: gaps with their sources, and gap records that are to come once more.
 
-    def gaps(self) -> Iterator[tuple[str, Gap]]:
-        """Each gap with its source, and nothing is left to be told."""
-        runs, self._runs, self._number = self._runs, {}, 0
-        whole, self._whole = self._whole, []
-        yield from whole
-        for (sink, reason, boot, source, kind), gaps in runs.items():
-            for run in gaps:
-                yield source, Gap(sink, reason, run.count, boot, kind, run.first, run.last)
+        Of one sink and reason at once, and then what was gathered in ten seconds; `everything` where there is no later.
+        While the disk is `blocked` the records, too, wait so long: they would push each other out of memory.
+        """
+        due: dict[tuple[str, str], bool] = {}
+
+        def is_due(sink: str, reason: str) -> bool:
+            return due.setdefault((sink, reason), everything or now_ns >= self._next_ns.get((sink, reason), now_ns))
+
+        gaps = [one for one in self._whole if is_due(one[1].sink, one[1].reason)]
+        self._whole = [one for one in self._whole if not is_due(one[1].sink, one[1].reason)]
+        for key in [key for key in self._runs if is_due(key[0], key[1])]:
+            gaps += _gaps_of(key, self._runs[key])
+            self._number -= len(self._runs.pop(key))
+        records: list[Message] = []
+        if self._records and (is_due("", "") or not blocked):
+            records, self._records = list(self._records.values()), {}
+        if len(self._next_ns) > _MOST:
+            self._next_ns.clear()
+        self._next_ns.update((key, now_ns + _TELL_NS) for key, now in due.items() if now)
+        self._telling.gaps += gaps
+        self._telling.records += records
+        return gaps, records
+
+    def told(self, last: int) -> None:
+        """What was taken has become messages, numbered up to this."""
+        self._telling_last = last
+
+    def written(self, up_to: int) -> None:
+        """Messages up to a number are on disk."""
+        if self._telling_last <= up_to:
+            self._telling = _Untold([], [])
+
+    def untold(self, up_to: int = 0) -> bytes:
+        """What a process that ends now leaves to the next to be told, when messages up to a number are on disk."""
+        told = _Untold([], []) if 0 < self._telling_last <= up_to else self._telling
+        gaps = told.gaps + self._whole + [gap for key, runs in self._runs.items() for gap in _gaps_of(key, runs)]
+        records = [*told.records, *self._records.values()]
+        return msgspec.msgpack.encode(_Untold(gaps, records)) if gaps or records else b""
+
+    def recall(self, untold: bytes) -> None:
+        """Tell what an earlier process left."""
+        if untold:
+            left = msgspec.msgpack.decode(untold, type=_Untold)
+            self._whole += left.gaps
+            self._records.update((record.id, record) for record in left.records)
+
+
+def _gaps_of(key: tuple[str, str, str, str, str], runs: Sequence[_Run]) -> list[tuple[str, Gap]]:
+    """Gaps with their source."""
+    sink, reason, boot, source, kind = key
+    return [(source, Gap(sink, reason, run.count, boot, kind, run.first, run.last)) for run in runs]
 
 
 class LossLog:

@@ -59,13 +59,16 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.set_aside = 0
         self.damage = ""
+        """What was wrong with the file at the start; then a sink that it does not know begins with all there is."""
+        self.loss = ""
+        """The same, unless everything in it could be rescued."""
         self.reserve = Reserve(folder)
         self._folder = folder
         self._file = folder / _FILE
         self._readers = threading.local()
         self._lock = -1
         self._known: tuple[int, int] | None = None
-        self._rescued = False
+        self._rescued = self._complete = False
 
     def open(self) -> Store:
         """The file as it is; or a new one where it is damaged, with what can be rescued. It may say less than it knew.
@@ -87,6 +90,7 @@ class Place:
         except CorruptOutboxError as error:
             self.damage = f"the file they waited in was damaged: {error}"
             store = self.begin_anew(None, {}, 0.0)
+            self.loss = "" if self._complete else self.damage
         except OutboxBlockedError:
             self._check_rights()
             raise
@@ -104,6 +108,7 @@ class Place:
         store = Store(self._file)
         try:
             store.read_notes()
+            store.read_untold()
             store.check()
         except OutboxError:
             store.close()
@@ -186,7 +191,13 @@ class Place:
         return fresh
 
     def _rescue(self, old: Reader | None, store: Store, settled: Mapping[str, int], lived_s: float) -> None:
-        """Copy what can be read; what the disk does not take of it is lost."""
+        """Copy what can be read; what the disk does not take of it is lost.
+
+        It is complete when the messages that were copied, each with its checksum, are those that the index knows, and
+        what was not told yet is there.
+        """
+        self._complete = False
+        saved: set[int] = set()
         with ExitStack() as stack, suppress(OutboxError):
             if old is None:
                 old = stack.enter_context(closing(Reader(self._file)))
@@ -194,9 +205,17 @@ class Place:
                     settled, lived_s = old.read_notes()
             with store.transaction():
                 store.note(settled, lived_s)
+            told = False
+            with suppress(OutboxError):
+                untold = old.read_untold()
+                with store.transaction():
+                    store.note_untold(untold)
+                told = True
             for rows in old.rescue():
                 with store.transaction():
                     store.write(rows)
+                saved.update(row.n for row in rows)
+            self._complete = told and saved == old.numbers()
 
     def reader(self) -> Reader:
         """The reading side of the calling thread, of the file as it is now. Raises OutboxError."""

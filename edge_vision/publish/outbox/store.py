@@ -5,12 +5,12 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from edge_vision.core.errors import CorruptOutboxError, OutboxBlockedError, OutboxError
 from edge_vision.core.message import Message
+from edge_vision.publish.outbox.rows import Range, Row, crc_of, fields_of, row_of
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS message (
@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS message (
 CREATE INDEX IF NOT EXISTS by_seq ON message (boot, source, kind, seq);
 CREATE TABLE IF NOT EXISTS sink (name TEXT PRIMARY KEY, settled INTEGER, kinds TEXT DEFAULT '');
 CREATE TABLE IF NOT EXISTS life (one INTEGER PRIMARY KEY CHECK (one = 1), lived_s REAL);
+CREATE TABLE IF NOT EXISTS untold (one INTEGER PRIMARY KEY CHECK (one = 1), losses BLOB, crc INTEGER);
 """
 _VERSION: Final = 1
 _COLUMNS: Final = "n, lived_s, id, boot, seq, kind, source, topic, body, retain, crc"
@@ -35,31 +36,6 @@ _FULL: Final = "full"
 _BLOCKED: Final = (_FULL, "I/O error", "readonly", "locked")
 """What SQLite says when the disk is at fault, not the file, and may be well again."""
 _ELSEWHERE: Final = "unable to open"
-
-
-class Row(NamedTuple):
-    """A message with its number in the outbox, and how long the outbox had lived when it came, in seconds."""
-
-    n: int
-    lived_s: float
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Numbers of messages of one boot, source and kind: the first, the last, and how many there are."""
-
-    boot: str
-    source: str
-    kind: str
-    first: int
-    last: int
-    count: int
-
-    @classmethod
-    def of(cls, message: Message) -> "Range":
-        """That of one message."""
-        return cls(message.boot, message.source, message.kind, message.seq, message.seq, 1)
 
 
 def _connect(file: Path, mode: str) -> sqlite3.Connection:
@@ -129,7 +105,7 @@ class Reader:
             rows: list[Row] = []
             weight = 0
             for columns in found:
-                rows.append(_row(columns))
+                rows.append(row_of(columns))
                 weight += rows[-1].message.weight
                 if weight > _READ_BYTES:
                     break
@@ -149,7 +125,7 @@ class Reader:
                 " AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
                 (boot, source, kind, first, last, most),
             )
-            return [_row(columns).message for columns in found]
+            return [row_of(columns).message for columns in found]
 
     def last(self) -> int:
         """The highest number in the outbox, 0 when it is empty."""
@@ -197,6 +173,15 @@ class Reader:
         with _translated(self.file):
             return {name: kinds.split() for name, kinds in self._db.execute("SELECT name, kinds FROM sink")}
 
+    def read_untold(self) -> bytes:
+        """What was lost and is not told yet, as it was noted."""
+        with _translated(self.file):
+            losses, crc = self._db.execute("SELECT losses, crc FROM untold").fetchone() or (b"", 0)
+            if zlib.crc32(losses) != crc:
+                msg = "the losses that are to be told are not as they were written"
+                raise ValueError(msg)
+            return bytes(losses)
+
     def check(self) -> None:
         """Look at the structure once. Raises CorruptOutboxError when it is damaged; a damaged message shows when read.
 
@@ -213,6 +198,11 @@ class Reader:
             if counts[0] != counts[1]:
                 msg = f"messages by kind are {counts[0]}, and by the index {counts[1]}"
                 raise ValueError(msg)
+
+    def numbers(self) -> set[int]:
+        """The numbers of all messages as the index has them: a second witness, beside the messages."""
+        with _translated(self.file):
+            return {n for (n,) in self._db.execute("SELECT n FROM message INDEXED BY by_seq")}
 
     def rescue(self) -> Iterator[list[Row]]:
         """All that can still be read of a damaged file, in pieces: from the front, and from the end to where it broke.
@@ -231,7 +221,7 @@ class Reader:
                         seen = True
                         low, high = (columns[0], high) if order == "ASC" else (low, columns[0])
                         with suppress(ValueError, TypeError, OverflowError):
-                            found.append(_row(columns))
+                            found.append(row_of(columns))
                 except _DAMAGE:
                     broken = True
                 if found:
@@ -304,7 +294,7 @@ class Store(Reader):
         """Keep messages."""
         self._db.executemany(
             f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
-            [(*(fields := _fields(row)), _crc(fields)) for row in rows],
+            [(*(fields := fields_of(row)), crc_of(fields)) for row in rows],
         )
 
     def note(self, settled: Mapping[str, int], lived_s: float) -> None:
@@ -315,6 +305,14 @@ class Store(Reader):
             settled.items(),
         )
         self._db.execute("INSERT OR REPLACE INTO life VALUES (1, ?)", (lived_s,))
+
+    def note_untold(self, losses: bytes) -> None:
+        """Keep what is lost and not told yet; where it is the same as before, nothing is written."""
+        self._db.execute(
+            "INSERT INTO untold VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE"
+            " SET losses = excluded.losses, crc = excluded.crc WHERE losses IS NOT excluded.losses",
+            (losses, zlib.crc32(losses)),
+        )
 
     def note_kinds(self, kinds: Mapping[str, Sequence[str]]) -> None:
         """Keep what each sink owes."""
@@ -360,23 +358,3 @@ class Store(Reader):
         """Whether more than half of the file holds nothing."""
         with _translated(self.file):
             return self.free_pages() * 2 > int(self._db.execute("PRAGMA page_count").fetchone()[0])
-
-
-def _fields(row: Row) -> tuple[Any, ...]:
-    n, lived_s, one = row
-    return (n, lived_s, one.id, one.boot, one.seq, one.kind, one.source, one.topic, one.body, int(one.retain))
-
-
-def _crc(fields: Sequence[Any]) -> int:
-    """A checksum of a message as it is kept: SQLite has none."""
-    return zlib.crc32(fields[8], zlib.crc32(repr((*fields[:8], fields[9])).encode("utf-8", "surrogatepass")))
-
-
-def _row(columns: Sequence[Any]) -> Row:
-    """A message as it was written. Raises ValueError or TypeError when it is not that any more."""
-    *fields, crc = columns
-    if _crc(fields) != crc:
-        msg = f"message {fields[0]} is not as it was written"
-        raise ValueError(msg)
-    n, lived_s, name, boot, seq, kind, source, topic, body, retain = fields
-    return Row(n, lived_s, Message(name, boot, seq, kind, source, topic, body, bool(retain)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from edge_vision.publish.outbox.store import Row
+from edge_vision.publish.outbox.rows import Row
 
 _PART: Final = 1_000
 """When it is full, a thousandth goes at once: making room costs something for each message that may not go."""

@@ -9,7 +9,8 @@ from edge_vision.publish.options import OutboxOptions
 from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses
-from edge_vision.publish.outbox.store import Range, Store
+from edge_vision.publish.outbox.rows import Range
+from edge_vision.publish.outbox.store import Store
 
 _MOST: Final = 20_000
 """Messages that one look deletes, at most: the writer must not be busy with that for long."""
@@ -62,7 +63,10 @@ class Trimmer:
             with self._lock:
                 for lost in ranges:
                     self._losses.add(name, reason, lost)
+        with self._lock:
+            untold = self._losses.untold()
         with store.transaction():
+            store.note_untold(untold)
             store.forget([name for name in settled if name not in now])
             store.delete_others([kind for kind in MESSAGE_KINDS if kind in wanted])
 
@@ -152,8 +156,10 @@ class Trimmer:
                     if one.kind != "gap" or not repeated:
                         self._losses.lose(feed, reason, one)
                 feed.skip(last, sum(one.count for one in ranges))
-        with store.transaction():
+            untold = self._losses.untold()
+        with store.transaction():  # in one: a process that is killed has cut and can tell, or neither
             store.delete(0, last, MESSAGE_KINDS, spared)
+            store.note_untold(untold)  # behind it: on a full disk it takes the room of what went
 
     def _save_records(self, store: Store, last: int, lost: Sequence[tuple[Feed, list[Range]]]) -> bool:
         """Keep what gap records tell that are about to go; whether they come once more as they are.
