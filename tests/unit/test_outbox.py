@@ -1,6 +1,8 @@
 """Checks what waits for its delivery: in order, across processes, within its limits, and every loss told."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -297,6 +299,23 @@ def test_one_process_at_a_time(opened: Open, tmp_path: Path, clock: FakeClock) -
         Outbox(tmp_path, OutboxOptions(), clock, lambda *_: None)
     shut(outbox)
     opened().start()
+
+
+def test_a_file_that_knows_less_is_taken_over(opened: Open, told: Told, tmp_path: Path) -> None:
+    """One of before there was a note of what is lost and not told yet."""
+    outbox = opened()
+    outbox.feed("one", ("verdict",), 0.0)
+    outbox.put(message(1))
+    outbox.start()
+    shut(outbox)
+    with closing(sqlite3.connect(tmp_path / "outbox.db")) as file:
+        file.execute("DROP TABLE untold")
+    again = opened()
+    feed = again.feed("one", ("verdict",), 0.0)
+    again.start()
+    assert take_all(feed) == [1]
+    shut(again)
+    assert (told, again.facts()["set_aside"]) == ([], 0)
 
 
 def test_a_damaged_file_is_set_aside_at_the_start(opened: Open, clock: FakeClock, told: Told, tmp_path: Path) -> None:

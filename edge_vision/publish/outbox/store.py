@@ -257,8 +257,8 @@ class Store(Reader):
         self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite what is deleted: that needs disk, too
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk, not only in the kernel (ADR 18)
-        if version != _VERSION:  # in one commit: on a slow card each is a wait
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT")
+        mark = "" if version == _VERSION else f"PRAGMA user_version={_VERSION};"
+        self._db.executescript(f"BEGIN; {_SCHEMA} {mark} COMMIT")  # one commit, or none: on a slow card each is a wait
 
     def bound_log(self, size: int) -> None:
         """Let the log be about so many bytes, at most, before it is merged into the file."""
