@@ -109,7 +109,10 @@ class Desk:
             self._finish(job, CommandError(why))
 
     def soon(self, step: Callable[[], None]) -> bool:
-        """Have the worker do something in its turn; False when too much waits already. Never blocks."""
+        """Have the worker do something in its turn; False when too much waits already, or it is closed.
+
+        For any thread; never blocks.
+        """
         return self._queue.put(step, 0.0)
 
     def close(self) -> None:

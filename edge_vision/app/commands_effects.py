@@ -53,6 +53,7 @@ class House:
     """What the commands of the whole site need: how it is, and how it is told to begin anew.
 
     `reload` checks the site file, and has the site started anew when it is valid; otherwise it raises ConfigError.
+    `since_ns` is when the site began, by the monotonic clock.
     """
 
     state: Callable[[], str]

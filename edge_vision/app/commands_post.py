@@ -160,7 +160,7 @@ class CommandPost:
         return taken
 
     def stop(self) -> None:
-        """Carry out what waits, answer everybody, and listen no more."""
+        """Carry out what waits, answer everybody, and listen no more: within two seconds."""
         if self._effects is None:
             return
         self._desk.close()
@@ -174,6 +174,6 @@ class CommandPost:
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread still runs, after a moment for the last goodbye."""
+        """Whether a thread still runs, after two seconds at most for the last goodbye."""
         deadline_ns = self._clock.monotonic_ns() + int(_FAREWELL_S * 1e9)
         return any(not worker.join((deadline_ns - self._clock.monotonic_ns()) / 1e9) for worker in self.workers)

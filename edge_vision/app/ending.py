@@ -19,7 +19,10 @@ _FAREWELL_S: Final = 1.0
 
 
 class Ending:
-    """Ends what a run has begun. A run that never began to analyze ends without the first step."""
+    """Ends what a run has begun. A run that never began to analyze ends without the first step.
+
+    The first step begins the time to drain, of ten seconds (`DRAIN_S`); without it the second one does.
+    """
 
     def __init__(self, voice: Voice, clock: Clock) -> None:
         self._voice = voice
@@ -54,7 +57,7 @@ class Ending:
             self._undelivered += close_outbox(voice.outbox)
 
     def exit_code(self, units: Sequence[Unit], gave_up: str, *, by_itself: bool) -> int:
-        """Whether all went well, and in the log what did not. `by_itself`: nobody asked the run to end."""
+        """0 where all went well, else 70, and in the log what did not. `by_itself`: nobody asked the run to end."""
         outlets = self._voice.outlets
         lost = sum(outlet.lost for outlet in outlets)
         if self._undelivered:

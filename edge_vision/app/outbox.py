@@ -84,7 +84,7 @@ def drain(outlets: Sequence[Outlet], outbox: Outbox | None, clock: Clock, end_ns
 
 
 def close_outbox(outbox: Outbox) -> int:
-    """Write what is in memory; how many messages are neither written nor delivered."""
+    """Write what is in memory, for five seconds at most; how many messages are neither written nor delivered."""
     outbox.end()
     if not outbox.worker.join(_CLOSE_S):
         outbox.worker.stop()

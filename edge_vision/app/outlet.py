@@ -35,7 +35,8 @@ _HOPELESS_OWED: Final = 12
 class Outlet:
     """Takes messages without ever blocking, and delivers them as the sink allows.
 
-    What the sink owes comes through `feed`, if it owes anything; the rest through `put`.
+    What the sink owes comes through `feed`, if it owes anything; the rest through `put`. Everything here is for any
+    thread. `tried` is set when the sink was opened for the first time, or could not be.
     """
 
     def __init__(self, name: str, options: SinkOptions, opening: SinkOpening, feed: Feed | None = None) -> None:

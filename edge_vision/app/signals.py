@@ -50,7 +50,7 @@ class Signals:
 
 @contextmanager
 def taken_signals() -> Iterator[Signals]:
-    """Take signals as requests to the daemon."""
+    """Take signals as requests to the daemon, and pass none on after that. For the main thread only."""
     signals = Signals()
     handlers = {signal.SIGTERM: signals.stop, signal.SIGINT: signals.stop, signal.SIGHUP: signals.reload}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

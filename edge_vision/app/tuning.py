@@ -31,7 +31,10 @@ class Tuning:
         return value
 
     def set_confidence(self, value: float | None) -> None:
-        """Set what `with: {confidence: ...}` sets in a site file. Raises CommandError; then nothing has changed."""
+        """Set what `with: {confidence: ...}` sets in a site file, 0 to 1; None goes back to what that says.
+
+        Raises CommandError; then nothing has changed.
+        """
         camera = self._camera
         if not camera.confidence:
             msg = f"pipeline {camera.pipeline} exposes no confidence"

@@ -39,7 +39,7 @@ class Voice:
         return ([] if self.outbox is None else [self.outbox.worker]) + [outlet.worker for outlet in self.outlets]
 
     def open(self) -> None:
-        """Say `starting`, and wait a moment for the sinks."""
+        """Say `starting`, and wait for the sinks to open, for two seconds at most."""
         self.put(self._status)
         if self.outbox is not None:
             self.outbox.start()
@@ -67,7 +67,7 @@ class Voice:
             outlet.put(message)
 
     def say(self, state: str, facts: dict[str, Any]) -> None:
-        """Publish a status."""
+        """Publish a status; called by one thread."""
         self.state = state
         self._status = self.wire.status(state, facts)
         self.put(self._status)

@@ -14,10 +14,10 @@ _OVERHEAD: Final = 320
 class Ring:
     """The newest packets of one camera, as groups that each begin with a key frame; whole groups go, oldest first.
 
-    As many groups are kept as it takes to show the last `max_s` seconds, and never more than `max_bytes`: a group that
-    is larger than that by itself goes, too, and nothing is kept until the next key frame. The thread that began the
-    track fills it: what comes from one that hung, and was replaced, is left out. Any thread may ask, and pause it:
-    what comes meanwhile is never kept.
+    As many groups are kept as it takes to show the last `max_s` seconds of media time, and never more than
+    `max_bytes`: a group that is larger than that by itself goes, too, and nothing is kept until the next key frame. The
+    thread that began the track fills it: what comes from one that hung, and was replaced, is left out. Any thread may
+    ask, and pause it: what comes meanwhile is never kept.
     """
 
     def __init__(self, max_bytes: int, max_s: float) -> None:

@@ -120,7 +120,7 @@ class Commands(Protocol):
     """Whoever carries out commands."""
 
     def take(self, letter: Letter, allowed: frozenset[str], reply: Reply) -> None:
-        """See to it that `reply` is called once, now or later. Never blocks, never raises."""
+        """See to it that `reply` is called once, now or later. For any thread; never blocks, never raises."""
 
 
 class KeptFile(Protocol):
@@ -194,7 +194,7 @@ def why_no_answer_topic(site: str, topic: str) -> str:
 
 
 class AnswerFrame(msgspec.Struct, omit_defaults=True):
-    """The frame that a snapshot shows, and the size of its picture."""
+    """The frame that a snapshot shows, when it was captured (UTC), and the size of its picture in pixels."""
 
     index: int
     timestamp: str
@@ -203,7 +203,10 @@ class AnswerFrame(msgspec.Struct, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What came of a command. `reason` says why it was not carried out, or what is to be known of it."""
+    """What came of a command. `reason` says why it was not carried out, or what is to be known of it.
+
+    `data` is base64, of `size` bytes in a snapshot, and from byte `offset` on of a file of `size` bytes in a fetch.
+    """
 
     schema: str
     kind: str

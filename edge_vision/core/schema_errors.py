@@ -276,7 +276,8 @@ def _descend(annotation: Any, step: int | str) -> Any:
 
 
 def _is_model(member: Any) -> bool:
-    return isinstance(member, type) and issubclass(member, BaseModel)
+    whole = get_origin(member) is None  # to Python 3.10 dict[str, int] is a type, and issubclass() stumbles over it
+    return whole and isinstance(member, type) and issubclass(member, BaseModel)
 
 
 def _tags(member: Any) -> tuple[Any, ...]:

@@ -11,7 +11,10 @@ from edge_vision.publish.drawing.places import Banner, Places, PlacesView
 
 
 class Annotator:
-    """Draws the scenes of one source, in their order: it remembers trails, counts, and events for `events_ns`."""
+    """Draws the scenes of one source, in their order: it remembers trails, counts, and events for `events_ns`.
+
+    Time is media time. For one thread.
+    """
 
     def __init__(self, places: Places | None = None, events_ns: int = 1_000_000_000) -> None:
         self._places = PlacesView(places or Places())

@@ -48,7 +48,7 @@ class JsonlFile:
 
 
 class JsonlPipe:
-    """Writes lines to a pipe or terminal without ever waiting longer than its limit for the reader."""
+    """Writes lines to a pipe or terminal, and waits 5 s at most for its reader; 30 s in the midst of a line."""
 
     def __init__(self, descriptor: int, name: str, progress: Callable[[], None] = lambda: None) -> None:
         self._descriptor = descriptor
@@ -86,7 +86,7 @@ def _line(message: Message) -> bytes:
 
 @contextmanager
 def open_jsonl(options: JsonlOptions, opening: SinkOpening) -> Iterator[JsonlFile | JsonlPipe]:
-    """Open the file for appending, or take standard output. Raises SinkError."""
+    """Open the file for appending, or take standard output. Raises SinkError, SinkGoneError where that is closed."""
     if str(options.path) == "-":
         if sys.stdout is None:  # started with its standard output closed
             msg = "standard output: is closed"

@@ -1,5 +1,7 @@
 """The JSON schema of every kind of message, made from the types that are encoded."""
 
+from collections.abc import Iterable
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +11,8 @@ from edge_vision.publish.status import Status
 from edge_vision.publish.wire import SCHEMA, DetectionsMessage, EventMessage, EvidenceMessage, GapMessage
 from edge_vision.publish.zeromq.words import HeartbeatMessage
 
-_REF: Final = "#/$defs/{name}"
+REF: Final = "#/$defs/{name}"
+"""Where a definition lies in a schema, by its name."""
 
 
 def message_schema() -> dict[str, Any]:
@@ -19,7 +22,7 @@ def message_schema() -> dict[str, Any]:
     """
     kinds = list(KINDS.values())
     types = (DetectionsMessage, Status, GapMessage, HeartbeatMessage, EvidenceMessage, EventMessage, *kinds)
-    found, components = msgspec.json.schema_components(types, ref_template=_REF)
+    found, components = components_of(types)
     parts: dict[str, Any] = {name.lstrip("_"): _closed(_public(part)) for name, part in components.items()}
     *whole, envelope = (parts.pop(_name(_public(ref))) for ref in found[:6])
     names = ("detections", "status", "gap", "heartbeat", "evidence")
@@ -31,9 +34,21 @@ def message_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Messages of {SCHEMA}",
-        "oneOf": [{"$ref": _REF.format(name=kind)} for kind in definitions],
+        "oneOf": [{"$ref": REF.format(name=kind)} for kind in definitions],
         "$defs": {**definitions, **parts},
     }
+
+
+def components_of(types: Iterable[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    """Where each type is defined, and the definitions by name: the same on every Python.
+
+    Before 3.13 the docstrings that describe them have the indentation of the code.
+    """
+    found, components = msgspec.json.schema_components(types, ref_template=REF)
+    for part in components.values():
+        if "description" in part:
+            part["description"] = cleandoc(part["description"])
+    return found, components
 
 
 def _name(ref: dict[str, Any]) -> str:

@@ -121,7 +121,7 @@ EvidenceType: TypeAlias = Literal["snapshot", "clean", "clip"]
 
 
 class EvidenceFile(msgspec.Struct, omit_defaults=True):
-    """A picture or clip that is kept; `path` is one in the folder of evidence.
+    """A picture or clip that is kept, `width` x `height` pixels; `path` is one in the folder of evidence.
 
     Of a clip, `first_ms` and `last_ms` are the media times of its first and last picture; `shorter` says why it does
     not reach as far as was asked for.

@@ -12,7 +12,10 @@ from edge_vision.runtime.worker import Worker
 
 
 class TimedSocket:
-    """What http.client needs of a socket, with one limit for a whole exchange: one byte a second is no answer."""
+    """What http.client needs of a socket, with one limit for a whole exchange: one byte a second is no answer.
+
+    `end` is a moment of time.monotonic(), in seconds; it may be set anew for the next exchange. For one thread.
+    """
 
     def __init__(self, inner: socket.socket, end: float) -> None:
         self._inner = inner
@@ -28,11 +31,11 @@ class TimedSocket:
         return self._inner
 
     def sendall(self, data: bytes | memoryview) -> None:
-        """Send all of it."""
+        """Send all of it. Raises OSError, TimeoutError past the end."""
         self.arm().sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """A reader for one answer; closing it leaves the socket open."""
+        """A reader for one answer; closing it leaves the socket open. It raises like `sendall`."""
         del mode
         self._reader = _TimedReader(self)
         return io.BufferedReader(self._reader)

@@ -126,3 +126,12 @@ def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(SCHEMA))
     assert run_command(["schema", "site", "--messages"]) == 2
     assert "either site or --messages" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["messages", "commands"])
+def test_descriptions_have_no_indentation(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The schema is the same on every Python: those before 3.13 leave the indentation of the code in docstrings."""
+    assert run_command(["schema", f"--{what}"]) == 0
+    described = [part.get("description", "") for part in json.loads(capsys.readouterr().out)["$defs"].values()]
+    assert any("\n" in text for text in described)
+    assert [text for text in described if "\n " in text] == []

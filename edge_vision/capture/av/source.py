@@ -1,7 +1,7 @@
 """Cameras and recordings through PyAV, which says why something fails and hands out the encoded packets, too.
 
 PyAV keeps FFmpeg's own log to itself unless told otherwise, and nobody tells it here: addresses are in there, with the
-password. The same goes for its errors (see `av_errors`).
+password. The same goes for its errors (see `errors.py`).
 """
 
 from collections.abc import Iterator

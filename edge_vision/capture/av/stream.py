@@ -98,7 +98,7 @@ class Stream:
         return self._timeline
 
     def picture(self) -> tuple[Any, int] | None:
-        """The next picture and its media time (-1 when it has none); None at the end. Raises like `open`."""
+        """The next picture and its media time in ns (-1 when it has none); None at the end. Raises like `open`."""
         asked_ns = self._clock.monotonic_ns()
 
         def waited_s() -> float:

@@ -17,7 +17,7 @@ _LEAP: Final = 10 * TICKS_PER_S
 
 
 class Times(NamedTuple):
-    """When a packet is shown and decoded, and for how long; in ticks."""
+    """When a packet is shown and decoded, and for how long; in ticks of 1/90,000 s."""
 
     pts: int
     dts: int
@@ -27,6 +27,7 @@ class Times(NamedTuple):
 class Timeline:
     """Lays the times of one stream onto ticks: `dts` rises with each packet, no two have the same `pts`.
 
+    `frame_ticks` is how long a picture lasts whose packet does not say. For one thread.
     A camera's first packet lies at `base_ns` of media time; so does the `origin` of a recording, in its own time base.
     Where a stream's times begin anew (it was set, has wrapped, or is played again), the ticks go on behind the last.
     """
@@ -43,7 +44,7 @@ class Timeline:
         self._recent: deque[int] = deque(maxlen=32)
 
     def media_ns(self, pts: int) -> int:
-        """The media time of a tick."""
+        """The media time of a tick, in nanoseconds."""
         return self._base_ns + (pts * 200_000 + 9) // 18
 
     def begin_anew(self) -> None:
@@ -59,7 +60,7 @@ class Timeline:
         arrived_ns: int,
         origin: int | None = None,
     ) -> Times:
-        """The times of the next packet, given those it has in `time_base`, and when it came (monotonic time)."""
+        """The times of the next packet, given those it has in `time_base` (seconds), and when it came (monotonic)."""
         shown = pts if pts is not None else dts
         own_pts = self._next_own_time() if shown is None else _ticks(shown, time_base)
         own_dts = None if shown is None or dts is None else _ticks(dts, time_base)

@@ -19,7 +19,11 @@ _BESIDE: Final = frozenset({"set", "answer"})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a live audit ends, in seconds; without any, when it is told to."""
+    """When a live audit ends, in seconds; without any, when it is told to.
+
+    `seconds` count from its beginning, `idle_s` from the last message, `wait_s` is how long the first one may take.
+    `until_offline`: two seconds after the goodbye of every site.
+    """
 
     seconds: float | None = None
     idle_s: float | None = None
@@ -84,7 +88,7 @@ class Auditor:
         self.ledger.miss(lost, last)
 
     def now_ms(self) -> float:
-        """The wall clock."""
+        """The wall clock, in milliseconds since 1970."""
         return self.clock.now().timestamp() * 1000
 
     def enough(self) -> bool:

@@ -10,7 +10,7 @@ Range = tuple[int, int]
 
 
 class Intervals(msgspec.Struct):
-    """Sorted ranges that neither overlap nor touch."""
+    """Sorted ranges that neither overlap nor touch, each with its first number and its last."""
 
     starts: list[int] = []
     ends: list[int] = []

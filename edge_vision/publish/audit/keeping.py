@@ -34,7 +34,10 @@ class _Saved(msgspec.Struct):
 
 
 class Entry(msgspec.Struct, array_like=True):
-    """A message in the journal; with `missed_to` those from its number on that cannot be had."""
+    """A message in the journal; with `missed_to` those from its number on that cannot be had.
+
+    `now_ms` is when it came, by the wall clock.
+    """
 
     now_ms: float
     redelivered: bool

@@ -23,6 +23,7 @@ class Claims(msgspec.Struct):
     """The highest number that somebody said there is: what counts, and two that were said too lately to count.
 
     Of two, because those who say it every second must not put off for ever what they said first.
+    Times are of the receiver's wall clock.
     """
 
     counts: int = 0
@@ -53,7 +54,10 @@ class Claims(msgspec.Struct):
 
 
 class Stream(msgspec.Struct):
-    """The messages of one source and kind, of one run of a site."""
+    """The messages of one source and kind, of one run of a site.
+
+    `wall` is from the capture to the receiver's clock, `own` what the daemon says that it took.
+    """
 
     site: str
     boot: str

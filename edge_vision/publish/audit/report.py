@@ -38,7 +38,10 @@ class Duplicates(msgspec.Struct):
 
 
 class StreamReport(msgspec.Struct):
-    """One source and kind, of one run of a site; `counts` says whether it decides the verdict."""
+    """One source and kind, of one run of a site; `counts` says whether it decides the verdict.
+
+    Percentiles of `wall_ms` are from the capture to the receiver's clock, those of `own_ms` inside the daemon.
+    """
 
     site: str
     boot: str

@@ -1,13 +1,12 @@
 """The JSON schema of every command and of the answers, made from the types that are read and written."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from edge_vision.core.commands import COMMANDS, Answer
+from edge_vision.publish.schema import REF, components_of
 from edge_vision.publish.wire import SCHEMA
-
-_REF: Final = "#/$defs/{name}"
 
 
 def command_schema() -> dict[str, Any]:
@@ -17,7 +16,7 @@ def command_schema() -> dict[str, Any]:
     """
     types: list[type[msgspec.Struct]] = [*(row.payload for row in COMMANDS.values()), Answer]
     names = dict(zip((kind.__name__ for kind in types), (*COMMANDS, "answer"), strict=True))
-    _, components = msgspec.json.schema_components(types, ref_template=_REF)
+    _, components = components_of(types)
     parts = {names.get(name, name): {**part, "title": names.get(name, name)} for name, part in components.items()}
     answer = parts["answer"]
     parts["answer"] = {
@@ -27,6 +26,6 @@ def command_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Commands of {SCHEMA}, and their answers",
-        "anyOf": [{"$ref": _REF.format(name=name)} for name in names.values()],
+        "anyOf": [{"$ref": REF.format(name=name)} for name in names.values()],
         "$defs": parts,
     }

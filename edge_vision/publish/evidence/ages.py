@@ -59,7 +59,7 @@ class Ages:
         return self._born[name]
 
     def older_than(self, names: Iterable[str], seconds: float) -> list[str]:
-        """Those of the sets that began longer ago."""
+        """Those of the sets that began longer ago than so many seconds in which the daemon ran."""
         limit_s = self._now_s - seconds
         return [name for name in names if self._born[name] < limit_s]
 

@@ -183,7 +183,10 @@ def _evened(packets: Sequence[Packet]) -> list[Packet]:
 
 
 def open_pictures(draft: Draft, fps: float, wh: tuple[int, int]) -> Pictures:
-    """A clip of pictures, by the best library there is. Raises EvidenceError or MissingLibraryError."""
+    """A clip of pictures of width and height `wh`, by the best library there is.
+
+    `fps` is their usual rate; OpenCV rounds times to it. Raises EvidenceError or MissingLibraryError.
+    """
     try:
         return AvPictures(draft.stream, fps, wh)
     except MissingLibraryError:

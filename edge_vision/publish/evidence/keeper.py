@@ -48,7 +48,8 @@ class _Camera:
 class EvidenceKeeper:
     """Writes pictures and clips of events, and tells by `put` what there is.
 
-    `hear` never waits; what it cannot take is counted, and the message about the event says so.
+    `hear` never waits; what it cannot take is counted, and the message about the event says so. `ask_snapshot` and
+    `fetch` are for one thread, that of commands; what it says of itself is for any.
     """
 
     def __init__(

@@ -57,7 +57,10 @@ class Recorded:
 
 @dataclass(slots=True, eq=False)
 class Cut:
-    """A clip that is being written, and who waits for it; all its files are in the set `name`."""
+    """A clip that is being written, and who waits for it; all its files are in the set `name`.
+
+    `since_ns` is when it was begun, by the monotonic clock; every other time is media time.
+    """
 
     name: str
     first_ns: int

@@ -58,7 +58,10 @@ class Samples:
 
 
 def fitted(image: NDArray[np.uint8], max_width: int) -> NDArray[np.uint8]:
-    """A picture no wider than `max_width`, with even sides, as video wants them; at least 2 pixels each."""
+    """A (height, width, 3) uint8 BGR picture, no wider than `max_width`.
+
+    Its sides are even, as video wants them, and at least 2 pixels each.
+    """
     cv2: Any = require("cv2", "cpu")
     height, width = image.shape[:2]
     scale = min(1.0, max_width / width)
@@ -67,14 +70,14 @@ def fitted(image: NDArray[np.uint8], max_width: int) -> NDArray[np.uint8]:
 
 
 def resized(image: NDArray[np.uint8], wh: tuple[int, int], interpolation: int | None = None) -> NDArray[np.uint8]:
-    """A picture of another size."""
+    """A picture of another width and height."""
     cv2: Any = require("cv2", "cpu")
     small: NDArray[np.uint8] = cv2.resize(image, wh, interpolation=interpolation or cv2.INTER_AREA)
     return small
 
 
 def encoded(image: NDArray[np.uint8], quality: int = _QUALITY) -> bytes:
-    """A picture as JPEG. Raises EvidenceError for one that JPEG cannot hold."""
+    """A picture as JPEG, of `quality` 1 to 100. Raises EvidenceError for one that JPEG cannot hold."""
     cv2: Any = require("cv2", "cpu")
     try:
         ok, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -42,7 +42,7 @@ class Stored:
 
 @dataclass(slots=True)
 class Draft:
-    """A file that is being written; nobody sees it by its name until it is whole."""
+    """A file that is being written; nobody sees it by its name until it is whole. `size` bytes of it are counted."""
 
     name: str
     path: Path

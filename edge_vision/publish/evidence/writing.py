@@ -45,7 +45,7 @@ class Watched:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A picture that somebody asked for; `asked` are those of its camera that no frame has come for."""
+    """A picture that somebody asked for; `asked` are those of its camera that no frame has come for. For any thread."""
 
     kind: PictureKind
     asked: "deque[Request]"

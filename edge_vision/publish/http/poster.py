@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 class Poster:
     """One connection, opened anew where the server has closed it. `name` stands for the address in errors.
 
-    `hidden` is never repeated, whatever the server says.
+    `hidden` is never repeated, whatever the server says. `timeout_s` is for a whole exchange. For one thread.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ _ALERTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why it failed, in words, and how long to wait at least; 0 where the usual wait does."""
+    """Why it failed, in words, and how many seconds to wait at least; 0 where the usual wait does."""
 
     text: str
     patience_s: float = 0.0

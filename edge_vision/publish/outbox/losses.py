@@ -53,6 +53,7 @@ class Losses:
     """Runs of lost messages by sink, reason, boot, source and kind. Used under the outbox's lock.
 
     What is told stays here until its gap records are on disk: a process that is killed before leaves it to the next.
+    `now_ns` is of the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -185,7 +186,10 @@ def _gaps_of(key: tuple[str, str, str, str, str], runs: Sequence[_Run]) -> list[
 
 
 class LossLog:
-    """Says losses in the log: of one sink and reason at once, and then once a minute how many there were meanwhile."""
+    """Says losses in the log: of one sink and reason at once, and then once a minute how many there were meanwhile.
+
+    `now_ns` is of the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, str], tuple[int, int]] = {}

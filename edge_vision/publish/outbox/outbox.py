@@ -30,6 +30,9 @@ class Outbox:
     `tell` is given each gap with its source, and is expected to make a message of it that comes back through `put`.
     Where the disk is full, or does not work, memory serves until it does. Raises OutboxInUseError where another process
     has `folder`, OutboxError where it can never be used.
+
+    `put`, `reader`, `in_memory` and what it says of itself are for any thread, a feed is for that of its sink, the rest
+    is for one thread.
     """
 
     def __init__(

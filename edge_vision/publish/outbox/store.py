@@ -244,6 +244,7 @@ class Store(Reader):
     """The writing side; for one thread at a time.
 
     Every method raises OutboxError where the disk does not let it, CorruptOutboxError where the file is damaged.
+    Messages and notes are changed inside `transaction`.
     """
 
     _mode = "rwc"

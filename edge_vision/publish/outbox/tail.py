@@ -13,7 +13,7 @@ _PART: Final = 1_000
 
 
 class Tail:
-    """The newest messages, in the order of their numbers. Used under the outbox's lock."""
+    """The newest messages, in the order of their numbers; `weight` is in bytes. Used under the outbox's lock."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes

@@ -89,7 +89,10 @@ def _state(file: Path) -> tuple[int, int, int] | None:
 
 
 class Gate:
-    """A thread that lets clients with a listed key in and nobody else."""
+    """A thread that lets clients with a listed key in and nobody else.
+
+    `ready` is set when it answers, or will not: then `problem` says why. `refused` counts clients.
+    """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", clients: Clients, name: str, clock: Clock) -> None:
         self.worker = Worker(f"gate {name}", self._work, _LIMIT_S, clock)

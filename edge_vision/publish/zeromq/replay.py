@@ -53,7 +53,10 @@ class _Client:
 
 
 class Replay:
-    """The replay socket, opened, used and closed by its own thread."""
+    """The replay socket, opened, used and closed by its own thread.
+
+    `ready` is set when it is bound, or cannot be: then `problem` says why. `dropped` counts requests.
+    """
 
     def __init__(
         self,
