@@ -1,6 +1,7 @@
 """Where commands come in, against a real broker and real sockets: answers that cannot go out, keys, brokers' limits."""
 
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -134,6 +135,27 @@ def test_mqtt_holds_the_next_commands_back(broker: Broker) -> None:
         for send in place.delay[32:]:
             send()
         wait_until(lambda: len(asker.heard) == 60, 10, "all are answered once")
+
+
+def test_mqtt_keeps_few_answers_for_a_broker_that_hangs(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their bytes; those beyond are counted, and what was sent makes room again."""
+    monkeypatch.setattr("edge_vision.publish.commands.mqtt._MOST_WAITING", 3000)
+    place = _mqtt(broker.port)
+    with place.listening(), mqtt_asker(broker.port) as asker:
+        for number in range(1, 11):
+            asker.send("set/ping")
+            wait_until(lambda there=number: len(asker.heard) == there, 10, "each is answered")  # type: ignore[misc]
+        place.delay = []
+        for _ in range(60):
+            asker.send("set/ping", qos=0)
+        wait_until(lambda: len(place.letters) == 70, 10, "all are there")
+        broker.send(signal.SIGSTOP)
+        for send in place.delay:
+            send()
+        broker.send(signal.SIGCONT)
+        wait_until(lambda: len(asker.heard) + len(place.unanswered) == 70, 10, "answered or counted")
+    assert len(place.unanswered) >= 60 - 32 - 3000 // 600 - 1
+    assert set(place.unanswered) == {"answers of 3000 bytes wait already"}
 
 
 def test_mqtt_says_what_the_broker_is_too_small_for(tmp_path: Path, free_port: int) -> None:
