@@ -158,6 +158,25 @@ def test_mqtt_keeps_few_answers_for_a_broker_that_hangs(broker: Broker, monkeypa
     assert set(place.unanswered) == {"answers of 3000 bytes wait already"}
 
 
+def test_mqtt_acknowledges_a_command_whose_answer_is_given_up(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the broker would hold back all that come later."""
+    monkeypatch.setattr("edge_vision.publish.commands.mqtt._MOST_WAITING", 3000)
+    place = _mqtt(broker.port)
+    place.delay = []
+    with place.listening(), mqtt_asker(broker.port) as asker:
+        for begun in (0, 32, 64):
+            for _ in range(32):
+                asker.send("set/ping")
+            wait_until(lambda there=begun + 32: len(place.letters) == there, 10, "all come")  # type: ignore[misc]
+            broker.send(signal.SIGSTOP)
+            for send in place.delay[begun:]:
+                send()
+            broker.send(signal.SIGCONT)
+            told = begun + 32
+            wait_until(lambda there=told: len(asker.heard) + len(place.unanswered) == there, 10, "told")  # type: ignore[misc]
+    assert len(place.unanswered) > 32
+
+
 def test_mqtt_says_what_the_broker_is_too_small_for(tmp_path: Path, free_port: int) -> None:
     """An answer beyond the broker's limit is told without its data."""
     broker = Broker(free_port, tmp_path, more="allow_anonymous true\nmax_packet_size 2000")
