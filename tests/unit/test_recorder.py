@@ -303,3 +303,19 @@ def test_a_clip_of_frames_ends_before_it_takes_half_of_the_room(tmp_path: Path) 
     assert largest < clip.file.bytes < 1.5 * largest
     assert recorder.follow(clip.last_ns + S, NOON) is not first
     list(recorder.finish("the run ended"))
+
+
+def test_a_clip_ends_at_the_one_packet_that_is_too_much(data: Path, tmp_path: Path) -> None:
+    """What was written until then is whole."""
+    camera = Camera(tmp_path, after_s=60)
+    track, packets = _stream(_recording(data), 6)
+    camera.ring.begin(track)
+    camera.recorder._largest_bytes = sum(len(packet.data) for packet in packets) // 2
+    feed = camera.feed(packets)
+    next(feed)
+    camera.follow(0)
+    (clip,) = next(done for done in feed if done)
+    assert isinstance(clip, Recorded)
+    assert clip.why == "the clip is larger than half of max_mb"
+    assert 0 < clip.last_ns < packets[-1].media_ns
+    assert list(feed)[-1] == []
