@@ -1,9 +1,10 @@
 """Where commands come in, against a real broker and real sockets: answers that cannot go out, keys, brokers' limits."""
 
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,46 @@ def test_mqtt_holds_the_next_commands_back(broker: Broker) -> None:
         wait_until(lambda: len(asker.heard) == 60, 10, "all are answered once")
 
 
+def test_mqtt_keeps_few_answers_for_a_broker_that_hangs(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their bytes; those beyond are counted, and what was sent makes room again."""
+    monkeypatch.setattr("edge_vision.publish.commands.mqtt._MOST_WAITING", 3000)
+    place = _mqtt(broker.port)
+    with place.listening(), mqtt_asker(broker.port) as asker:
+        for number in range(1, 11):
+            asker.send("set/ping")
+            wait_until(lambda there=number: len(asker.heard) == there, 10, "each is answered")  # type: ignore[misc]
+        place.delay = []
+        for _ in range(60):
+            asker.send("set/ping", qos=0)
+        wait_until(lambda: len(place.letters) == 70, 10, "all are there")
+        broker.send(signal.SIGSTOP)
+        for send in place.delay:
+            send()
+        broker.send(signal.SIGCONT)
+        wait_until(lambda: len(asker.heard) + len(place.unanswered) == 70, 10, "answered or counted")
+    assert len(place.unanswered) >= 60 - 32 - 3000 // 600 - 1
+    assert set(place.unanswered) == {"answers of 3000 bytes wait already"}
+
+
+def test_mqtt_acknowledges_a_command_whose_answer_is_given_up(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the broker would hold back all that come later."""
+    monkeypatch.setattr("edge_vision.publish.commands.mqtt._MOST_WAITING", 3000)
+    place = _mqtt(broker.port)
+    place.delay = []
+    with place.listening(), mqtt_asker(broker.port) as asker:
+        for begun in (0, 32, 64):
+            for _ in range(32):
+                asker.send("set/ping")
+            wait_until(lambda there=begun + 32: len(place.letters) == there, 10, "all come")  # type: ignore[misc]
+            broker.send(signal.SIGSTOP)
+            for send in place.delay[begun:]:
+                send()
+            broker.send(signal.SIGCONT)
+            told = begun + 32
+            wait_until(lambda there=told: len(asker.heard) + len(place.unanswered) == there, 10, "told")  # type: ignore[misc]
+    assert len(place.unanswered) > 32
+
+
 def test_mqtt_says_what_the_broker_is_too_small_for(tmp_path: Path, free_port: int) -> None:
     """An answer beyond the broker's limit is told without its data."""
     broker = Broker(free_port, tmp_path, more="allow_anonymous true\nmax_packet_size 2000")
@@ -197,6 +238,56 @@ def test_zeromq_counts_whom_it_cannot_answer(tmp_path: Path) -> None:
 
         wait_until(told, 5, "it is counted")
         assert place.unanswered[0] == "Host unreachable"
+
+
+def _dealer(context: "zmq.Context[zmq.Socket[bytes]]", address: str) -> "zmq.Socket[bytes]":
+    """A client that asks much and has no room for answers."""
+    socket = context.socket(zmq.DEALER)
+    for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, 1), (zmq.RCVTIMEO, 10_000)):
+        socket.set(option, value)
+    socket.connect(address)
+    return socket
+
+
+def test_zeromq_keeps_little_for_clients_that_do_not_read(tmp_path: Path) -> None:
+    """Each of 30 asks for 3.5 MB; the memory for them is bounded, who reads is served, and everyone has an answer."""
+    place, address, asked = _zeromq(f"ipc://{tmp_path}/c"), f"ipc://{tmp_path}/c", 10
+    place.data = "x" * 350_000
+    with place.listening(), zmq.Context() as context, ExitStack() as stack:
+        idle = [stack.enter_context(_dealer(context, address)) for _ in range(30)]
+        before = _resident_mb()
+        for number in range(asked):
+            for socket in idle:
+                socket.send_multipart([f"{ROOT}/set/ping".encode(), b""])
+            wait_until(lambda there=(number + 1) * 30: len(place.letters) == there, 10, "all are there")  # type: ignore[misc]
+        assert _resident_mb() - before < 50  # 105 were asked for
+        heard = [[json.loads(socket.recv_multipart()[1]) for _ in range(asked)] for socket in idle]
+        busy = [one["reason"] for answers in heard for one in answers if not one["ok"]]
+        assert all(reason.startswith("busy: ") and reason.endswith("ask again") for reason in busy)
+        assert len(busy) > asked
+        assert all(len(one.get("data", "")) in {0, 350_000} and one["ok"] is ("data" in one) for one in heard[0])
+        idle[0].send_multipart([f"{ROOT}/set/ping".encode(), b""])
+        assert json.loads(idle[0].recv_multipart()[1])["ok"]  # what was read makes room
+    assert place.unanswered == []
+
+
+def test_zeromq_has_room_for_others_than_one_who_does_not_read(tmp_path: Path) -> None:
+    """One alone does not take all the memory there is for answers; when it leaves its share is free again."""
+    place, address = _zeromq(f"ipc://{tmp_path}/c"), f"ipc://{tmp_path}/c"
+    place.data = "x" * 350_000
+    with place.listening(), zmq.Context() as context:
+        for _ in range(10):  # more than fit at once
+            with _dealer(context, address) as idle, _dealer(context, address) as reader:
+                begun = len(place.letters)
+                for _ in range(60):
+                    idle.send_multipart([f"{ROOT}/set/ping".encode(), b""])
+                wait_until(lambda begun=begun: len(place.letters) == begun + 60, 10, "all are there")  # type: ignore[misc]
+                reader.send_multipart([f"{ROOT}/set/ping".encode(), b""])
+                assert json.loads(reader.recv_multipart()[1])["ok"]
+
+
+def _resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
 def test_zeromq_bears_any_frames(tmp_path: Path) -> None:

@@ -213,6 +213,16 @@ def test_a_snapshot_that_is_not_kept_says_why() -> None:
     ]
 
 
+def test_a_picture_that_was_kept_just_before_the_end_is_told() -> None:
+    """It is there: whoever asked hears its path, not that the site is stopping."""
+    kept = Kept()
+    place = Place(kept)
+    place.do("snapshot", Snapshot(keep=True))
+    kept.outcome = kept
+    place.effects.end()
+    assert (place.outcomes, kept.asked) == ([{"path": Kept.path}], 1)
+
+
 def test_without_evidence_there_is_nothing_to_fetch(place: Place) -> None:
     """Nor to keep."""
     for what, payload in (("fetch", Fetch(path=Kept.path)), ("snapshot", Snapshot(keep=True))):

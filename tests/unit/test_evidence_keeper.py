@@ -401,8 +401,8 @@ def test_a_folder_that_hangs_is_told_and_holds_up_nothing(
                 site.see(MOVED)
                 supervisor.tick()
                 assert time.monotonic_ns() - started_ns < 500_000_000
-            for _ in range(2):
-                with pytest.raises(EvidenceError, match="the folder does not answer"):
+            for told_of in ("within", "for"):  # the thread that hangs is the only one
+                with pytest.raises(EvidenceError, match=f"the folder does not answer {told_of} "):
                     site.keeper.fetch(path, 0, 1_000_000)
             assert site.keeper.left_behind
             with pytest.raises(EvidenceError, match="cam: writing hangs for "):
@@ -488,6 +488,18 @@ def test_a_picture_can_be_asked_for(tmp_path: Path) -> None:
             site.keeper.ask_snapshot("came")
     assert site.told == []
     assert len(_names(tmp_path)) == 2
+
+
+def test_a_picture_that_is_given_up_is_not_written(tmp_path: Path) -> None:
+    """Whoever asked was told that there is none: no file is left that nobody knows of."""
+    site = Site(tmp_path, {"kinds": []})
+    asked, wanted = site.keeper.ask_snapshot("cam"), site.keeper.ask_snapshot("cam")
+    site.see()
+    assert asked.give_up() == "the picture was not written"
+    site.keeper.start()
+    assert site.keeper.finish(20)
+    assert isinstance(wanted.outcome, EvidenceFile)
+    assert (asked.outcome, _names(tmp_path)) == (None, [wanted.outcome.path])
 
 
 def test_a_mistake_in_the_code_concerns_one_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

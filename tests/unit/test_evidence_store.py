@@ -59,6 +59,23 @@ def test_a_file_is_whole_private_and_named_by_its_time(tmp_path: Path) -> None:
     assert _names(file.parent) == [stored.path]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its name is, after `sync`: no cut of the power leaves less than what was told."""
+    store, synced, fsync = _store(tmp_path), list[tuple[bool, int, list[str]]](), os.fsync
+
+    def noted(opened: int) -> None:
+        about = os.fstat(opened)
+        synced.append((stat.S_ISDIR(about.st_mode), about.st_size, _names(tmp_path)))
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    stored = store.save(f"{store.begin(NOON, 'gate')}.0001.clean.jpg", b"picture")
+    assert synced == [(False, 7, [f".part-{stored.path}"])]
+    store.sync()
+    store.sync()
+    assert [(folder, names) for folder, _, names in synced[1:]] == [(True, [stored.path])]
+
+
 def test_two_sets_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
     """Also behind a restart, when the clock was set back."""
     (first,) = _fill(_store(tmp_path), 1)
@@ -365,7 +382,7 @@ def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
         store.fetch(gone, 0, 10_000)
     for make in (Path.mkdir, os.mkfifo):
         make(tmp_path / gone)
-        with pytest.raises(EvidenceError, match="is not a file"):
+        with pytest.raises(EvidenceError, match=f"^{gone}: is not a file"):
             store.fetch(gone, 0, 10_000)
         (tmp_path / gone).rmdir() if make is Path.mkdir else (tmp_path / gone).unlink()
 

@@ -280,3 +280,42 @@ def test_a_clip_that_does_not_show_the_event_is_not_named(data: Path, tmp_path: 
     assert [one.reason for one in early.missing] == ["there are no pictures of that time any more"]
     assert (late.of, [one.type for one in late.files]) == ("late", ["clip"])
     assert late.files[0].shorter == "begins 0.2 s before the event, not 1"
+
+
+def test_a_clip_of_frames_ends_before_it_takes_half_of_the_room(tmp_path: Path) -> None:
+    """The next event begins another one."""
+    clock, random, largest = FakeClock(), np.random.default_rng(0), 200_000
+    store = Store(tmp_path, 100_000_000, 1e6, clock)
+    recorder = Recorder("cam", ClipOptions(before_s=0, after_s=60), store, clock, largest_bytes=largest)
+    ended: list[Recorded | str] = []
+    for number in range(40):
+        clock.advance(0.2)
+        noise = random.integers(0, 255, (120, 160, 3), np.uint8)
+        recorder.see(make_frame(noise, index=number, media_ns=number * S // 5))
+        if number == 0:
+            first = recorder.follow(0, NOON)
+        ended += [result for _, result in recorder.step()]
+        if ended:
+            break
+    (clip,) = ended
+    assert isinstance(clip, Recorded)
+    assert clip.why == "the clip is larger than half of max_mb"
+    assert largest < clip.file.bytes < 1.5 * largest
+    assert recorder.follow(clip.last_ns + S, NOON) is not first
+    list(recorder.finish("the run ended"))
+
+
+def test_a_clip_ends_at_the_one_packet_that_is_too_much(data: Path, tmp_path: Path) -> None:
+    """What was written until then is whole."""
+    camera = Camera(tmp_path, after_s=60)
+    track, packets = _stream(_recording(data), 6)
+    camera.ring.begin(track)
+    camera.recorder._largest_bytes = sum(len(packet.data) for packet in packets) // 2
+    feed = camera.feed(packets)
+    next(feed)
+    camera.follow(0)
+    (clip,) = next(done for done in feed if done)
+    assert isinstance(clip, Recorded)
+    assert clip.why == "the clip is larger than half of max_mb"
+    assert 0 < clip.last_ns < packets[-1].media_ns
+    assert list(feed)[-1] == []

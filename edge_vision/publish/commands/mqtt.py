@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn
 
-import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
@@ -16,9 +15,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_vision.core.commands import ROOT, Answer, Letter, read_topic, why_no_answer_topic
+from edge_vision.core.commands import ROOT, Letter, read_topic, why_no_answer_topic
 from edge_vision.core.errors import SinkError
-from edge_vision.publish.commands.table import CommandOpening
+from edge_vision.publish.commands.table import CommandOpening, without_data
 from edge_vision.publish.mqtt.client import MqttClient, connect, make_client, message_properties
 from edge_vision.publish.mqtt.options import MqttOptions
 from edge_vision.publish.mqtt.topic import topic_of
@@ -136,7 +135,7 @@ class MqttListener:
             with self._lock:
                 self._load -= len(body) + _ANSWER_BYTES
             if len(body) + len(ready.topic) + len(ready.correlation or b"") + _HEADER_BYTES > self._largest:
-                body = _too_large(body, self._largest)
+                body = without_data(body, f"the answer has {len(body)} bytes, the broker takes {self._largest}")
             info = self._client.publish(ready.topic, body, qos=1, properties=self._properties(ready.correlation))
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._fail(self._client.why or Cause(f"cannot publish an answer: {paho.error_string(info.rc)}"))
@@ -218,13 +217,6 @@ def _own_topics(template: str, site: str) -> "re.Pattern[str]":
     """Every topic that messages of this site may have."""
     forms = {topic_of(template, site, source, "KIND") for source in ("SOURCE", "")}
     return re.compile("|".join(re.escape(form).replace("SOURCE", "[^/]+").replace("KIND", "[^/]+") for form in forms))
-
-
-def _too_large(body: bytes, largest: int) -> bytes:
-    """The same answer without its data, as the broker would not take it."""
-    answer = msgspec.json.decode(body, type=Answer)
-    reason = f"the answer has {len(body)} bytes, the broker takes {largest}"
-    return msgspec.json.encode(msgspec.structs.replace(answer, ok=False, reason=reason, data=None, problems=None))
 
 
 @contextmanager

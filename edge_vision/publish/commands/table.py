@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from edge_vision.core.commands import COMMANDS, Letter, Reply, answer_topic
+import msgspec
+
+from edge_vision.core.commands import COMMANDS, Answer, Letter, Reply, answer_topic
 from edge_vision.core.plugin import resolve
 from edge_vision.publish.options import SinkOptions
 from edge_vision.runtime.clock import Clock
@@ -52,3 +54,9 @@ def open_listener(options: SinkOptions, opening: CommandOpening) -> AbstractCont
     """Open the listener of a sink that has `commands`. Raises SinkError on entering."""
     listener: AbstractContextManager[Listener] = resolve(LISTENERS[options.kind])(options, opening)
     return listener
+
+
+def without_data(body: bytes, reason: str) -> bytes:
+    """An answer that is too large, as one that says so."""
+    answer = msgspec.json.decode(body, type=Answer)
+    return msgspec.json.encode(msgspec.structs.replace(answer, ok=False, reason=reason, data=None, problems=None))

@@ -10,7 +10,7 @@ import zmq
 
 from edge_vision.core.commands import MOST_BYTES, Letter, read_topic
 from edge_vision.core.errors import SinkError
-from edge_vision.publish.commands.table import CommandOpening
+from edge_vision.publish.commands.table import CommandOpening, without_data
 from edge_vision.publish.zeromq.gate import Gate, clients_of, protect, secret_of
 from edge_vision.publish.zeromq.options import ZeromqOptions
 from edge_vision.publish.zeromq.sockets import bind, forget, limit
@@ -19,6 +19,11 @@ _TURN_MS: Final = 50
 _BATCH: Final = 64
 """Commands taken in a turn, before answers are sent."""
 _MOST_ANSWERS: Final = 256
+_MOST_HELD: Final = 16_000_000
+"""Memory for large answers that clients have not read yet, in bytes; ZeroMQ itself counts messages, not bytes."""
+_MOST_HELD_BY_ONE: Final = 2_000_000
+_SMALL: Final = 4096
+"""Answers up to this size are counted by ZeroMQ alone."""
 _LARGEST_FRAME: Final = 16 * MOST_BYTES
 """ZeroMQ ends the connection of who sends a larger one; what is larger than a command is answered up to here."""
 _FRAMES: Final = 2
@@ -38,6 +43,26 @@ class _Ready(NamedTuple):
     body: bytes
 
 
+class _Held:
+    """Large answers that are handed to ZeroMQ, and wait there for clients that do not read."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[bytes, zmq.MessageTracker, int]] = []
+
+    def add(self, client: bytes, tracker: zmq.MessageTracker, size: int) -> None:
+        """One more, which the tracker says when it is gone."""
+        self._held.append((client, tracker, size))
+
+    def why_not(self, client: bytes, size: int) -> str:
+        """Why one more for a client is too much; empty where it is not."""
+        self._held = [one for one in self._held if not one[1].done]
+        own = sum(held for holder, _, held in self._held if holder == client)
+        if own and own + size > _MOST_HELD_BY_ONE:
+            return f"busy: {own} bytes of answers wait to be read here; read them, and ask again"
+        others = sum(held for _, _, held in self._held)
+        return f"busy: {others} bytes of answers wait to be read; ask again" if others + size > _MOST_HELD else ""
+
+
 class ZeromqListener:
     """Takes commands from whoever connects; an answer goes back to who asked."""
 
@@ -46,6 +71,7 @@ class ZeromqListener:
         self._opening = opening
         self._gate = gate
         self._ready: deque[_Ready] = deque()
+        self._held = _Held()
 
     def turn(self) -> None:
         """Pass on what has come in, and send the answers that are ready. Raises SinkError when no key is minded."""
@@ -64,9 +90,22 @@ class ZeromqListener:
         for _ in range(len(self._ready)):
             ready = self._ready.popleft()
             try:
-                self._socket.send_multipart([*ready.envelope, ready.topic.encode(), ready.body], zmq.DONTWAIT)
+                self._send(ready)
             except zmq.ZMQError as error:  # it has gone, or does not read
                 self._opening.unanswered(zmq.strerror(error.errno or 0))
+
+    def _send(self, ready: _Ready) -> None:
+        """Hand an answer to ZeroMQ; in the place of a large one that is too much, that it is."""
+        client, body, size = ready.envelope[0], ready.body, len(ready.body)
+        if size > _SMALL and (why := self._held.why_not(client, size)):
+            body = without_data(body, why)
+        frames = [*ready.envelope, ready.topic.encode(), body]
+        if len(body) <= _SMALL:
+            self._socket.send_multipart(frames, zmq.DONTWAIT)
+            return
+        tracker = self._socket.send_multipart(frames, zmq.DONTWAIT, copy=False, track=True)
+        assert tracker is not None
+        self._held.add(client, tracker, size)
 
     def _take_one(self) -> bool:
         try:

@@ -210,13 +210,14 @@ class Store:
             raise EvidenceError(f"{path}: {error.strerror}") from None
         try:
             about = os.fstat(opened)
-            if not stat.S_ISREG(about.st_mode):
-                raise EvidenceError(f"{path}: is not a file")
-            return os.pread(opened, length, offset), about.st_size
+            part = os.pread(opened, length, offset) if stat.S_ISREG(about.st_mode) else None
         except OSError as error:
             raise EvidenceError(f"{path}: {error.strerror or error}") from None
         finally:
             os.close(opened)
+        if part is None:
+            raise EvidenceError(f"{path}: is not a file")
+        return part, about.st_size
 
     def _files_of(self, name: str) -> dict[str, int]:
         found = _NAME.fullmatch(name)

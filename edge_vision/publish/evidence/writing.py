@@ -51,6 +51,7 @@ class Request:
     asked: "deque[Request]"
     done: threading.Event = field(default_factory=threading.Event)
     answer: EvidenceFile | str = ""
+    given_up: bool = False
 
     @property
     def outcome(self) -> EvidenceFile | str | None:
@@ -58,7 +59,8 @@ class Request:
         return self.answer if self.done.is_set() else None
 
     def give_up(self) -> str:
-        """Ask for it no more; what it waited for."""
+        """Ask for it no more; what it waited for. It is not written any more, unless it just is."""
+        self.given_up = True
         try:
             self.asked.remove(self)
         except ValueError:
@@ -182,7 +184,7 @@ class EvidenceWriter:
             name = clip.name if clip is not None else self._store.begin(frame.timestamp, frame.source_id)
             if job.told:
                 self._keep(job, name, clip)
-            for request in job.requests:
+            for request in (one for one in job.requests if not one.given_up):
                 request.answer = self._answer(job, name, request.kind)
                 self._sync()
                 request.done.set()
