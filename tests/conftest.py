@@ -178,7 +178,7 @@ def start() -> Iterator[Start]:
     for process in running:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -217,7 +217,7 @@ def _own_log() -> Iterator[None]:
 def _no_thread_left_alive() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    end = time.monotonic() + 5.0
+    end = time.monotonic() + 30.0
     left = [thread for thread in threading.enumerate() if thread not in before]
     while left and time.monotonic() < end:
         time.sleep(0.02)

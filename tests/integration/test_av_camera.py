@@ -251,7 +251,7 @@ def test_both_phases_of_opening_share_one_limit(tmp_path: Path) -> None:
     released = threading.Event()
 
     def answer(web: _Web) -> None:
-        released.wait(1.5)
+        released.wait(4)
         web.begin(200, "video/mp2t")
         web.wfile.write(tables * 60)
         web.wfile.flush()
@@ -260,11 +260,11 @@ def test_both_phases_of_opening_share_one_limit(tmp_path: Path) -> None:
     with _web(answer) as url:
         asked = time.monotonic()
         try:
-            _failure(_options(url, None, open_timeout_s=2, read_timeout_s=0.5))
+            _failure(_options(url, None, open_timeout_s=5, read_timeout_s=0.5))
             took_s = time.monotonic() - asked
         finally:
             released.set()
-    assert took_s < 3.2
+    assert took_s < 4 + 5 - 0.5
 
 
 def test_bare_pictures_have_the_time_of_their_arrival() -> None:
@@ -280,13 +280,13 @@ def test_bare_pictures_have_the_time_of_their_arrival() -> None:
             jpeg = cv2.imencode(".jpg", picture(number, (320, 192)))[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             web.wfile.write(head.encode() + jpeg + b"\r\n")
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     ring = Ring(1 << 28, 1000)
     with _web(answer) as url:
         frames = _read(_options(url), 10, ring)
         times = [frame.media_ns for frame in frames]
-        assert 0.5e9 < times[9] - times[3] < 2e9, "six pictures, 100 ms apart"
+        assert times[9] - times[3] > 0.5e9, "six pictures, 200 ms apart; 40 ms as FFmpeg has it"
         assert {packet.media_ns for packet in ring.between(0, ALL)} >= set(times)
         with pytest.raises(SourceError, match="the stream ended"):
             _read(_options(url), 20)
@@ -407,7 +407,7 @@ def test_a_thread_that_only_reads_keeps_every_packet(camera: RtspServer) -> None
 
     thread = threading.Thread(target=capture)
     thread.start()
-    wait_until(done.is_set, 30, "25 frames")
+    wait_until(done.is_set, 60, "25 frames")
     thread.join()
     assert set(taken) <= {packet.media_ns for packet in ring.between(0, ALL)}
     assert len(ring.between(0, taken[-1])) >= 25

@@ -100,10 +100,10 @@ def check(folder: Path, promised: Promised) -> None:
         return feed.empty and feed.waiting == 0
 
     try:
-        wait_until(all_came, 20, f"all is delivered: {outbox.facts()}")
+        wait_until(all_came, 60, f"all is delivered: {outbox.facts()}")
     finally:
         outbox.end()
-        assert outbox.worker.join(20)
+        assert outbox.worker.join(60)
         outbox.close()
     assert outbox.state == "online"
     numbers, messages = [n for n, _ in got], [message for _, message in got]
@@ -202,9 +202,9 @@ def test_what_went_for_room_is_told_after_a_cut(tmp_path: Path) -> None:
     outbox.start()
     for seq in range(1, 601):
         outbox.put(power_load.message(seq))
-    wait_until(lambda: bool(saved), 20, "the oldest went")
+    wait_until(lambda: bool(saved), 60, "the oldest went")
     outbox.end()
-    assert outbox.worker.join(20)
+    assert outbox.worker.join(60)
     outbox.close()
     with closing(Store(found / "outbox.db")) as store:
         assert store.first() > 1

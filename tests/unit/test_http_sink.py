@@ -568,7 +568,7 @@ def test_certificates_that_cannot_be_used(
     if case == "encrypted":
         plain = pems[1].with_name("server.key")
         command = ["openssl", "pkcs8", "-topk8", "-in", str(plain), "-out", str(locked), "-passout", "pass:secret"]
-        subprocess.run(command, check=True, timeout=20)
+        subprocess.run(command, check=True, timeout=60)
     given: dict[str, tuple[dict[str, Path], Path]] = {
         "absent": ({"certificate": tmp_path / "absent"}, tmp_path / "absent"),
         "no pem": ({"certificate": text}, text),

@@ -18,7 +18,7 @@ from edge_vision.publish.outbox.history import Keeper, OutboxHistory
 from edge_vision.publish.outbox.losses import LossLog
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.outbox.rows import Row
-from edge_vision.publish.outbox.store import Store
+from edge_vision.publish.outbox.store import Reader, Store
 from edge_vision.publish.wire import Gap
 from edge_vision.testing.fakes import FakeClock
 
@@ -67,13 +67,13 @@ def eventually(clock: FakeClock, true: Callable[[], bool], what: str) -> None:
         clock.sleep(0.1)
         return true()
 
-    wait_until(look, 20, what)
+    wait_until(look, 60, what)
 
 
 def shut(outbox: Outbox) -> None:
     """Write what is left, and let go of the file."""
     outbox.end()
-    assert outbox.worker.join(10)
+    assert outbox.worker.join(60)
     outbox.close()
 
 
@@ -156,10 +156,10 @@ def test_delivered_messages_leave_the_disk(opened: Open, tmp_path: Path, clock: 
         outbox.put(message(seq))
         outbox.put(message(seq, "count"))
     assert len(take_all(one)) == 40
-    store = Store(tmp_path / "outbox.db")
+    reader = Reader(tmp_path / "outbox.db")
 
     def on_disk() -> list[tuple[str, int]]:
-        return [(one.kind, one.count) for one in store.ranges(("verdict", "count"), 0, 10_000)]
+        return [(one.kind, one.count) for one in reader.ranges(("verdict", "count"), 0, 10_000)]
 
     try:
         eventually(clock, lambda: on_disk() == [("count", 20)], "what only one sink owed is gone")
@@ -170,7 +170,7 @@ def test_delivered_messages_leave_the_disk(opened: Open, tmp_path: Path, clock: 
         clock.sleep(60)
         eventually(clock, lambda: on_disk() == [], "nobody wants them any more")
     finally:
-        store.close()
+        reader.close()
 
 
 def test_beyond_its_size_the_oldest_go_and_are_told(opened: Open, clock: FakeClock, told: Told) -> None:

@@ -255,7 +255,7 @@ def test_an_output_may_be_let_go_by_any_thread(cuda: FakeCuda, model: ModelFile)
     del session
     thread = threading.Thread(target=kept.clear)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     gc.collect()
     assert not cuda.host
 
