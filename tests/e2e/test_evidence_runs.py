@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from bundles import write_ultraface
 from commanding import ZeromqAsker
 from conftest import Start, find_free_port, wait_until
 from demo_site import camera, read_lines
+from face_bundles import write_ultraface
 from numpy.typing import NDArray
 from servers import RtspServer, absent
 
