@@ -172,7 +172,7 @@ def test_a_process_that_was_held_takes_no_thread_for_hung(make_unit: Callable[..
     clock.advance(60.0)
     assert not supervisor.tick()
     assert (unit.tally["abandoned"], supervisor.gave_up) == (0, "")
-    for _ in range(4):  # but who is silent while the supervisor looks on is hung
+    for _ in range(8):  # but who is silent while the supervisor looks on is hung
         clock.advance(0.25)
         supervisor.tick()
     assert unit.tally["abandoned"] >= 1
