@@ -1,13 +1,16 @@
 """Checks that losses are told: not each by itself, and also when the process is killed before it could."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import wait_until
 
 from edge_vision.core.message import Message
 from edge_vision.publish.options import OutboxOptions
+from edge_vision.publish.outbox.feed import Feed
 from edge_vision.publish.outbox.losses import Losses
 from edge_vision.publish.outbox.outbox import Outbox
 from edge_vision.publish.outbox.rows import Range, Row
@@ -37,6 +40,59 @@ def eventually(clock: FakeClock, true: Callable[[], bool], what: str) -> None:
         return true()
 
     wait_until(look, 60, what)
+
+
+def taken(feed: Feed, outbox: Outbox, clock: FakeClock) -> list[Message]:
+    """All that is delivered, to the end."""
+    got: list[Message] = []
+
+    def emptied() -> bool:
+        rows = feed.take(500)
+        got.extend(row.message for row in rows)
+        feed.settle(len(rows), None)
+        return feed.empty and not outbox.in_memory() and not outbox._stock.losses
+
+    outbox.say_last_words()
+    eventually(clock, emptied, "all is taken")
+    return got
+
+
+def overfill(folder: Path, clock: FakeClock, told: list[Gap], records: int, size: int) -> list[Message]:
+    """What a sink gets that was away when the oldest, all of them gap records, had to make room for others."""
+    outbox = Outbox(folder, OutboxOptions(max_mb=1), clock, lambda _, gap: told.append(gap), 10_000_000)
+    feed = outbox.feed("one", _KINDS, 0.0)
+    outbox.start()
+    for seq in range(1, records + 1):
+        body = msgspec.json.encode({"gap": Gap(f"sink {seq}", "x" * size, 1, "b1", "verdict", seq, seq)})
+        outbox.put(replace(record(seq), body=body))
+    for seq in range(1, 51):
+        outbox.put(verdict(seq, 30_000))
+        eventually(clock, lambda: not outbox.in_memory(), "it is written")
+    eventually(clock, lambda: feed.waiting < 40, "no more than fits waits")
+    got = taken(feed, outbox, clock)
+    outbox.end()
+    assert outbox.worker.join(10)
+    outbox.close()
+    return got
+
+
+def test_a_gap_record_that_goes_alone_comes_once_more(tmp_path: Path) -> None:
+    """One that is as large as all that had to go: it goes to the end of what waits."""
+    told: list[Gap] = []
+    got = overfill(tmp_path, FakeClock(), told, records=1, size=60_000)
+    assert record(1).id in [one.id for one in got]
+    assert {gap.lost_kind for gap in told} == {"verdict"}
+
+
+def test_of_many_gap_records_that_cannot_be_gathered_it_is_told_that_they_went(tmp_path: Path) -> None:
+    """Each of another sink: there would be no room for anything else in the end."""
+    told: list[Gap] = []
+    got = overfill(tmp_path, FakeClock(), told, records=400, size=600)
+    lost = 400 - len({one.id for one in got if one.kind == "gap"})
+    assert lost > 0
+    unknown = [gap for gap in told if gap.count is None]
+    assert unknown
+    assert {gap.reason for gap in unknown} == {"gap records that told of them had to go themselves"}
 
 
 def test_losses_that_go_on_are_told_every_ten_seconds_and_all_at_the_end(tmp_path: Path) -> None:

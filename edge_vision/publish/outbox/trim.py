@@ -20,6 +20,8 @@ _STEP: Final = 2_000
 """Messages that are counted as lost at once: nothing can be put meanwhile."""
 _CAREFUL: Final = 500
 """Messages that are deleted at once on a full disk: the log grows with them before the file is rid of them."""
+_FEW: Final = 20
+"""So many gap records may always come once more: they take no room to speak of."""
 _ROUNDS: Final = 40
 _CAREFUL_BYTES: Final = 100_000
 _NO_WEIGHT: Final = 2**62
@@ -80,8 +82,7 @@ class Trimmer:
         if store.used_bytes() > self._options.max_mb * 1_000_000:
             more |= self._drop_settled(store, None, committed, most)
             if store.used_bytes() > self._options.max_mb * 1_000_000:
-                self._cut_part(store, committed, f"the outbox is full at {self._options.max_mb:g} MB")
-                more = True
+                more |= self._cut_part(store, committed, f"the outbox is full at {self._options.max_mb:g} MB")
         return more
 
     def make_room(self, store: Store, committed: int, *, cut: bool) -> bool:
@@ -130,22 +131,24 @@ class Trimmer:
         self._deleted.update(deleted)  # only now: a full disk may have undone it
         return more
 
-    def _cut_part(self, store: Store, committed: int, reason: str) -> None:
+    def _cut_part(self, store: Store, committed: int, reason: str) -> bool:
+        """Delete the oldest part; whether that made room: gap records that come once more do not."""
         part, first = max(1, store.used_bytes() // _PART), store.first()
         with self._lock:  # what is in hand does not go, and no room is made by it
             begun = max([first - 1, *(feed.handed for feed in self._feeds if feed.in_hand and feed.settled < first)])
-        self._cut(store, min(committed, store.reach(begun, part, _NO_WEIGHT)), reason)
+        return self._cut(store, min(committed, store.reach(begun, part, _NO_WEIGHT)), reason)
 
-    def _cut(self, store: Store, last: int, reason: str) -> None:
+    def _cut(self, store: Store, last: int, reason: str) -> bool:
         """Delete everything up to a number but what is in a sink's hands; who did not get it is told."""
-        first = store.first() - 1
+        first, made_room = store.first() - 1, False
         for _ in range(_NO_WEIGHT):
             first = min(last, store.reach(first, _NO_WEIGHT, _STEP))
-            self._cut_step(store, first, reason)
+            made_room |= self._cut_step(store, first, reason)
             if first >= last:
                 break
+        return made_room
 
-    def _cut_step(self, store: Store, last: int, reason: str) -> None:
+    def _cut_step(self, store: Store, last: int, reason: str) -> bool:
         with self._lock:
             spared = [(feed.settled + 1, feed.handed) for feed in self._feeds if feed.in_hand]
             behind = [(feed, feed.handed) for feed in self._feeds if feed.handed < last]
@@ -160,22 +163,27 @@ class Trimmer:
         with store.transaction():  # in one: a process that is killed has cut and can tell, or neither
             store.delete(0, last, MESSAGE_KINDS, spared)
             store.note_untold(untold)  # behind it: on a full disk it takes the room of what went
+        return not repeated or any(one.kind != "gap" for _, ranges in lost for one in ranges)
 
     def _save_records(self, store: Store, last: int, lost: Sequence[tuple[Feed, list[Range]]]) -> bool:
         """Keep what gap records tell that are about to go; whether they come once more as they are.
 
-        Many of them are gathered into few: else there would be no room for anything else in the end.
+        Many of them are gathered into few: else there would be no room for anything else in the end. Of many that have
+        nothing in common, only that they went is told.
         """
         gaps = [(feed, one) for feed, ranges in lost for one in ranges if one.kind == "gap"]
         if not gaps:
             return False
         records = [row.message for row in store.read(min(feed.handed for feed, _ in gaps), last, ("gap",), _STEP)[0]]
         others = sum(one.count for _, ranges in lost for one in ranges if one.kind != "gap")
-        if sum(one.count for _, one in gaps) <= others:
+        if len(records) <= _FEW or sum(one.count for _, one in gaps) <= others:
             for record in records:
                 self._losses.repeat(record)
             return True
         if self._losses.gather(records):
             for feed, one in gaps:
                 self._losses.add(feed.name, "gathered into fewer gap records", one)
+        else:
+            for feed in {feed.name: feed for feed, _ in gaps}.values():
+                self._losses.lose_unknown(feed, None, "gap records that told of them had to go themselves")
         return False
