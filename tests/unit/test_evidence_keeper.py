@@ -91,7 +91,7 @@ def _running(folder: Path, cameras: tuple[str, ...] = ("cam",), **options: Any) 
     try:
         yield site
     finally:
-        assert site.keeper.finish(20)
+        assert site.keeper.finish(60)
 
 
 def _size(folder: Path) -> int:
@@ -244,7 +244,7 @@ def test_what_is_missing_is_told_with_the_reason(tmp_path: Path) -> None:
         site.see(MOVED)
     assert site.keeper.facts()["dropped"] == 3
     site.keeper.start()
-    assert site.keeper.finish(20)
+    assert site.keeper.finish(60)
     missing = [one["evidence"]["missing"] for one in site.told]
     reason = "too many pictures wait to be written (queue_mb)"
     nothing = [{"type": "snapshot", "reason": reason}, {"type": "clean", "reason": reason}]
@@ -253,7 +253,7 @@ def test_what_is_missing_is_told_with_the_reason(tmp_path: Path) -> None:
     site = Site(tmp_path, {"queue_mb": 0.001})
     site.see(MOVED)
     site.keeper.start()
-    assert site.keeper.finish(20)
+    assert site.keeper.finish(60)
     assert site.told[0]["evidence"]["missing"] == [], "one picture is always taken"
 
 
