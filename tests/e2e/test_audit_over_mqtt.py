@@ -59,7 +59,7 @@ def test_an_audit_that_is_killed_goes_on_without_a_loss(
     state = tmp_path / "audit.json"
     command = ["audit", "--mqtt", f"127.0.0.1:{broker.port}", "--client-id", "auditor", "--state", str(state)]
     command += ["--protocol", protocol, "--from-start"]
-    killed, told = threading.Event(), threading.Event()
+    killed, over, told = threading.Event(), threading.Event(), threading.Event()
 
     def send() -> None:
         with publisher(broker.port) as publish:
@@ -67,6 +67,8 @@ def test_an_audit_that_is_killed_goes_on_without_a_loss(
                 publish(*[message(seq) for seq in range(start, start + 50)])
                 if start > 1000:
                     killed.wait(60)
+                if start > 2900:
+                    over.wait(60)  # the last audit hears something, too
         told.set()
 
     thread = threading.Thread(target=send)
@@ -82,6 +84,7 @@ def test_an_audit_that_is_killed_goes_on_without_a_loss(
             audit.wait(60)
             killed.set()
     finally:
+        over.set()
         thread.join(60)
     assert told.is_set()
     audit = edge_vision(*command, "--idle", "2", "--json")
@@ -98,7 +101,7 @@ def test_an_audit_that_is_killed_goes_on_without_a_loss(
 def test_a_broker_that_restarts_is_found_again(edge_vision: Start, tmp_path: Path, free_port: int) -> None:
     """An audit that starts before its broker, loses it, and says that the broker forgot its session."""
     broker = Broker(free_port, tmp_path)
-    audit = edge_vision("audit", "--mqtt", f"127.0.0.1:{free_port}", "--idle", "6", "--wait", "50", "--json")
+    audit = edge_vision("audit", "--mqtt", f"127.0.0.1:{free_port}", "--idle", "12", "--wait", "50", "--json")
     assert audit.stderr is not None
     assert "cannot connect: Connection refused; trying again" in audit.stderr.readline()
     try:
@@ -138,7 +141,7 @@ def test_over_tls_with_a_login(
     ours = ["--ca", str(pem), "--cert", str(pem), "--key", str(pem)]
     try:
         broker.start()
-        audit = edge_vision(*command, *ours, "--password-file", login, "--idle", "1", "--seconds", "30")
+        audit = edge_vision(*command, *ours, "--password-file", login, "--idle", "5", "--seconds", "50")
         with publisher(free_port, (pem, password)) as publish:
             listening(audit)
             publish(message(1), message(2))

@@ -145,7 +145,7 @@ def test_a_gap_record_that_must_go_comes_once_more(tmp_path: Path, clock: FakeCl
     outbox = Outbox(tmp_path, OutboxOptions(max_mb=1), clock, tell, 10_000_000)
     feed = outbox.feed("one", ("gap", "verdict"), 0.0)
     outbox.start()
-    for seq in range(1, 2_001):
+    for seq in range(1, 1_001):
         outbox.put(message(seq, size=4_000))
         if seq % 100 == 0:
             eventually(clock, lambda: not outbox.in_memory(), "it is written")
@@ -164,14 +164,14 @@ def test_a_gap_record_that_must_go_comes_once_more(tmp_path: Path, clock: FakeCl
     eventually(clock, emptied, "all is taken")
     shut(outbox)
     heard = [records[seq - 1] for kind, seq in got if kind == "gap"]
-    missing = set(range(1, 2_001)) - {seq for kind, seq in got if kind == "verdict"}
+    missing = set(range(1, 1_001)) - {seq for kind, seq in got if kind == "verdict"}
     verdicts = [gap for gap in heard if gap.lost_kind == "verdict"]
     assert {seq for gap in verdicts for seq in range(gap.first or 0, (gap.last or 0) + 1)} == missing
     assert sum(gap.count or 0 for gap in verdicts) == len(missing)
     told_of = {seq for gap in heard if gap.lost_kind == "gap" for seq in range(gap.first or 0, (gap.last or 0) + 1)}
     assert {seq for kind, seq in got if kind == "gap"} | told_of == set(range(1, len(records) + 1))
     assert len(heard) < 100, "many are gathered into few"
-    assert len(missing) > 1_500
+    assert len(missing) > 600
 
 
 def test_what_a_sink_has_in_hand_does_not_keep_the_outbox_from_its_size(opened: Open, clock: FakeClock) -> None:
