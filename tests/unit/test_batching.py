@@ -136,7 +136,7 @@ def test_a_failed_batch_fails_every_frame_of_it_and_no_other() -> None:
             raise InferenceError(msg)
         return {"out": tensors["in"]}
 
-    engine = BatchingEngine(FakeEngine(SPEC, fail_once), Slots("d", 1), 2, 2.0, 10)
+    engine = BatchingEngine(FakeEngine(SPEC, fail_once), Slots("d", 1), 2, 8.0, 10)
     outcomes: list[str] = []
     together = threading.Barrier(2, timeout=60)
 
@@ -190,7 +190,7 @@ def test_a_device_that_gains_gathers() -> None:
     """A batch that costs no more than one frame is worth it."""
 
     def flat(tensors: Tensors) -> Tensors:
-        time.sleep(0.005)
+        time.sleep(0.05)
         return {"out": tensors["in"]}
 
     assert why_not_batch(FakeEngine(SPEC, flat), (1, 1, 1, 1), "float32", 4) == ""
