@@ -132,6 +132,7 @@ def test_on_a_disk_that_somebody_filled_the_outbox_goes_on_and_loses_nothing(sma
     assert site.check() == 0
 
 
+@pytest.mark.timeout(300)  # it syncs hundreds of times, and disks may be slow
 def test_an_outbox_larger_than_its_disk_lets_the_oldest_go_and_tells(small_disk: Path, open_site: Open) -> None:
     """The disk is the limit then; whoever reads the gaps knows what is missing."""
     site = open_site(small_disk, memory_bytes=3_000_000)
