@@ -45,5 +45,5 @@ def issue(authority: Pair, name: str, *, days: int = 2, names: str = "IP:127.0.0
 
 
 def _openssl(words: list[str], *more: str | Path) -> None:
-    done = subprocess.run(["openssl", *words, *map(str, more)], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(["openssl", *words, *map(str, more)], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

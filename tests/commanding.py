@@ -45,7 +45,7 @@ class MqttAsker:
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         self.client.subscribe([("asker/+", 1), (f"{ROOT}/answer/+", 1), (f"{ROOT}/+/answer/+", 1)])
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(60)
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         correlation = getattr(message.properties, "CorrelationData", None)
@@ -69,7 +69,7 @@ class MqttAsker:
         assert self._under_way.acquire(timeout=30), "the broker does not acknowledge"
         self.client.publish(f"{ROOT}/{topic}", payload, properties=properties, **how)
 
-    def ask(self, topic: str, body: Any = None, timeout_s: float = 15.0) -> dict[str, Any]:
+    def ask(self, topic: str, body: Any = None, timeout_s: float = 60.0) -> dict[str, Any]:
         """Publish a command and wait for its answer."""
         number = next(self._numbers)
         if self.version == MQTTProtocolVersion.MQTTv5:
@@ -80,7 +80,7 @@ class MqttAsker:
         self.send(topic, {**(body or {}), "id": name})
         return self.wait(lambda one: one.answer.get("id") == name, timeout_s).answer
 
-    def wait(self, wanted: Callable[[Heard], bool], timeout_s: float = 15.0) -> Heard:
+    def wait(self, wanted: Callable[[Heard], bool], timeout_s: float = 60.0) -> Heard:
         """The first answer that is wanted; fails the test when none comes."""
         with self._more:
             if not self._more.wait_for(lambda: any(map(wanted, self.heard)), timeout_s):
@@ -110,12 +110,12 @@ class ZeromqAsker:
     def __init__(self, address: str) -> None:
         self._address = address
 
-    def ask(self, topic: str, body: Any = None, timeout_s: float = 15.0) -> dict[str, Any]:
+    def ask(self, topic: str, body: Any = None, timeout_s: float = 60.0) -> dict[str, Any]:
         """Send a command and wait for its answer."""
         payload = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         return self.ask_frames([f"{ROOT}/{topic}".encode(), payload], timeout_s)[1]
 
-    def ask_frames(self, frames: list[bytes], timeout_s: float = 15.0) -> tuple[str, dict[str, Any]]:
+    def ask_frames(self, frames: list[bytes], timeout_s: float = 60.0) -> tuple[str, dict[str, Any]]:
         """Send frames as they are; topic and body of the answer."""
         with zmq.Context() as context, context.socket(zmq.REQ) as socket:
             socket.set(zmq.LINGER, 0)
@@ -138,4 +138,4 @@ def wait_for_site(asker: MqttAsker, process: Any) -> None:
         asker.send("set/ping", response="asker/there", correlation=b"there")
         return asker.count(b"there") > before
 
-    wait_until(there, 40, "the site answers a ping")
+    wait_until(there, 60, "the site answers a ping")

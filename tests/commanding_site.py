@@ -26,9 +26,9 @@ class Running(NamedTuple):
     @property
     def status(self) -> dict[str, Any]:
         """What it last told of itself."""
-        return dict(self.heard.on(STATUS)[-1])
+        return self.heard.last(STATUS)
 
-    def wait_for(self, true: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = 15) -> dict[str, Any]:
+    def wait_for(self, true: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = 60) -> dict[str, Any]:
         """Wait for a status; the status."""
         wait_until(lambda: true(self.status), timeout_s, what)
         return next(one for one in reversed(self.heard.on(STATUS)) if true(one))

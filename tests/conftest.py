@@ -179,7 +179,7 @@ def start() -> Iterator[Start]:
     for process in running:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -218,7 +218,7 @@ def _own_log() -> Iterator[None]:
 def _no_thread_left_alive() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    end = time.monotonic() + 5.0
+    end = time.monotonic() + 30.0
     left = [thread for thread in threading.enumerate() if thread not in before]
     left = [thread for thread in left if not isinstance(thread, GarbageCollectorThread)]  # pyzmq's, one per process
     while left and time.monotonic() < end:

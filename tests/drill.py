@@ -1,7 +1,6 @@
 """Faults on purpose, and what must have arrived in spite of them."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -43,21 +42,15 @@ def fill(folder: Path) -> Path:
     return file
 
 
-def seconds_of_a_sync(folder: Path) -> float:
-    """How long the disk takes at the moment until it has something for good."""
-    with (folder / "synced").open("wb") as file:
-        file.write(b"x" * 4096)
-        file.flush()
-        begun = time.monotonic()
-        os.fsync(file.fileno())
-        return time.monotonic() - begun
-
-
 def on_disk(state: Path) -> set[str]:
     """The ids of the messages that the outbox of a running site has for good, and still keeps."""
+    found: set[str] = set()
     with closing(Reader(state / "outbox.db")) as reader:
-        rows, _ = reader.read(0, reader.last(), MESSAGE_KINDS, 10_000)
-    return {row.message.id for row in rows}
+        seen, last = 0, reader.last()
+        while seen < last:
+            rows, seen = reader.read(seen, last, MESSAGE_KINDS, 10_000)
+            found.update(row.message.id for row in rows)
+    return found
 
 
 class Witness:
@@ -83,6 +76,11 @@ class Witness:
         """Listen a moment; whether so many messages were heard by now of runs other than those."""
         self.listen(0.2)
         return sum(message["boot"] not in besides for _, message in self._heard) >= count
+
+    @property
+    def ids(self) -> set[str]:
+        """The messages that were heard."""
+        return {message["id"] for _, message in self._heard}
 
     @property
     def boots(self) -> set[str]:

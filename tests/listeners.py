@@ -30,12 +30,17 @@ class Heard:
         with self._more:
             return [json.loads(body) for name, body in self._messages if name == topic]
 
+    def last(self, topic: str) -> dict[str, Any]:
+        """The newest body heard on a topic; empty while there is none."""
+        heard = self.on(topic)
+        return dict(heard[-1]) if heard else {}
+
     def count(self, topic: str) -> int:
         """How many were heard on a topic."""
         with self._more:
             return sum(name == topic for name, _ in self._messages)
 
-    def wait_for(self, topic: str, count: int, timeout_s: float = 20.0) -> None:
+    def wait_for(self, topic: str, count: int, timeout_s: float = 60.0) -> None:
         """Wait for so many messages on a topic; fails the test when they do not come."""
         with self._more:
             enough = self._more.wait_for(lambda: sum(name == topic for name, _ in self._messages) >= count, timeout_s)
@@ -52,6 +57,7 @@ def zeromq_listener(address: str) -> Iterator[Heard]:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.RCVHWM, 100_000)
         socket.set(zmq.RCVTIMEO, 100)
+        socket.set(zmq.RECONNECT_IVL, 10)  # it is there soon after whoever binds
         socket.subscribe(b"")
         socket.connect(address)
 
@@ -69,7 +75,7 @@ def zeromq_listener(address: str) -> Iterator[Heard]:
             yield heard
         finally:
             done.set()
-            thread.join(5)
+            thread.join(60)
 
 
 @contextmanager
@@ -93,7 +99,7 @@ def mqtt_listener(port: int, topic: str = "#", properties: dict[str, Any] | None
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:
-        assert subscribed.wait(10), "the broker did not confirm the subscription"
+        assert subscribed.wait(60), "the broker did not confirm the subscription"
         yield heard
     finally:
         client.disconnect()

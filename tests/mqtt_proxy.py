@@ -85,7 +85,7 @@ class _Connection:
 
     def __init__(self, client: socket.socket, broker_port: int, recording: Recording) -> None:
         self._client = client
-        self._broker = socket.create_connection(("127.0.0.1", broker_port), 5)
+        self._broker = socket.create_connection(("127.0.0.1", broker_port), 60)
         self._broker.settimeout(None)
         self._recording = recording
         self._open: dict[int, bytes] = {}
@@ -153,6 +153,6 @@ def recording_proxy(port: int, broker_port: int) -> Iterator[Recording]:
             yield recording
         finally:
             done.set()
-            thread.join(5)
+            thread.join(60)
             for connection in connections:
                 connection.close()

@@ -98,7 +98,7 @@ def scripted_broker(script: Callable[[Dialog], None]) -> Iterator[tuple[int, lis
         with suppress(OSError):
             while True:
                 sock, _ = server.accept()
-                sock.settimeout(10)
+                sock.settimeout(60)
                 dialogs.append(Dialog(sock, len(dialogs)))
                 with suppress(OSError), sock:
                     script(dialogs[-1])
@@ -113,7 +113,7 @@ def scripted_broker(script: Callable[[Dialog], None]) -> Iterator[tuple[int, lis
         for dialog in dialogs:
             with suppress(OSError):
                 dialog.sock.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(60)
 
 
 def accept_all(dialog: Dialog, welcome: bytes = WELCOME, answer: Any = puback) -> None:

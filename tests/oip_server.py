@@ -313,7 +313,7 @@ def serving_grpc(server: OipServer, port: int = 0, tls: tuple[Path, Path] | None
         try:
             yield server
         finally:
-            listener.stop(None).wait(10)
+            listener.stop(None).wait(60)
 
 
 @contextmanager
@@ -333,5 +333,5 @@ def serving(server: OipServer, port: int = 0, tls: tuple[Path, Path] | None = No
             yield server
         finally:
             listener.shutdown()
-            thread.join(10)
+            thread.join(60)
             server.drop_connections()

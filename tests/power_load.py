@@ -63,7 +63,7 @@ class Load:
     def close(self) -> None:
         """Close it."""
         self.outbox.end()
-        assert self.outbox.worker.join(20)
+        assert self.outbox.worker.join(60)
         self.outbox.close()
         self.mark_saved()
 
@@ -99,7 +99,7 @@ class Load:
 
     def wait(self, true: Callable[[], bool], what: str) -> None:
         """Wait for something, marking what is saved."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not true():
             assert time.monotonic() < end, f"{what}: {self.outbox.facts()}"
             time.sleep(0.002)

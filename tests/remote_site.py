@@ -52,6 +52,12 @@ class Run:
         """The states of the servers."""
         return [server["state"] for server in self.remote().get("servers", ())]
 
+    def end(self, code: int = 0) -> None:
+        """End it in order, and hear all that it has to say."""
+        self.process.terminate()
+        assert self.process.wait(60) == code
+        wait_until(lambda: self.heard.last(STATUS).get("state") == "offline", 60, "its last word")
+
     def wait_for_backend(self, name: str, frames: int = 10) -> None:
         """Wait until so many more frames were answered by a runtime."""
         done = len(self.answers())
@@ -60,7 +66,7 @@ class Run:
             assert self.process.poll() is None, self.process.stderr.read()
             return [one["model"]["backend"] for one in self.answers()[done:]].count(name) >= frames
 
-        wait_until(enough, 40, f"{frames} frames by {name}")
+        wait_until(enough, 60, f"{frames} frames by {name}")
 
 
 def answers_of(source: dict[str, Any], bundle: Path, folder: Path, **settings: Any) -> list[dict[str, Any]]:

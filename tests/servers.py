@@ -21,7 +21,7 @@ def absent(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-def wait_for_port(port: int, timeout_s: float = 10.0) -> None:
+def wait_for_port(port: int, timeout_s: float = 60.0) -> None:
     """Wait until somebody listens on a loopback port."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -35,7 +35,7 @@ def wait_for_port(port: int, timeout_s: float = 10.0) -> None:
 class Server:
     """A server process that can be killed and started again on the same port."""
 
-    start_s = 10.0
+    start_s = 60.0
     """How long it may take until it listens."""
 
     def __init__(self, port: int) -> None:
@@ -70,7 +70,7 @@ class Server:
         """End it at once, without a word to its clients."""
         if self._process is not None:
             self.send(signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 

@@ -151,7 +151,7 @@ def saying(answer: Callable[[int], Iterable[bytes]]) -> Iterator[str]:
             except TimeoutError:
                 continue
             with connection, suppress(OSError):
-                connection.settimeout(5.0)
+                connection.settimeout(60)
                 if _read_request(connection):
                     for piece in answer(number):
                         connection.sendall(piece)
@@ -186,4 +186,4 @@ def _read_request(connection: socket.socket) -> bool:
 
 def wait_for_posts(receiver: Receiver, count: int) -> None:
     """Wait until so many posts have come."""
-    wait_until(lambda: len(receiver.posts) >= count, 20, f"{count} posts")
+    wait_until(lambda: len(receiver.posts) >= count, 60, f"{count} posts")

@@ -96,12 +96,12 @@ def idle(sink: Sink, done: Callable[[], bool]) -> None:
         sink.send([])
         return done()
 
-    wait_until(turn, 10.0, "what an idle sink was called for")
+    wait_until(turn, 60, "what an idle sink was called for")
 
 
 def read_until(
     reader: ZeromqReader, enough: Callable[[list[Message | Missed]], bool], send: Callable[[], None] = lambda: None,
-    timeout_s: float = 20.0,
+    timeout_s: float = 60.0,
 ) -> list[Message | Missed]:  # fmt: skip
     """What a reader brings until it is enough; `send` is called again and again, as the daemon calls an idle sink."""
     found: list[Message | Missed] = []
@@ -134,7 +134,7 @@ def asking(address: str, keys: ReaderKeys | None = None, **options: int) -> Iter
     """A bare DEALER socket, connected."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.set(zmq.LINGER, 0)
-        dealer.set(zmq.RCVTIMEO, 10_000)
+        dealer.set(zmq.RCVTIMEO, 60_000)
         for name, value in options.items():
             dealer.set(getattr(zmq, name), value)
         for option, value in ({} if keys is None else keys.settings()).items():
@@ -181,7 +181,7 @@ class Cable:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
 
     def _close(self) -> None:
         for end in self._ends:
@@ -202,7 +202,7 @@ class Cable:
                     near.close()
                     continue
                 try:
-                    far = socket.create_connection(("127.0.0.1", self._target), 2)
+                    far = socket.create_connection(("127.0.0.1", self._target), 60)
                 except OSError:
                     near.close()
                     continue

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bundles import write_lprnet, write_plate_color, write_plates  # noqa: E402 - found on the path set above
+from reading_bundles import write_lprnet, write_plate_color, write_plates  # noqa: E402 - found on the path set above
 
 Image = NDArray[np.uint8]
 Color = tuple[int, int, int]

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bundles import write_dbnet, write_direction, write_reader  # noqa: E402 - found on the path set above
+from reading_bundles import write_dbnet, write_direction, write_reader  # noqa: E402 - found on the path set above
 
 Image = NDArray[np.uint8]
 LINES = [("FRAGILE", 1.5, 4), ("LOT 4711-B", 1.1, 2), ("EXP 2027/03", 1.1, 2), ("NET 12.5 kg", 1.0, 2)]

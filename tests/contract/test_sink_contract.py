@@ -112,7 +112,7 @@ def _greet(send: Callable[[], None], heard: Callable[[], bool]) -> None:
         send()
         return heard()
 
-    wait_until(joined, 10.0, "the subscriber joins")
+    wait_until(joined, 60, "the subscriber joins")
 
 
 def test_mqtt_publishes_and_says_goodbye(broker: Broker, opening: SinkOpening, messages: list[Message]) -> None:
@@ -225,7 +225,7 @@ def test_a_sink_that_cannot_be_opened_is_a_sink_error_in_time(
     started = time.monotonic()
     with pytest.raises(SinkError) as caught, open_sink(_options(**given), opening):
         pytest.fail("it was opened")
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 30
     address = str(given.get("path", given.get("bind", ""))) or f"127.0.0.1:{taken}"
     if make is not _no_secret:
         assert address in str(caught.value)
@@ -320,7 +320,7 @@ def test_a_sink_may_be_used_by_any_one_thread(free_port: int, opening: SinkOpeni
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert errors == []
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bundles import write_ultraface
 from commands import models, verify
+from face_bundles import write_ultraface
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

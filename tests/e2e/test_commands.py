@@ -18,7 +18,7 @@ CLIP = ROOT / "configs/demo/conveyor.mp4"
 
 def test_probe_tells_machine_runtimes_and_reasons(edge_vision: Start) -> None:
     """As JSON and as text: every runtime of the table, with version and devices, or the reason why not."""
-    output, errors = edge_vision("probe", "--json").communicate(timeout=40)
+    output, errors = edge_vision("probe", "--json").communicate(timeout=60)
     facts = json.loads(output)
     assert facts["machine"]["cores"] >= 1, errors
     assert facts["machine"]["memory_mb"] > 100
@@ -29,7 +29,7 @@ def test_probe_tells_machine_runtimes_and_reasons(edge_vision: Start) -> None:
         if backend["name"] in {"openvino", "onnxruntime", "opencv_dnn"}:  # others need a GPU, or are not installed
             assert backend["available"] is True
             assert "CPU" in backend["devices"]
-    text, _ = edge_vision("probe").communicate(timeout=40)
+    text, _ = edge_vision("probe").communicate(timeout=60)
     assert all(name in text for name in names)
 
 
@@ -37,7 +37,7 @@ def test_try_draws_the_known_dog(data: Path, yolox: Path, edge_vision: Start, tm
     """The picture has boxes where the dog and the bicycle are, and is unchanged elsewhere."""
     picture, drawn = data / "images/misc/dog.jpg", tmp_path / "out.png"
     process = edge_vision("try", picture, "--model", yolox, "-o", drawn)
-    output, errors = process.communicate(timeout=40)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "1 dog" in output
     assert "1 bicycle" in output
@@ -73,7 +73,7 @@ def test_try_never_writes_over_its_input(edge_vision: Start, tmp_path: Path) -> 
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(CLIP.read_bytes())
     process = edge_vision("try", clip, "--model", PARTS, "-o", f"../{tmp_path.name}/clip.mp4", cwd=tmp_path)
-    _, errors = process.communicate(timeout=40)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "is the input" in errors
     assert clip.read_bytes() == CLIP.read_bytes()
@@ -97,7 +97,7 @@ def test_try_says_what_is_wrong(
 ) -> None:
     """A sentence with the thing and the limit, the right exit code, and no traceback."""
     process = edge_vision("try", *arguments, "--model", PARTS, cwd=tmp_path)
-    _, errors = process.communicate(timeout=40)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert words in errors
     assert "Traceback" not in errors
@@ -108,7 +108,7 @@ def test_check_needs_no_runtime_and_is_quick(edge_vision: Start, tmp_path: Path)
     for name in ("cv2", "onnxruntime", "openvino"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('not on this machine')\n")
     process = edge_vision("check", ROOT / "configs/demo.yaml", env={"PYTHONPATH": str(tmp_path), "PATH": "/bin"})
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "ok, cameras: 1, models: 1" in output
 
@@ -125,16 +125,16 @@ def test_check_says_what_is_missing_to_open_a_camera(
     site = write_site(cameras=cameras, publish=[{"kind": "jsonl", "path": "-"}])
     words = "av is not installed: pip install 'edge-vision[av]'"
     process = edge_vision("check", site, env=environment)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert [line for line in output.splitlines() if line.startswith("camera ")] == [
         f"camera gate: cannot be opened on this machine: {words}"
     ]
     process = edge_vision("run", site, env=environment)
-    _, errors = process.communicate(timeout=40)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
     assert words in errors
-    output, _ = edge_vision("check", site).communicate(timeout=20)
+    output, _ = edge_vision("check", site).communicate(timeout=60)
     assert "cannot be opened" not in output
 
 
@@ -144,9 +144,9 @@ def test_a_missing_library_names_the_extra(edge_vision: Start, tmp_path: Path) -
         (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no such module', name={name!r})\n")
     environment = {"PYTHONPATH": str(tmp_path), "PATH": "/bin"}
     process = edge_vision("demo", env=environment)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
     assert "cv2 is not installed: pip install 'edge-vision[cpu]'" in errors
-    output, _ = edge_vision("probe", env=environment).communicate(timeout=20)
+    output, _ = edge_vision("probe", env=environment).communicate(timeout=60)
     assert "openvino is not installed: pip install 'edge-vision[openvino]'" in output
     assert "onnxruntime is not installed: pip install 'edge-vision[cpu]'" in output

@@ -65,7 +65,7 @@ def test_every_mistake_at_once_each_at_its_line(site_folder: Path, edge_vision: 
     site = site_folder / "site.yaml"
     site.write_text(TEN_MISTAKES)
     process = edge_vision("check", site)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=60)
     lines = errors.splitlines()
     assert process.returncode == 78
     assert output == ""
@@ -81,7 +81,7 @@ def test_run_refuses_what_check_refuses(site_folder: Path, edge_vision: Start) -
     site = site_folder / "site.yaml"
     site.write_text(TEN_MISTAKES)
     run, check = edge_vision("run", site), edge_vision("check", site)
-    assert run.communicate(timeout=30)[1] == check.communicate(timeout=30)[1]
+    assert run.communicate(timeout=60)[1] == check.communicate(timeout=60)[1]
     assert (run.returncode, check.returncode) == (78, 78)
 
 
@@ -102,7 +102,7 @@ def test_files_that_are_not_sites(tmp_path: Path, edge_vision: Start, content: s
     site = tmp_path / "site.yaml"
     site.write_text(content)
     process = edge_vision("check", site)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
     assert any(line.startswith(f"{site}{place}") and text in line for line in errors.splitlines()), errors
     assert "Traceback" not in errors
@@ -121,7 +121,7 @@ def test_mistakes_in_pipeline_and_model_files_name_those_files(site_folder: Path
         "version: 1\nsite: a\ncameras:\n  - id: b\n    source: {kind: synthetic}\n    pipeline: mine\n"
         "    with: {model: models/yolox_nano}\npublish: [{kind: mqtt, host: broker, prot: 1}]\n"
     )
-    _, errors = edge_vision("check", site_folder / "site.yaml").communicate(timeout=30)
+    _, errors = edge_vision("check", site_folder / "site.yaml").communicate(timeout=60)
     lines = errors.splitlines()
     mine = site_folder / "pipelines/mine.yaml"
     assert any(
@@ -149,7 +149,7 @@ def test_no_line_repeats_a_secret_from_a_wrong_place(site_folder: Path, edge_vis
         site = site_folder / f"site{number}.yaml"
         site.write_text(f"version: 1\nsite: a\ncameras:\n  - id: b\n    {camera}\n")
         process = edge_vision("check", site)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 78
         assert errors.startswith(f"{site}:")
         assert "geheim" not in errors, camera
@@ -166,7 +166,7 @@ def test_traps_of_yaml_and_python_are_mistakes_in_their_place(site_folder: Path,
         "publish:\n  - {kind: zeromq, bind: 'tcp://127.0.0.1:99999'}\n"
         "  - {kind: jsonl, path: a}\n  - {kind: jsonl, path: a}\n"
     )
-    _, errors = edge_vision("check", site).communicate(timeout=30)
+    _, errors = edge_vision("check", site).communicate(timeout=60)
     found = [line.removeprefix(f"{site}:").partition(" ") for line in errors.splitlines()]
     assert [(place.partition(":")[0], text) for place, _, text in found] == [
         ("4", "cameras[0].source.frames: must be a whole number, not 'yes'"),
@@ -190,7 +190,7 @@ def test_paths_that_cannot_be_looked_at_are_mistakes(site_folder: Path, edge_vis
         "  - {id: d, source: {kind: file, path: models}, pipeline: object_detection, with: {model: models}}\n"
     )
     process = edge_vision("check", site)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 78
     assert "Traceback" not in errors
     for words in (
@@ -213,7 +213,7 @@ def test_resolved_shows_defaults_and_never_a_secret(
         "    pipeline: object_detection\n    with: {model: models/yolox_nano}\n"
     )
     process = edge_vision("check", site_folder / "site.yaml", "--resolved")
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "geheim" not in output
     assert "env: CAMERA_PASSWORD" in output
@@ -230,7 +230,7 @@ def test_a_missing_secret_is_an_error_at_start(site_folder: Path, edge_vision: S
     )
     check = edge_vision("check", site_folder / "site.yaml")
     run = edge_vision("run", site_folder / "site.yaml")
-    assert check.wait(30) == 0
-    _, errors = run.communicate(timeout=30)
+    assert check.wait(60) == 0
+    _, errors = run.communicate(timeout=60)
     assert run.returncode == 78
     assert "EV_NOT_SET is not set" in errors

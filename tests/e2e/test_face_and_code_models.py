@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from bundles import write_ultraface, write_wechat_qr, write_yunet
 from conftest import Start
+from face_bundles import write_ultraface, write_yunet
+from reading_bundles import write_wechat_qr
 
 Objects = list[dict[str, Any]]
 

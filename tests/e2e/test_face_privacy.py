@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from bundles import write_ultraface, write_yunet
 from commands import run
+from face_bundles import write_ultraface, write_yunet
 from numpy.typing import NDArray
 
 from edge_vision.app.check import check_site

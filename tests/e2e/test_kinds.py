@@ -61,7 +61,7 @@ def test_status_alone(write_site: Callable[..., Path], broker: Broker, edge_visi
     source = {"kind": "synthetic", "frames": 30, "realtime": False}
     with mqtt_listener(broker.port) as told:
         process = edge_vision("run", write_site(cameras=[_camera(**source)], publish=publish))
-        assert process.wait(40) == 0
+        assert process.wait(60) == 0
         told.wait_for(STATUS, 3)
         assert {one["kind"] for topic in {STATUS} for one in told.on(topic)} == {"status"}
         assert told.count("edge-vision/v1/test/line/detections") == 0

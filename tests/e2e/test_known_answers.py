@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from bundles import write_bundle, write_lprnet, write_plates, write_reid
+from bundles import write_bundle, write_reid
 from commands import models
 from conftest import ROOT
+from reading_bundles import write_lprnet, write_plates
 
 from edge_vision.models.golden import read_golden
 

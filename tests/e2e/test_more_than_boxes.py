@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from bundles import write_bundle, write_deeplab, write_mobilenet, write_plate_color, write_reid, write_road, write_vww
+from bundles import write_bundle, write_deeplab, write_mobilenet, write_reid, write_road, write_vww
 from commands import models, run, verify
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from reading_bundles import write_plate_color
 
 from edge_vision.core.detections import Detections
 from edge_vision.core.plugin import require

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from certificates import Pair, issue, make_authority
 from conftest import Start, find_free_port, wait_until
-from listeners import mqtt_listener
+from listeners import Heard, mqtt_listener
 from servers import Broker
 
 CANARY = "canary-7f3a-never-in-a-log"
@@ -34,7 +34,7 @@ class Plant:
         folder.mkdir()
         port = find_free_port()
         self.brokers[name] = broker = Broker(port, folder, config)
-        standard = {"kind": "mqtt", "host": "127.0.0.1", "port": port, "timeout_s": 3.0, "kinds": ["status"]}
+        standard = {"kind": "mqtt", "host": "127.0.0.1", "port": port, "timeout_s": 10.0, "kinds": ["status"]}
         self.sinks[name] = {**standard, **sink}
         if name != "absent":
             broker.start()
@@ -121,15 +121,16 @@ def test_each_fault_is_said_once_and_no_broker_is_hammered(
     log = plant.folder / "daemon.log"
     with log.open("w") as stream:
         process = edge_vision("run", write_site(cameras=cameras, publish=list(plant.sinks.values())), stderr=stream)
-        wait_until(lambda: all(_warnings(log, plant, name) for name in EXPECTED), 30, "every fault is said")
+        wait_until(lambda: all(_warnings(log, plant, name) for name in EXPECTED), 60, "every fault is said")
         time.sleep(WATCHED_S)  # nothing to wait for: that nothing happens is what is asked
         plant.brokers["absent"].start()
-        wait_until(lambda: plant.brokers["absent"].attempts >= 1, 8, "whoever was absent is found within seconds")
+        wait_until(lambda: plant.brokers["absent"].attempts >= 1, 30, "whoever was absent is found within seconds")
         with mqtt_listener(plant.brokers["absent"].port) as heard:
-            heard.wait_for("edge-vision/v1/test/status", 1)
-            states = {row["sink"]: row for row in heard.on("edge-vision/v1/test/status")[-1]["publish"]}
+            sound = [f"mqtt 127.0.0.1:{plant.sinks[name]['port']}" for name in ("client_certificate", "unlocked")]
+            wait_until(lambda: all(_states(heard).get(one) == "online" for one in sound), 60, "two work")
+            told = str(heard.on("edge-vision/v1/test/status"))
         process.kill()  # an orderly end would try for ten seconds to deliver
-        process.wait(10)
+        process.wait(60)
     text = log.read_text()
     for name, expected in EXPECTED.items():
         said = _warnings(log, plant, name)
@@ -140,10 +141,14 @@ def test_each_fault_is_said_once_and_no_broker_is_hammered(
         assert re.search(r"asked again only every (60 to 300|15 to 75) s; trying again, next in \d+", said[0]), said
     for name in ("client_certificate", "unlocked"):
         assert _warnings(log, plant, name) == []
-        assert states[f"mqtt 127.0.0.1:{plant.sinks[name]['port']}"]["state"] == "online"
     assert len(_warnings(log, plant, "absent")) == 1
-    assert not any(secret in text + str(states) for secret in SECRETS.values())
+    assert not any(secret in text + told for secret in SECRETS.values())
     assert "Traceback" not in text
+
+
+def _states(heard: Heard) -> dict[str, str]:
+    """How each sink is, by the newest status."""
+    return {row["sink"]: row["state"] for row in heard.last("edge-vision/v1/test/status").get("publish", [])}
 
 
 def _warnings(log: Path, plant: Plant, name: str) -> list[str]:
@@ -155,4 +160,4 @@ def _warnings(log: Path, plant: Plant, name: str) -> list[str]:
 
 def _write_passwords(file: Path, user: str, password: str) -> None:
     file.write_text(f"{user}:{password}\n")
-    subprocess.run(["mosquitto_passwd", "-U", str(file)], check=True, timeout=10)
+    subprocess.run(["mosquitto_passwd", "-U", str(file)], check=True, timeout=60)

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bundles import write_lprnet, write_plate_color, write_plates
 from commands import run
+from reading_bundles import write_lprnet, write_plate_color, write_plates
 
 from edge_vision.app.check import check_site
 from edge_vision.app.engines import load_engines

@@ -30,7 +30,6 @@ def test_a_reload_starts_the_file_as_it_is_now(site: Running) -> None:
     status = site.wait_for(
         lambda one: one["boot"] != first["boot"] and camera_of(one).get("state") == "online",
         "the new site is online",
-        30,
     )
     assert camera_of(status)["id"] == "other"
     assert "overrides" not in camera_of(status)
@@ -40,7 +39,7 @@ def test_a_reload_starts_the_file_as_it_is_now(site: Running) -> None:
     assert site.mqtt.ask("other/set/enabled", {"value": True})["ok"] is True
     assert site.zeromq.ask("set/ping")["boot"] == status["boot"]
     site.process.send_signal(signal.SIGTERM)
-    _, errors = site.process.communicate(timeout=20)
+    _, errors = site.process.communicate(timeout=60)
     assert site.process.returncode == 0, errors
 
 
@@ -56,7 +55,7 @@ def test_an_invalid_file_leaves_the_site_as_it_is(site: Running) -> None:
     site.process.send_signal(signal.SIGHUP)
     assert site.process.stderr is not None
     errors = site.process.stderr
-    wait_until(lambda: "reload refused, the site goes on as it is:" in errors.readline(), 10, "the log says so")
+    wait_until(lambda: "reload refused, the site goes on as it is:" in errors.readline(), 60, "the log says so")
     again = site.mqtt.ask("set/ping")
     assert again["boot"] == first["boot"]
     assert again["state"] == "online"
@@ -67,7 +66,7 @@ def test_sighup_reloads(site: Running) -> None:
     """As systemctl reload sends it."""
     first = site.mqtt.ask("set/ping")
     site.process.send_signal(signal.SIGHUP)
-    site.wait_for(lambda one: one["boot"] != first["boot"] and one["state"] == "online", "a new boot", 30)
+    site.wait_for(lambda one: one["boot"] != first["boot"] and one["state"] == "online", "a new boot")
     assert site.process.poll() is None
 
 
@@ -75,7 +74,7 @@ def test_systemd_hears_of_a_reload(edge_vision: Start, write_site: Callable[...,
     """RELOADING=1, then READY=1 from the same process, fed all the while; not STOPPING=1 until the end."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(20)
+        systemd.settimeout(60)
         site = write_site(cameras=[camera()], publish=[])
         process = edge_vision("run", site, env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")})
 
@@ -93,7 +92,7 @@ def test_systemd_hears_of_a_reload(edge_vision: Start, write_site: Callable[...,
         assert not any(word.startswith("STOPPING") for word in again)
         process.send_signal(signal.SIGTERM)
         hear_until("STOPPING=1")
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_site_that_cannot_start_gives_way_to_the_one_before(site: Running, tmp_path: Path) -> None:
@@ -111,7 +110,6 @@ def test_a_site_that_cannot_start_gives_way_to_the_one_before(site: Running, tmp
     status = site.wait_for(
         lambda one: one["boot"] != first["boot"] and camera_of(one).get("state") == "online",
         "the one before goes on",
-        40,
     )
     assert camera_of(status)["id"] == "line"
     reasons = [one.get("reason", "") for one in site.heard.on(STATUS)]
@@ -124,11 +122,11 @@ def test_the_last_word_of_a_site_that_stops_while_it_reloads_is_stop(moment: str
     boot = site.status["boot"]
     site.process.send_signal(signal.SIGHUP)
     if moment == "when it is said":
-        wait_until(lambda: any(one.get("reason") == "reload" for one in site.heard.on(STATUS)), 15, "it reloads")
+        wait_until(lambda: any(one.get("reason") == "reload" for one in site.heard.on(STATUS)), 60, "it reloads")
     elif moment == "when the next run has begun":
         site.wait_for(lambda one: one["boot"] != boot, "the next run says that it starts")
     site.process.send_signal(signal.SIGTERM)
-    _, errors = site.process.communicate(timeout=30)
+    _, errors = site.process.communicate(timeout=60)
     assert site.process.returncode == 0, errors
     site.wait_for(lambda one: (one["state"], one.get("reason")) == ("offline", "stop"), "its last word")
 
@@ -145,7 +143,6 @@ def test_reloads_at_once_are_one_or_follow_each_other(site: Running) -> None:
     site.wait_for(
         lambda one: one["boot"] != boot and one["state"] == "online" and camera_of(one).get("state") == "online",
         "the new site is online",
-        60,
     )
     wait_for_site(site.mqtt, site.process)
     for ask in (site.mqtt.ask, site.zeromq.ask):

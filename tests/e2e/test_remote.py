@@ -38,7 +38,7 @@ def _run(data: Path, golden_yolox: Path, edge_vision: Start, write_site: Callabl
     """Runs the clip, for ever and at its own speed, with the servers given."""
     with ExitStack() as resources:
 
-        def start(urls: list[str], timeout_s: float = 1.0, **more: Any) -> Run:
+        def start(urls: list[str], timeout_s: float = 5.0, **more: Any) -> Run:
             port = find_free_port()
             settings = {"model": str(golden_yolox), "backends": ["onnxruntime"], "confidence": 0.3, **more}
             settings["remote"] = {"urls": urls, "timeout_s": timeout_s, "retry_s": 0.5}
@@ -71,22 +71,21 @@ def test_a_server_that_dies_is_stood_in_for_and_comes_back(
         site.wait_for_backend("remote")
         assert site.states() == ["online"]
     site.wait_for_backend("onnxruntime")
-    wait_until(lambda: site.states() == ["lost"], 5, "the status says so")
-    assert site.heard.on(STATUS)[-1]["state"] == "degraded"
+    wait_until(lambda: site.states() == ["lost"], 60, "the status says so")
+    assert site.heard.last(STATUS)["state"] == "degraded"
     with serving(make_server(), free_port):
         site.wait_for_backend("remote")
-        wait_until(lambda: site.states() == ["online"], 5, "the status says so")
-        site.process.terminate()
-        assert site.process.wait(20) == 0
+        wait_until(lambda: site.states() == ["online"], 60, "the status says so")
+        site.end()
     answers, told = site.answers(), site.remote()
     check_all(answers, truth)
     devices = {(one["model"]["backend"], one["model"]["device"]) for one in answers}
     assert devices == {("remote", f"oip 0.1 at 127.0.0.1:{free_port}"), ("onnxruntime", "CPU")}
     assert told["servers"][0]["lost"] == 1
-    assert 0.4 < told["fallback"]["seconds"] < 30
+    assert told["fallback"]["seconds"] > 0.4
     here = sum(one["model"]["backend"] == "onnxruntime" for one in answers)
     assert here > 0
-    assert site.heard.on(STATUS)[-1]["cameras"][0]["frames"]["failed"] == 0
+    assert site.heard.last(STATUS)["cameras"][0]["frames"]["failed"] == 0
     assert told["fallback"]["frames"] == here
 
 
@@ -107,11 +106,10 @@ def test_a_server_that_comes_back_with_another_model_answers_nothing(
 
     other.answer = shifted
     with serving(other, free_port):
-        wait_until(lambda: site.states() == ["refused"], 20, "the status says that it is refused")
+        wait_until(lambda: site.states() == ["refused"], 60, "the status says that it is refused")
         site.wait_for_backend("onnxruntime", 30)
         told = site.remote()
-        site.process.terminate()
-        assert site.process.wait(20) == 0
+        site.end()
     assert other.requests > 0
     assert "mean overlap" in told["servers"][0]["error"]
     check_all(site.answers(), truth)
@@ -126,10 +124,9 @@ def test_the_next_server_is_asked_before_this_machine(
         site.wait_for_backend("remote")
         assert second.requests < 20  # the proof, and nothing else
         first.fault = "500"
-        wait_until(lambda: site.states() == ["lost", "online"], 10, "the first is lost")
+        wait_until(lambda: site.states() == ["lost", "online"], 60, "the first is lost")
         site.wait_for_backend("remote")
-        site.process.terminate()
-        assert site.process.wait(20) == 0
+        site.end()
     answers = site.answers()
     check_all(answers, truth)
     ports = [int(one["model"]["device"].rpartition(":")[2]) for one in answers]
@@ -142,14 +139,13 @@ def test_a_server_that_falls_silent_holds_up_one_frame(
 ) -> None:
     """It keeps its connections and says nothing: after `timeout_s` this machine answers, that frame and the next."""
     with serving(make_server()) as server:
-        site = run([server.url])
+        site = run([server.url], timeout_s=1.0)
         site.wait_for_backend("remote")
         server.delay_s = 2.5
         site.wait_for_backend("onnxruntime")
         server.delay_s = 0.0
         site.wait_for_backend("remote")
-        site.process.terminate()
-        assert site.process.wait(20) == 0
+        site.end()
     answers = site.answers()
     check_all(answers, truth)
     held_up = [one["model"]["backend"] for one in answers if one["latency_ms"]["inference"] >= 1000]
@@ -166,8 +162,7 @@ def test_a_server_that_is_away_at_start_joins_later(
     site.wait_for_backend("onnxruntime")
     with serving(make_server(), free_port):
         site.wait_for_backend("remote")
-        site.process.terminate()
-        assert site.process.wait(20) == 0
+        site.end()
 
 
 def test_without_a_runtime_here_the_servers_serve_alone(
@@ -175,23 +170,22 @@ def test_without_a_runtime_here_the_servers_serve_alone(
 ) -> None:
     """bf16 is not to be had of ONNX Runtime here; while the server is away frames fail, and the status says why."""
     with serving(make_server(), free_port) as server:
-        site = run([server.url], timeout_s=5.0, precision="bf16")  # a start without any server would be the end
+        site = run([server.url], precision="bf16")  # a start without any server would be the end
         site.wait_for_backend("remote")
-    wait_until(lambda: site.heard.on(STATUS)[-1]["cameras"][0]["state"] == "failing", 10, "the camera fails")
-    told = site.heard.on(STATUS)[-1]
+    wait_until(lambda: site.heard.last(STATUS)["cameras"][0]["state"] == "failing", 60, "the camera fails")
+    told = site.heard.last(STATUS)
     assert "no server answers, and on this machine" in told["cameras"][0]["error"]
     assert (told["models"][0]["backend"], told["models"][0]["device"]) == ("none", "none")
     with serving(make_server(), free_port):
         site.wait_for_backend("remote")
-        site.process.terminate()
-        assert site.process.wait(20) == 70  # frames failed
+        site.end(70)  # frames failed
     assert {one["model"]["backend"] for one in site.answers()} == {"remote"}
 
 
 def test_with_nobody_at_all_the_process_ends_to_be_started_again(run: Callable[..., Run], free_port: int) -> None:
     """Exit code 70: the server may be there the next time; each reason is told, without a traceback."""
     site = run([f"http://127.0.0.1:{free_port}"], precision="bf16")
-    _, errors = site.process.communicate(timeout=30)
+    _, errors = site.process.communicate(timeout=60)
     assert site.process.returncode == 70
     assert "bf16 is not to be had" in errors
     assert f"http://127.0.0.1:{free_port}: lost: " in errors

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundles import ULTRAFACE_FILES, write_ultraface
 from conftest import Start
+from face_bundles import ULTRAFACE_FILES, write_ultraface
 
 from edge_vision.core.plugin import resolve
 from edge_vision.core.protocols import Availability

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bundles import write_dbnet, write_direction, write_reader
 from commands import run
+from reading_bundles import write_dbnet, write_direction, write_reader
 
 Site = Callable[..., Path]
 LINES: dict[str, list[str]] = {

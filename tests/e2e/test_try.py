@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from bundles import write_yunet
 from commands import run
 from conftest import ROOT
+from face_bundles import write_yunet
 
 PARTS = ROOT / "configs/demo/parts"
 WHOLE = "zones={room: [[0, 0], [1, 0], [1, 1], [0, 1]]}"

@@ -78,17 +78,17 @@ def test_every_event_arrives_at_least_once(
     site = write_site(cameras=[_counting()], publish=publish)
     process = edge_vision("run", site, env={**os.environ, "HOOK_KEY": KEY})
     try:
-        wait_until(lambda: len(read_lines(lines)) > 30, 20, "frames come without a receiver")
+        wait_until(lambda: len(read_lines(lines)) > 30, 60, "frames come without a receiver")
         hook.script = ["500", "204", "503", "slow", "slow"]
         hook.start()
-        wait_until(lambda: len(hook.bodies()) > 40, 30, "it is heard")
+        wait_until(lambda: len(hook.bodies()) > 40, 60, "it is heard")
         hook.kill()
         before = len(hook.bodies())
         hook.script = ["500"]
         hook.start()
-        wait_until(lambda: len(hook.bodies()) > before + 40, 30, "it is heard again")
+        wait_until(lambda: len(hook.bodies()) > before + 40, 60, "it is heard again")
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     finally:
         hook.kill()
     assert process.returncode == 0, errors
@@ -205,17 +205,17 @@ def test_events_of_a_process_that_was_killed_are_posted_by_the_next(
     site = write_site(cameras=[_counting()], publish=publish, state_dir=str(state))
     environment = {**os.environ, "HOOK_KEY": KEY}
     first = edge_vision("run", site, env=environment)
-    wait_until(lambda: len(read_lines(lines)) >= 3, 30, "events without a receiver")
+    wait_until(lambda: len(read_lines(lines)) >= 3, 60, "events without a receiver")
     seen = read_lines(lines)[:3]
-    wait_until(lambda: {one["id"] for one in seen} <= on_disk(state), 30, "they are on disk")
+    wait_until(lambda: {one["id"] for one in seen} <= on_disk(state), 60, "they are on disk")
     first.kill()
-    first.wait(10)
+    first.wait(60)
     hook.start()
     second = edge_vision("run", site, env=environment)
     try:
-        wait_until(lambda: {one["boot"] for one in hook.bodies()} > {one["boot"] for one in seen}, 30, "both are heard")
+        wait_until(lambda: {one["boot"] for one in hook.bodies()} > {one["boot"] for one in seen}, 60, "both are heard")
         second.send_signal(signal.SIGTERM)
-        _, errors = second.communicate(timeout=30)
+        _, errors = second.communicate(timeout=60)
     finally:
         hook.kill()
     assert second.returncode == 0, errors

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bundles import write_yunet
+from face_bundles import write_yunet
 
 from edge_vision.analytics.cascade_crops import Cropper
 from edge_vision.app.check import check_site

@@ -40,11 +40,11 @@ class _Audit:
 
         self.worker = Worker("audit", work, 60.0, SystemClock())
         self.worker.start()
-        wait_until(lambda: any("listening" in text for text in self.said), 20, "it listens")
+        wait_until(lambda: any("listening" in text for text in self.said), 60, "it listens")
 
     def end(self) -> None:
         self.worker.stop()
-        assert self.worker.join(20)
+        assert self.worker.join(60)
         assert self.worker.error is None
 
 
@@ -74,10 +74,10 @@ def test_nothing_is_acknowledged_that_a_power_cut_would_take(
     monkeypatch.setattr(os, "fdatasync", flush)
     audit = _Audit(broker, tmp_path / "audit.json")
     _publish(broker)
-    wait_until(lambda: any("Input/output error" in text for text in audit.said), 20, "the disk's error")
+    wait_until(lambda: any("Input/output error" in text for text in audit.said), 60, "the disk's error")
     assert set(flushes) == {0}
     broken.clear()
-    wait_until(lambda: broker.acknowledged >= COUNT, 30, "all are acknowledged")
+    wait_until(lambda: broker.acknowledged >= COUNT, 60, "all are acknowledged")
     audit.end()
     assert audit.received == COUNT
 

@@ -313,7 +313,7 @@ def _both(work: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
 
 def test_two_at_once_fetch_it_once(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def camera_server(login: str = "") -> Iterator[str]:
 def test_every_picture_of_an_http_camera_comes_and_its_end_is_an_error() -> None:
     """A camera's stream does not end: when it does, SourceError, so that it is opened again."""
     with camera_server() as url:
-        options = HttpOptions(kind="http", url=url, open_timeout_s=3, read_timeout_s=3)
+        options = HttpOptions(kind="http", url=url, open_timeout_s=30, read_timeout_s=30)
         with open_source(options, Opening("door", SystemClock(), first_index=7)) as source:
             assert source.live
             frames: list[Frame | None] = []
@@ -95,7 +95,7 @@ def test_login_by_reference_and_its_failure_without_the_password(tmp_path: Path)
     with camera_server("viewer:pa:ss@word") as url:
         for name in ("right", "wrong"):
             options = HttpOptions(
-                kind="http", url=url, username="viewer", password=Secret(file=tmp_path / name), open_timeout_s=3
+                kind="http", url=url, username="viewer", password=Secret(file=tmp_path / name), open_timeout_s=30
             )
             if name == "right":
                 with open_source(options, Opening("door", SystemClock())) as source:

@@ -101,10 +101,10 @@ def start(folder: Path, told: list[Gap], *said: Message) -> list[tuple[int, Mess
         return feed.empty and feed.waiting == 0
 
     try:
-        wait_until(all_came, 20, f"all is delivered: {outbox.facts()}")
+        wait_until(all_came, 60, f"all is delivered: {outbox.facts()}")
     finally:
         outbox.end()
-        assert outbox.worker.join(20)
+        assert outbox.worker.join(60)
         outbox.close()
     assert outbox.state == "online"
     return got
@@ -212,9 +212,9 @@ def test_what_went_for_room_is_told_after_a_cut(tmp_path: Path) -> None:
     outbox.start()
     for seq in range(1, 601):
         outbox.put(power_load.message(seq))
-    wait_until(lambda: bool(saved), 20, "the oldest went")
+    wait_until(lambda: bool(saved), 60, "the oldest went")
     outbox.end()
-    assert outbox.worker.join(20)
+    assert outbox.worker.join(60)
     outbox.close()
     with closing(Store(found / "outbox.db")) as store:
         assert store.first() > 1

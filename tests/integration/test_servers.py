@@ -55,7 +55,7 @@ def _servers(bundle: Bundle, clock: FakeClock, *urls: str, **more: Any) -> Serve
 
 def _mind(servers: Servers) -> None:
     servers.mind()
-    assert servers.join(30)
+    assert servers.join(60)
 
 
 def test_a_server_is_asked_only_after_it_was_shown_every_golden_picture(
@@ -267,7 +267,7 @@ def test_no_connection_is_opened_long_after_the_proof(bundle: Bundle, server: Oi
     before = server.requests
     standby(Scene(make_frame(clock=clock)))
     assert (remote.calls, local.calls) == (0, 1)
-    assert servers.join(30)
+    assert servers.join(60)
     assert server.requests > before
     standby(Scene(make_frame(clock=clock)))
     clock.advance(3600)

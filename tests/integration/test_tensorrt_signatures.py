@@ -97,7 +97,7 @@ def _python_3_10() -> str | None:
     ]
     code = "import sys; sys.exit(sys.version_info[:2] != (3, 10))"
     for candidate in filter(None, candidates):
-        if subprocess.run([candidate, "-c", code], check=False, capture_output=True, timeout=20).returncode == 0:
+        if subprocess.run([candidate, "-c", code], check=False, capture_output=True, timeout=60).returncode == 0:
             return candidate
     return None
 

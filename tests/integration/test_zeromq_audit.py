@@ -54,7 +54,7 @@ class _Audit:
             sink.send([])
             return bool(done())
 
-        wait_until(turn, 20, what)
+        wait_until(turn, 60, what)
 
     def join(self, site: Site, sink: Sink) -> None:
         """Wait until it hears the site, and has heard how far that is."""
@@ -64,12 +64,12 @@ class _Audit:
             site.publish(sink, make_message(next(numbers), kind="status", source=""))
             return bool(self.stream("status") and self.book.heartbeats)
 
-        wait_until(turn, 20, "the audit hears the site")
+        wait_until(turn, 60, "the audit hears the site")
 
     def end(self) -> Report:
         """Its report."""
         self._worker.stop()
-        assert self._worker.join(30)
+        assert self._worker.join(60)
         assert self._worker.error is None
         return make_report(Ledger(self.book), Scope(told_before=False), float("inf"))
 
@@ -163,7 +163,7 @@ def test_a_site_that_starts_again_is_owed_from_its_first_message(boot: str, site
             heard = audit.stream(boot=boot)
             return bool(heard and heard.received.first == 1 and heard.received.ranges == 1)
 
-        wait_until(turn, 20, "the second run from its first message on")
+        wait_until(turn, 60, "the second run from its first message on")
         report = audit.end()
     assert (report.verdict, _row(report, boot=boot).missing.count) == ("no loss", 0)
     assert _row(report, boot=boot).made_up.ranges[0][0] == 1
@@ -181,7 +181,7 @@ def test_a_topic_limits_what_is_owed(site: Site) -> None:
             site.publish(sink, make_message(number), make_message(number, source="other"))
             return bool(audit.stream() and audit.book.heartbeats)
 
-        wait_until(turn, 20, "a heartbeat")
+        wait_until(turn, 60, "a heartbeat")
         report = audit.end()
     assert [(one.source, one.kind) for one in report.streams] == [("cam", "count")]
     assert report.verdict == "no loss"

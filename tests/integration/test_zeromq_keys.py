@@ -99,7 +99,7 @@ def test_without_its_gate_nobody_is_let_in(site: Site) -> None:
     with site.open() as sink:
         gate = sink._services[0]  # type: ignore[attr-defined]
         gate.worker.stop()
-        gate.worker.join(5)
+        gate.worker.join(60)
         for keys in (site.keys, ReaderKeys(site.public, make_pair()[1])):
             with asking(site.replay, keys, RCVTIMEO=500) as dealer:
                 dealer.send(b'{"ranges": true}')

@@ -103,12 +103,12 @@ def test_a_client_that_does_not_read_holds_up_nobody(site: Site, monkeypatch: py
         for _ in range(serving.MOST_REQUESTS):
             lazy.send(request)
         (replay,) = (one for one in sink._services if one.worker.name.startswith("replay"))  # type: ignore[attr-defined]
-        wait_until(lambda: any(one.piece for one in replay._clients.values()), 10, "it is being served")
+        wait_until(lambda: any(one.piece for one in replay._clients.values()), 60, "it is being served")
         for _ in range(3):
             with asking(site.replay, site.keys) as dealer:
                 frames, end = ask(dealer, {"boot": BOOT, "source": "cam", "kind": "count", "from": 290})
                 assert (len(frames), end["missing"]) == (22, 0)
-        wait_until(lambda: not replay._clients, 15, "its requests are dropped")
+        wait_until(lambda: not replay._clients, 60, "its requests are dropped")
         assert replay.dropped > 0
         assert ask(lazy, b"{")[1] is not None  # it reads now: whatever was sent before, then more
         sink.send([])
@@ -124,7 +124,7 @@ def test_requests_of_one_client_are_limited(site: Site, monkeypatch: pytest.Monk
             for number in range(200):
                 dealer.send(json.dumps({**request, "id": f"{number}"}).encode())
         with asking(site.replay, site.keys) as third:
-            wait_until(lambda: "2 clients are being served" in ask(third, {"ranges": True})[1].get("error", ""), 10, "")
+            wait_until(lambda: "2 clients are being served" in ask(third, {"ranges": True})[1].get("error", ""), 60, "")
         ends: list[Any] = []
         while len(ends) < 20:
             piece = one.recv_multipart()

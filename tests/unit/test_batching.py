@@ -32,7 +32,7 @@ def _value(number: float) -> dict[str, NDArray[Any]]:
 def gather(engine: BatchingEngine, cameras: int, frames: int) -> list[list[float]]:
     """Every camera sends `frames` different inputs one after the other; what each got back, in order."""
     got: list[list[float]] = [[] for _ in range(cameras)]
-    together = threading.Barrier(cameras, timeout=20)
+    together = threading.Barrier(cameras, timeout=60)
 
     def camera(number: int) -> None:
         with engine.open_session() as session:
@@ -46,7 +46,7 @@ def gather(engine: BatchingEngine, cameras: int, frames: int) -> list[list[float
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     return got
 
 
@@ -73,25 +73,25 @@ def test_one_session_waits_for_nobody() -> None:
     engine = BatchingEngine(FakeEngine(SPEC, lambda tensors: {"out": tensors["in"]}), Slots("d", 1), 8, 60.0, 10)
     started = time.monotonic()
     assert gather(engine, 1, 3) == [[0.0, 1.0, 2.0]]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_camera_that_pauses_holds_the_others_up_no_longer_than_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two cameras one falls silent: the other waits for the window and goes alone; after a while not even that."""
-    monkeypatch.setattr(batching, "_RECENT_S", 3.0)
+    monkeypatch.setattr(batching, "_RECENT_S", 60.0)
     engine = BatchingEngine(FakeEngine(SPEC, lambda tensors: {"out": tensors["in"]}), Slots("d", 1), 8, 0.2, 10)
     with ExitStack() as stack:
         one, other = (stack.enter_context(engine.open_session()) for _ in range(2))
         del other  # it sends nothing
         started = time.monotonic()
         assert one.infer(_value(7))["out"].ravel()[0] == 7
-        assert 0.2 <= time.monotonic() - started < 2
+        assert 0.2 <= time.monotonic() - started < 20
         monkeypatch.setattr(batching, "_RECENT_S", 0.05)
         time.sleep(0.1)
         engine._table.window_s = 60.0
         started = time.monotonic()
         assert one.infer(_value(8))["out"].ravel()[0] == 8
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20
 
 
 def test_an_answer_outlives_the_next_batch() -> None:
@@ -105,7 +105,7 @@ def test_an_answer_outlives_the_next_batch() -> None:
 
     engine = BatchingEngine(FakeEngine(SPEC, reuse), Slots("d", 1), 2, 1.0, 10)
     kept: list[NDArray[Any]] = []
-    ready = threading.Barrier(2, timeout=20)
+    ready = threading.Barrier(2, timeout=60)
 
     def follow() -> None:
         with engine.open_session() as session:
@@ -121,7 +121,7 @@ def test_an_answer_outlives_the_next_batch() -> None:
         session.infer(_value(4))
         buffer[:] = -1
         ready.wait()
-    follower.join(10)
+    follower.join(60)
     assert float(kept[0].ravel()[0]) == 5.0
 
 
@@ -136,9 +136,9 @@ def test_a_failed_batch_fails_every_frame_of_it_and_no_other() -> None:
             raise InferenceError(msg)
         return {"out": tensors["in"]}
 
-    engine = BatchingEngine(FakeEngine(SPEC, fail_once), Slots("d", 1), 2, 2.0, 10)
+    engine = BatchingEngine(FakeEngine(SPEC, fail_once), Slots("d", 1), 2, 8.0, 10)
     outcomes: list[str] = []
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=60)
 
     def camera() -> None:
         with engine.open_session() as session:
@@ -154,7 +154,7 @@ def test_a_failed_batch_fails_every_frame_of_it_and_no_other() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(outcomes) == ["3.0", "3.0", "out of memory", "out of memory"]
     assert calls == [2, 2]
 
@@ -190,7 +190,7 @@ def test_a_device_that_gains_gathers() -> None:
     """A batch that costs no more than one frame is worth it."""
 
     def flat(tensors: Tensors) -> Tensors:
-        time.sleep(0.005)
+        time.sleep(0.05)
         return {"out": tensors["in"]}
 
     assert why_not_batch(FakeEngine(SPEC, flat), (1, 1, 1, 1), "float32", 4) == ""
@@ -210,7 +210,7 @@ def test_a_real_network_answers_a_batch_like_its_frames(tmp_path: Path) -> None:
     with inner.open_session() as session:
         alone = [np.array(session.infer({spec.name: frames[number : number + 1]})["output"]) for number in range(3)]
     got: dict[int, NDArray[Any]] = {}
-    together = threading.Barrier(3, timeout=20)
+    together = threading.Barrier(3, timeout=60)
 
     def camera(number: int) -> None:
         with engine.open_session() as session:
@@ -222,7 +222,7 @@ def test_a_real_network_answers_a_batch_like_its_frames(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     for number in range(3):
         assert np.allclose(got[number], alone[number], rtol=1e-4, atol=1e-4)
         assert not np.allclose(got[number], alone[(number + 1) % 3], atol=0.1)

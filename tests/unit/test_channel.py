@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge_vision.runtime.channel import Channel, Overflow
 
 BOTH = pytest.mark.parametrize("overflow", list(Overflow))
-SOON = 10.0
+SOON = 30.0
 """A generous limit: what is waited for happens at once."""
 
 

@@ -282,7 +282,7 @@ def _running(office: Office) -> Iterator[Office]:
     office.desk.worker.start()
     yield office
     office.desk.close()
-    assert office.desk.worker.join(5)
+    assert office.desk.worker.join(60)
 
 
 def test_the_worker_carries_out_in_order_and_ends_with_the_last(running: Office) -> None:
@@ -290,7 +290,7 @@ def test_the_worker_carries_out_in_order_and_ends_with_the_last(running: Office)
     for number in range(20):
         running.take("enabled", {"value": True, "id": f"n{number}"})
     running.desk.close()
-    wait_until(lambda: len(running.answers) == 20, 5, "all are answered")
+    wait_until(lambda: len(running.answers) == 20, 60, "all are answered")
     assert [order.payload.id for order in running.done] == [f"n{number}" for number in range(20)]
 
 

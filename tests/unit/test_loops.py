@@ -209,7 +209,7 @@ def test_pump_waits_for_room_and_beats_meanwhile() -> None:
     thread.start()
     assert pump(FakeSource(frames).read, channel, worker)
     channel.end()
-    thread.join(10)
+    thread.join(60)
     assert received == frames
 
 

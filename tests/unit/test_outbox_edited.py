@@ -22,9 +22,9 @@ def run(folder: Path, sinks: dict[str, tuple[str, ...]], messages: int, boot: st
     for seq in range(1, messages + 1):
         for kind in ("verdict", "count", "gap"):
             outbox.put(Message(f"{boot}-gate-{kind}-{seq}", boot, seq, kind, "gate", "t", b"{}"))
-    wait_until(lambda: not outbox.in_memory(), 20, "all is written")
+    wait_until(lambda: not outbox.in_memory(), 60, "all is written")
     outbox.end()
-    assert outbox.worker.join(20)
+    assert outbox.worker.join(60)
     outbox.close()
     return told
 

@@ -39,7 +39,7 @@ def eventually(clock: FakeClock, true: Callable[[], bool], what: str) -> None:
         clock.sleep(0.1)
         return true()
 
-    wait_until(look, 20, what)
+    wait_until(look, 60, what)
 
 
 def taken(feed: Feed, outbox: Outbox, clock: FakeClock) -> list[Message]:
@@ -110,7 +110,7 @@ def test_losses_that_go_on_are_told_every_ten_seconds_and_all_at_the_end(tmp_pat
     assert feed.lost["gate/verdict"] > 80
     assert 2 <= len(told) <= seconds / 10 + 1
     outbox.end()
-    assert outbox.worker.join(10)
+    assert outbox.worker.join(60)
     outbox.close()
     assert sum(gap.count or 0 for gap in told) == feed.lost["gate/verdict"]
     lost = [seq for gap in told for seq in range(gap.first or 0, (gap.last or 0) + 1)]
@@ -145,7 +145,7 @@ def test_a_cut_is_told_by_the_next_process_when_this_one_is_killed_first(
     for seq in range(1, 401):
         first.put(verdict(seq, size=4000))
     first.start()
-    assert first.worker.join(20)
+    assert first.worker.join(60)
     assert isinstance(first.worker.error, _KilledError)
     first.close()
     monkeypatch.setattr(Store, "write", write)
@@ -168,10 +168,10 @@ def _run_again(folder: Path, told: list[Gap]) -> set[int]:
     outbox = Outbox(folder, OutboxOptions(max_mb=1), SystemClock(), tell, 10_000_000)
     feed = outbox.feed("one", _KINDS, 0.0)
     outbox.start()
-    wait_until(lambda: bool(told) and not outbox.in_memory(), 20, "it is told")
+    wait_until(lambda: bool(told) and not outbox.in_memory(), 60, "it is told")
     rows = feed.take(1000)
     outbox.end()
-    assert outbox.worker.join(10)
+    assert outbox.worker.join(60)
     outbox.close()
     return {row.message.seq for row in rows if row.message.kind == "verdict"}
 

@@ -115,9 +115,9 @@ class World:
         outbox.start()
         yield outbox, sinks
         self._fault[0] = None
-        wait_until(lambda: not outbox.in_memory(), 20, "all is written")
+        wait_until(lambda: not outbox.in_memory(), 60, "all is written")
         outbox.end()
-        assert outbox.worker.join(20)
+        assert outbox.worker.join(60)
         assert outbox.worker.error is None
         outbox.close()
         for name, sink in sinks.items():
@@ -172,6 +172,6 @@ def test_whatever_happens_everything_is_delivered_or_told(
                 world.play(outbox, sinks)
     with world.run() as (_, sinks):
         for sink in sinks.values():
-            wait_until(sink.finish, 30, "all is delivered")
+            wait_until(sink.finish, 60, "all is delivered")
     for name in _KINDS:
         world.compare(name)

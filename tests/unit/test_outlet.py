@@ -65,10 +65,10 @@ def test_a_failure_that_asks_for_patience_is_not_the_fault_of_the_first_message(
         outlet.put(make_message(number + 1))
     outlet.worker.start()
     try:
-        wait_until(lambda: 10 in sink.taken, 10, "the rest is delivered")
+        wait_until(lambda: 10 in sink.taken, 60, "the rest is delivered")
     finally:
         outlet.end()
         outlet.worker.stop()
-        assert outlet.worker.join(10)
+        assert outlet.worker.join(60)
     assert sink.taken == list(range(first, 11))
     assert outlet.lost == first - 1

@@ -47,7 +47,7 @@ def test_what_hangs_is_ended_in_time() -> None:
     started = time.monotonic()
     with pytest.raises(UnfinishedTrialError, match="hangs: not done within 1 s"):
         confined("signal:pause", {}, limit_s=1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_stop_is_not_a_crash() -> None:
@@ -106,15 +106,15 @@ def test_a_trial_ends_with_who_wanted_to_know() -> None:
     script = "from edge_vision.runtime.quarantine import confined; confined('signal:pause', {})"
     parent = subprocess.Popen([sys.executable, "-c", script])
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    wait_until(lambda: children.read_text() != "", 20, "the trial has begun")
+    wait_until(lambda: children.read_text() != "", 60, "the trial has begun")
     child = Path("/proc") / children.read_text().strip()
     try:
-        wait_until(lambda: (child / "oom_score_adj").read_text().strip() == "1000", 20, "it is set up")
+        wait_until(lambda: (child / "oom_score_adj").read_text().strip() == "1000", 60, "it is set up")
         parent.kill()
-        wait_until(lambda: not child.exists() or "\nState:\tZ" in (child / "status").read_text(), 5, "it is gone")
+        wait_until(lambda: not child.exists() or "\nState:\tZ" in (child / "status").read_text(), 60, "it is gone")
     finally:
         parent.kill()
-        parent.wait(timeout=10)
+        parent.wait(timeout=60)
         if child.exists():
             os.kill(int(child.name), signal.SIGKILL)
 

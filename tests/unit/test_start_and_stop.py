@@ -34,15 +34,15 @@ def test_a_runtime_that_hangs_while_it_loads_is_left_behind(monkeypatch: pytest.
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(run.run(None)))
     thread.start()
-    assert loading.wait(5)
+    assert loading.wait(60)
     run.stop()
-    thread.join(5)
+    thread.join(60)
     try:
         assert codes == [EXIT_DONE]
         assert run.left_behind
     finally:
         let_go.set()
-        assert run._loading.worker.join(5)
+        assert run._loading.worker.join(60)
     assert not run.left_behind
 
 
@@ -98,10 +98,10 @@ def test_many_reloads_wait_for_one_look_at_the_file() -> None:
     post.start([])
     try:
         assert post.reload()
-        assert reading.wait(5)
+        assert reading.wait(60)
         assert not post.reload()
         let_go.set()
-        wait_until(post.reload, 5, "it is read, and may be read again")
+        wait_until(post.reload, 60, "it is read, and may be read again")
     finally:
         let_go.set()
         post.stop()

@@ -25,7 +25,7 @@ def _manager(
     address = f"{tmp_path}/notify" if request.param == "path" else f"@edge-vision-test-{uuid4().hex}"
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.settimeout(5.0)
+        listener.settimeout(60.0)
         listener.bind(address.replace("@", "\0"))
         yield listener
 

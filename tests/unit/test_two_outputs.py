@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundles import PRIORS_OF_ULTRAFACE, YUNET_OUTPUT
+from face_bundles import PRIORS_OF_ULTRAFACE, YUNET_OUTPUT
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -57,7 +57,7 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
         yield script["open"](opening)
 
     monkeypatch.setattr(unit_module, "open_source", open_scripted)
-    monkeypatch.setattr(unit_module, "silence_limit_s", lambda _: 0.3)
+    monkeypatch.setattr(unit_module, "silence_limit_s", lambda _: 1.0)
 
     def make(
         source: Script, road: Callable[[Frame], Scene] = Scene, deliver: Callable[[Scene], None] = lambda _: None, *,
@@ -81,8 +81,8 @@ def make_unit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Unit]]:
     for unit in units:
         unit.stop_capture()
         unit.stop_analysis()
-        unit.capture.join(5)
-        unit.analysis.join(5)
+        unit.capture.join(60)
+        unit.analysis.join(60)
 
 
 def watch(*units: Unit) -> tuple[Supervisor, list[dict[str, Any]]]:
@@ -111,16 +111,16 @@ def test_a_capture_that_hangs_is_left_behind_and_replaced(
     logging.getLogger("edge_vision").addHandler(caplog.handler)
     first = unit.capture
     unit.start()
-    wait_until(lambda: supervisor.tick() or unit.capture is not first, 10, "the hanging capture is replaced")
-    wait_until(supervisor.tick, 10, "the site is done")
+    wait_until(lambda: supervisor.tick() or unit.capture is not first, 60, "the hanging capture is replaced")
+    wait_until(supervisor.tick, 60, "the site is done")
     assert seen == [0, 1, 2, 3, 4]
     assert unit.tally["abandoned"] == 1
     assert supervisor.abandoned == [first]
     assert "self._release.wait(30)" in caplog.text
     assert [status["state"] for status in told][-1] == "online"
     release.set()
-    assert hanging[0].woke.wait(5)
-    assert first.join(5)
+    assert hanging[0].woke.wait(60)
+    assert first.join(60)
     assert 9_999 not in seen
     assert supervisor.gave_up == ""
 
@@ -134,12 +134,12 @@ def test_too_many_hanging_captures_end_the_process(
     unit = make_unit(lambda opening: HangingSource(opening, release))
     supervisor, _ = watch(unit)
     unit.start()
-    wait_until(supervisor.tick, 15, "the supervisor gives up")
+    wait_until(supervisor.tick, 60, "the supervisor gives up")
     assert "2 capture threads hang" in supervisor.gave_up
     assert unit.tally["abandoned"] == 2
     release.set()
     for worker in supervisor.abandoned:
-        assert worker.join(5)
+        assert worker.join(60)
 
 
 def test_an_analysis_that_hangs_ends_the_process(
@@ -156,7 +156,7 @@ def test_an_analysis_that_hangs_ends_the_process(
     unit = make_unit(lambda _: FakeSource([make_frame()]), road, reopens=False)
     supervisor, _ = watch(unit)
     unit.start()
-    wait_until(supervisor.tick, 10, "the supervisor gives up")
+    wait_until(supervisor.tick, 60, "the supervisor gives up")
     assert supervisor.gave_up == "analyze cam hangs"
     release.set()
 
@@ -172,13 +172,13 @@ def test_a_process_that_was_held_takes_no_thread_for_hung(make_unit: Callable[..
     clock.advance(60.0)
     assert not supervisor.tick()
     assert (unit.tally["abandoned"], supervisor.gave_up) == (0, "")
-    for _ in range(4):  # but who is silent while the supervisor looks on is hung
+    for _ in range(8):  # but who is silent while the supervisor looks on is hung
         clock.advance(0.25)
         supervisor.tick()
     assert unit.tally["abandoned"] >= 1
     release.set()
     for worker in supervisor.abandoned:
-        assert worker.join(5)
+        assert worker.join(60)
 
 
 def test_a_recording_that_hangs_is_given_up_not_begun_again(make_unit: Callable[..., Unit]) -> None:
@@ -192,11 +192,11 @@ def test_a_recording_that_hangs_is_given_up_not_begun_again(make_unit: Callable[
     unit = make_unit(source, reopens=False)
     supervisor, _ = watch(unit)
     unit.start()
-    wait_until(supervisor.tick, 10, "the site is done")
+    wait_until(supervisor.tick, 60, "the site is done")
     assert opened == [0]
     assert (unit.state, supervisor.gave_up) == ("failed", "")
     release.set()
-    assert unit.capture.join(5)
+    assert unit.capture.join(60)
 
 
 def test_a_frame_that_fails_is_counted_and_the_next_one_is_analyzed(make_unit: Callable[..., Unit]) -> None:
@@ -212,7 +212,7 @@ def test_a_frame_that_fails_is_counted_and_the_next_one_is_analyzed(make_unit: C
     frames = [make_frame(index=number) for number in range(5)]
     unit = make_unit(lambda _: FakeSource(frames), road, lambda scene: seen.append(scene.frame.index), reopens=False)
     unit.start()
-    wait_until(lambda: unit.done, 10, "everything is analyzed")
+    wait_until(lambda: unit.done, 60, "everything is analyzed")
     assert seen == [0, 1, 3, 4]
     counts = unit.facts()["frames"]
     assert (counts["captured"], counts["analyzed"], counts["failed"], counts["dropped"]) == (5, 4, 1, 0)
@@ -245,7 +245,7 @@ def test_a_camera_is_opened_again_and_numbers_go_on(make_unit: Callable[..., Uni
     seen: list[int] = []
     unit = make_unit(source, deliver=lambda scene: seen.append(scene.frame.index))
     unit.start()
-    wait_until(lambda: unit.done, 10, "the source ends")
+    wait_until(lambda: unit.done, 60, "the source ends")
     assert seen == [0, 1, 2, 3, 4, 5, 6]
     assert states == [("starting", ""), ("lost", "cable cut"), ("lost", "cable cut")]
     assert (unit.state, unit.error) == ("ended", "")
@@ -259,7 +259,7 @@ def test_a_recording_that_fails_is_given_up(make_unit: Callable[..., Unit]) -> N
     unit = make_unit(lambda _: FakeSource(script), deliver=lambda scene: seen.append(scene.frame.index), reopens=False)
     supervisor, told = watch(unit)
     unit.start()
-    wait_until(supervisor.tick, 10, "the site is done")
+    wait_until(supervisor.tick, 60, "the site is done")
     assert seen == [0]
     assert (unit.state, unit.error) == ("failed", "file.mp4: damaged")
     assert supervisor.gave_up == ""
@@ -281,15 +281,15 @@ def test_the_freshest_frame_wins_on_a_live_source(make_unit: Callable[..., Unit]
         def read(self) -> Frame | None:
             frame = super().read()
             if frame is not None and frame.index == 1:
-                started.wait(10)  # the road has taken frame 0
+                started.wait(60)  # the road has taken frame 0
             return frame
 
     frames = [make_frame(index=number) for number in range(10)]
     unit = make_unit(lambda _: Live(frames, live=True), road, lambda scene: seen.append(scene.frame.index))
     unit.start()
-    wait_until(lambda: unit.state == "ended", 10, "the source ends")
+    wait_until(lambda: unit.state == "ended", 60, "the source ends")
     release.set()
-    wait_until(lambda: unit.done, 10, "the rest is analyzed")
+    wait_until(lambda: unit.done, 60, "the rest is analyzed")
     assert seen == [0, 9]
     counts = unit.facts()["frames"]
     assert (counts["captured"], counts["analyzed"], counts["dropped"]) == (10, 2, 8)
@@ -305,12 +305,12 @@ def test_stopping_counts_what_is_left(make_unit: Callable[..., Unit]) -> None:
 
     unit = make_unit(lambda _: FakeSource(make_frame(index=number) for number in range(1000)), road, reopens=False)
     unit.start()
-    wait_until(lambda: unit.tally["captured"] >= 3, 10, "one is analyzed, one queued, one waits")
+    wait_until(lambda: unit.tally["captured"] >= 3, 60, "one is analyzed, one queued, one waits")
     unit.stop_capture()
     unit.stop_analysis()
     release.set()
-    assert unit.capture.join(5)
-    assert unit.analysis.join(5)
+    assert unit.capture.join(60)
+    assert unit.analysis.join(60)
     counts = unit.facts()["frames"]
     assert counts["captured"] == counts["analyzed"] + counts["dropped"] + counts["failed"]
 
@@ -335,7 +335,7 @@ def test_at_the_end_of_a_recording_what_waits_is_told(make_unit: Callable[..., U
         tell=lambda scene: told.append(scene.frame.index),
     )
     unit.start()
-    wait_until(lambda: unit.done, 10, "the recording has ended")
+    wait_until(lambda: unit.done, 60, "the recording has ended")
     assert seen == [0, 1, 2]
     assert told == [77]
 
@@ -350,7 +350,7 @@ def test_a_camera_that_is_stopped_has_nothing_to_end(make_unit: Callable[..., Un
         tell=lambda scene: told.append(scene.frame.index),
     )
     unit.start()
-    wait_until(lambda: bool(seen), 10, "frames come in")
+    wait_until(lambda: bool(seen), 60, "frames come in")
     unit.stop_capture()
-    wait_until(lambda: unit.done, 10, "the analysis is through")
+    wait_until(lambda: unit.done, 60, "the analysis is through")
     assert told == []

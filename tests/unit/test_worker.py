@@ -12,7 +12,7 @@ from edge_vision.runtime.clock import SystemClock
 from edge_vision.runtime.worker import Worker
 from edge_vision.testing.fakes import FakeClock
 
-SOON = 10.0
+SOON = 60.0
 
 
 @pytest.fixture(name="gate")

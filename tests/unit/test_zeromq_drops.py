@@ -24,7 +24,7 @@ def test_a_drop_that_nothing_follows_is_in_the_next_heartbeat(tmp_path: Path) ->
         finally:
             outlet.end()
             outlet.worker.stop()
-            outlet.worker.join(10)
+            outlet.worker.join(60)
     dropped = outlet.facts()["dropped"]
     if "cam/reading" in dropped:
         assert Missed(BOOT, "cam", "reading", 1, 1) in found

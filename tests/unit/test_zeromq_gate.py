@@ -25,7 +25,7 @@ def _gate(tmp_path: Path) -> Iterator["zmq.Socket[bytes]"]:
     with zmq.Context() as context:
         gate = Gate(context, Clients(curve), "test", SystemClock())
         gate.worker.start()
-        assert gate.ready.wait(5)
+        assert gate.ready.wait(60)
         with context.socket(zmq.DEALER) as asks:
             asks.set(zmq.LINGER, 0)
             asks.set(zmq.RCVTIMEO, 5000)
@@ -33,7 +33,7 @@ def _gate(tmp_path: Path) -> Iterator["zmq.Socket[bytes]"]:
             yield asks
         assert gate.worker.alive, gate.worker.error
         gate.worker.stop()
-        assert gate.worker.join(5)
+        assert gate.worker.join(60)
 
 
 def _ask(asks: "zmq.Socket[bytes]", question: list[bytes]) -> list[bytes]:
