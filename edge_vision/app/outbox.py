@@ -88,7 +88,7 @@ def close_outbox(outbox: Outbox) -> int:
     outbox.end()
     if not outbox.worker.join(_CLOSE_S):
         outbox.worker.stop()
-        return outbox.unsaved
-    unsaved = outbox.unsaved
+        return outbox.give_up_unsaved()
+    unsaved = outbox.give_up_unsaved()
     outbox.close()
     return unsaved
