@@ -127,10 +127,13 @@ def test_what_is_told_is_kept_until_its_record_is_on_disk() -> None:
     gaps, _ = losses.take(0, blocked=False, everything=False)
     losses.told(5)
     assert [gap.last for _, gap in gaps] == [9]
+    assert losses.noted
     left = losses.untold(4)
     losses.written(4)
     assert losses.untold(4) == left != b""
     assert losses.untold(5) == b""
+    losses.written(5)
+    assert not losses.noted
     again = Losses()
     again.recall(left)
     assert again.take(0, blocked=False, everything=False)[0] == gaps

@@ -136,6 +136,11 @@ class Losses:
             feed.waiting -= missing
             self.lose_unknown(feed, missing, reason)
 
+    @property
+    def noted(self) -> bool:
+        """Whether anything is not told yet, or its gap record not on disk."""
+        return bool(self or self._telling.gaps or self._telling.records)
+
     def __bool__(self) -> bool:
         return bool(self._runs or self._whole or self._records)
 

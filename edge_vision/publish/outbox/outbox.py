@@ -126,6 +126,12 @@ class Outbox:
         with self._lock:
             return sum(not self._stock.delivered(row) for row in self._stock.tail)
 
+    @property
+    def untold(self) -> bool:
+        """Whether anything was lost of which no gap record is on disk or delivered."""
+        with self._lock:
+            return self._stock.losses.noted
+
     def give_up_unsaved(self) -> int:
         """How many messages are neither on disk nor delivered; no sink waits for them any more. After the thread."""
         unsaved = self.unsaved
