@@ -172,7 +172,22 @@ def test_losses_summed_up_are_one_for_each_sink_and_reason() -> None:
         Gap("two", "old"),
     ]
     records = [record(number, "gate", gap) for number, gap in enumerate(gaps)]
-    assert not losses.gather(records)
+    assert not losses.gather(records, spanning=True)
     losses.sum_up([*records, replace(records[0], body=b"?")], [Gap("two", "old", 4)])
     told, _ = losses.take(0, blocked=False, everything=True)
     assert told == [("", Gap("one", "full", 5)), ("", Gap("two", "old"))]
+
+
+def test_only_neighbors_are_joined_unless_there_is_no_room() -> None:
+    """What lies between two gaps was delivered, or is told by a record of its own."""
+    losses = Losses()
+    gaps = [Gap("one", "full", 3, "b1", "verdict", *span) for span in ((1, 3), (13, 15), (4, 6), (16, 18), (7, 9))]
+    records = [record(number, "gate", gap) for number, gap in enumerate(gaps)]
+    assert losses.gather(records, spanning=False)
+    told, _ = losses.take(0, blocked=False, everything=True)
+    joined = [Gap("one", "full", 9, "b1", "verdict", 1, 9), Gap("one", "full", 6, "b1", "verdict", 13, 18)]
+    assert told == [("gate", gap) for gap in joined]
+    assert not losses.gather(records[:2] * 2, spanning=False)
+    assert losses.gather(records[:2] * 2, spanning=True)
+    told, _ = losses.take(0, blocked=False, everything=True)
+    assert told == [("gate", Gap("one", "full", 12, "b1", "verdict", 1, 15))]

@@ -137,3 +137,17 @@ def test_what_is_told_is_kept_until_its_record_is_on_disk() -> None:
     again = Losses()
     again.recall(left)
     assert again.take(0, blocked=False, everything=False)[0] == gaps
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_gap_record_that_is_to_come_once_more_is_kept_until_it_is_on_disk(taken: bool) -> None:
+    """Its row is gone: in between, only the note has it."""
+    losses = Losses()
+    losses.repeat(record(1))
+    if taken:
+        assert losses.take(0, blocked=False, everything=False)[1] == [record(1)]
+        losses.told(5)
+    again = Losses()
+    again.recall(losses.untold(4))
+    assert again.noted
+    assert again.take(0, blocked=False, everything=False)[1] == [record(1)]

@@ -100,15 +100,22 @@ class Losses:
         """Let a gap record come once more, behind all the others: what it tells would be lost untold with it."""
         self._records[record.id] = record
 
-    def gather(self, records: Sequence[Message]) -> bool:
-        """Tell anew, in fewer gap records, what these tell; whether less than half as many do."""
-        gathered: dict[tuple[str, ...], tuple[str, Gap]] = {}
-        for source, gap in _told_by(records):
-            key = source, gap.sink, gap.reason, gap.boot or "", gap.lost_kind or ""
-            gathered[key] = source, _spanning(gathered[key][1], gap) if key in gathered else gap
+    def gather(self, records: Sequence[Message], *, spanning: bool) -> bool:
+        """Tell anew, in fewer gap records, what these tell; whether less than half as many do.
+
+        Neighbors are joined; where `spanning`, also what has others between, of which the same is said then.
+        """
+        joined: dict[tuple[str, ...], list[Gap]] = {}
+        for source, gap in sorted(_told_by(records), key=lambda one: one[1].first or 0):
+            runs = joined.setdefault((source, gap.sink, gap.reason, gap.boot or "", gap.lost_kind or ""), [])
+            if runs and (spanning or (gap.first or 1) == (runs[-1].last or 0) + 1):
+                runs[-1] = _spanning(runs[-1], gap)
+            else:
+                runs.append(gap)
+        gathered = [(source, gap) for (source, *_), runs in joined.items() for gap in runs]
         if 2 * len(gathered) >= len(records):
             return False
-        self._whole.extend(gathered.values())
+        self._whole.extend(gathered)
         return True
 
     def sum_up(self, records: Sequence[Message], more: Sequence[Gap]) -> None:

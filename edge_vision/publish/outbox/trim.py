@@ -86,7 +86,7 @@ class Trimmer:
                 if len(records) < _STEP:
                     for record in records:
                         self._losses.repeat(record)
-                elif not self._losses.gather(records):
+                elif not self._losses.gather(records, spanning=True):
                     self._losses.sum_up(records, ())
             if after >= committed:
                 break
@@ -186,24 +186,23 @@ class Trimmer:
         """Keep what gap records tell that are about to go; whether they come once more as they are.
 
         Many of them are gathered into few: else there would be no room for anything else in the end. Where they cannot
-        be, they come once more, too, unless half of the outbox is such records: then they tell no numbers any more.
+        be, they come once more, too, unless half of the outbox is such records: then they are joined over what lies
+        between, or tell no numbers any more.
         """
         gaps = [(feed, one) for feed, ranges in lost for one in ranges if one.kind == "gap"]
         if not gaps:
             return False
         records = [row.message for row in store.read(min(feed.handed for feed, _ in gaps), last, ("gap",), _STEP)[0]]
         others = sum(one.count for _, ranges in lost for one in ranges if one.kind != "gap")
-        if sum(one.count for _, one in gaps) <= others:
-            self._turned = 0
-        elif self._losses.gather(records):
+        few, crowded = sum(one.count for _, one in gaps) <= others, self._turned > store.used_bytes() // 2
+        if not few and self._losses.gather(records, spanning=crowded):
             for feed, one in gaps:
                 self._losses.add(feed.name, _GATHERED, one)
             return False
-        elif self._turned > store.used_bytes() // 2:
+        if not few and crowded:
             self._losses.sum_up(records, [Gap(feed.name, _GATHERED, one.count) for feed, one in gaps])
             return False
-        else:
-            self._turned += sum(record.weight for record in records)
+        self._turned = 0 if few else self._turned + sum(record.weight for record in records)
         for record in records:
             self._losses.repeat(record)
         return True
