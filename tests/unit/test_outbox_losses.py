@@ -151,3 +151,36 @@ def test_a_gap_record_that_is_to_come_once_more_is_kept_until_it_is_on_disk(take
     again.recall(losses.untold(4))
     assert again.noted
     assert again.take(0, blocked=False, everything=False)[1] == [record(1)]
+
+
+def test_what_a_sink_that_went_never_got_is_told_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed behind the commit that forgets the sink, and lets go of what was for it."""
+    first = Outbox(tmp_path, OutboxOptions(), SystemClock(), lambda *_: None)
+    first.feed("old", _KINDS, 0.0)
+    for seq in (1, 2, 3):
+        first.put(verdict(seq))
+    first.start()
+    first.end()
+    assert first.worker.join(10)
+    first.close()
+
+    def die(*_: object) -> None:
+        raise _KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", die)
+        second = Outbox(tmp_path, OutboxOptions(), SystemClock(), lambda *_: None)
+        second.feed("new", ("count", "gap"), 0.0)
+        second.start()
+        assert second.worker.join(20)
+        assert isinstance(second.worker.error, _KilledError)
+        second.close()
+
+    told: list[Gap] = []
+    third = Outbox(tmp_path, OutboxOptions(), SystemClock(), lambda _, gap: told.append(gap))
+    third.feed("new", ("count", "gap"), 0.0)
+    third.start()
+    third.end()
+    assert third.worker.join(20)
+    third.close()
+    assert [(gap.sink, gap.first, gap.last, gap.count) for gap in told] == [("old", 1, 3, 3)]
