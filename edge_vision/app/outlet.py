@@ -179,7 +179,7 @@ class Outlet:
 
     def _send(self, sink: Sink, batch: list[Message]) -> None:
         """Deliver a batch; what was delivered is taken off the list, also when the rest was not."""
-        now = batch[:1] if self._careful else batch
+        now = batch[:1] if self._careful else batch[:]  # a copy: what is delivered is taken off the batch
         done, suspect = 0, True
         try:
             sink.send(now)

@@ -133,3 +133,30 @@ def test_what_was_delivered_of_a_batch_is_settled_and_no_more(monkeypatch: pytes
         outlet.worker.start()
         wait_until(lambda: sink.tries > 1, 10, "it is tried again")
         assert (feed.settled - begun, feed.handed - begun, feed.in_hand, feed.waiting) == (3, 10, 7, 7)
+
+
+class _Back:
+    """A sink that fails once."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Fail the first time."""
+        self.tries += bool(messages)
+        if self.tries == 1:
+            msg = "not now"
+            raise SinkError(msg, patience_s=1.0)
+
+
+def test_a_sink_that_takes_all_of_a_batch_again_is_online(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> None:
+    """Else the site stays degraded, and its end does not wait for it."""
+    feed = outbox.feed("jsonl", (make_message(1).kind,), 0.0)
+    with outlet_of(_Back(), monkeypatch, feed) as outlet:
+        for number in range(10):
+            outbox.put(make_message(number + 1))
+        outlet.worker.start()
+        wait_until(lambda: outlet.delivered == 10, 10, "all is delivered")
+        wait_until(lambda: outlet.state == "online", 10, "it is online")
+        assert "error" not in outlet.facts()
+        assert not outlet.away
