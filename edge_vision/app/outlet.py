@@ -192,7 +192,7 @@ class Outlet:
         if now:
             self.state = "online"
             if self._trouble.clear():
-                _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered)
+                _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered + self.kept)
 
     def _settle(self, batch: list[Message], done: int, *, suspect: bool) -> None:
         """Take delivered and refused messages off the list, and one that failed too often and may be at fault."""

@@ -149,14 +149,18 @@ class _Back:
             raise SinkError(msg, patience_s=1.0)
 
 
-def test_a_sink_that_takes_all_of_a_batch_again_is_online(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> None:
+def test_a_sink_that_takes_all_of_a_batch_again_is_online(
+    monkeypatch: pytest.MonkeyPatch, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
     """Else the site stays degraded, and its end does not wait for it."""
+    caplog.set_level("INFO")
     feed = outbox.feed("jsonl", (make_message(1).kind,), 0.0)
     with outlet_of(_Back(), monkeypatch, feed) as outlet:
-        for number in range(10):
+        for number in range(300):
             outbox.put(make_message(number + 1))
         outlet.worker.start()
-        wait_until(lambda: outlet.delivered == 10, 10, "all is delivered")
+        wait_until(lambda: outlet.delivered == 300, 10, "all is delivered")
         wait_until(lambda: outlet.state == "online", 10, "it is online")
         assert "error" not in outlet.facts()
         assert not outlet.away
+    assert "delivering again, 108 messages wait" in caplog.text
