@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge_vision.app.outbox import close_outbox, drain
+from edge_vision.app.outbox import close_outbox, drain, tell_losses
 from edge_vision.app.unit import Unit
 from edge_vision.app.voice import Voice
 from edge_vision.core.errors import EXIT_DONE, EXIT_GAVE_UP
@@ -45,6 +45,8 @@ class Ending:
     def close_sinks(self, units: Sequence[Unit], facts: dict[str, Any], *, by_itself: bool) -> None:
         """Say offline, and deliver what is queued within the time to drain. `by_itself`: nobody asked for the end."""
         voice = self._voice
+        if voice.outbox is not None:
+            tell_losses(voice.outbox, self._clock)  # before the sinks end with `offline`
         voice.say_last(facts)
         deadline_ns = self._drained_ns or self._clock.monotonic_ns() + int(DRAIN_S * 1e9)
         drain(voice.outlets, voice.outbox, self._clock, deadline_ns, asked=not by_itself)

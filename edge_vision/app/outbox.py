@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _CLOSE_S: Final = 5.0
 """How long the end may take to write what is in memory."""
+_TELL_S: Final = 2.0
+"""How long the end may take to make the last gap records."""
 _LOOK_S: Final = 0.05
 """How often it looks whether a sink need not be waited for."""
 
@@ -63,6 +65,12 @@ def open_outlets(publish: Sequence[SinkOptions], opening: SinkOpening, outbox: O
     return outlets
 
 
+def tell_losses(outbox: Outbox, clock: Clock) -> None:
+    """Have everything that was lost told now, while sinks still take messages; on a bad disk what can be."""
+    outbox.say_last_words()
+    until(lambda: not outbox.untold or outbox.state != "online", lambda: clock.sleep(_LOOK_S), _TELL_S, clock)
+
+
 def drain(outlets: Sequence[Outlet], outbox: Outbox | None, clock: Clock, end_ns: int, *, asked: bool) -> None:
     """Let sinks deliver what they have, until a moment of the monotonic clock; then they are asked to stop.
 
@@ -75,8 +83,6 @@ def drain(outlets: Sequence[Outlet], outbox: Outbox | None, clock: Clock, end_ns
             return True
         return asked and outlet.away and outbox is not None and outbox.unsaved == 0
 
-    if outbox is not None:
-        outbox.say_last_words()
     for outlet in outlets:
         left_s = max(0.0, (end_ns - clock.monotonic_ns()) / 1e9)
         until(partial(done, outlet), lambda: None, left_s, clock)  # `done` does the waiting
@@ -88,7 +94,7 @@ def close_outbox(outbox: Outbox) -> int:
     outbox.end()
     if not outbox.worker.join(_CLOSE_S):
         outbox.worker.stop()
-        return outbox.unsaved
-    unsaved = outbox.unsaved
+        return outbox.give_up_unsaved()
+    unsaved = outbox.give_up_unsaved()
     outbox.close()
     return unsaved

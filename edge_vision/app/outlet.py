@@ -180,7 +180,7 @@ class Outlet:
 
     def _send(self, sink: Sink, batch: list[Message]) -> None:
         """Deliver a batch; what was delivered is taken off the list, also when the rest was not."""
-        now = batch[:1] if self._careful else batch
+        now = batch[:1] if self._careful else batch[:]  # a copy: what is delivered is taken off the batch
         done, suspect = 0, True
         try:
             sink.send(now)
@@ -193,7 +193,7 @@ class Outlet:
         if now:
             self.state = "online"
             if self._trouble.clear():
-                _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered)
+                _log.info("%s: delivering again, %d messages wait", self.name, self.undelivered + self.kept)
 
     def _settle(self, batch: list[Message], done: int, *, suspect: bool) -> None:
         """Take delivered and refused messages off the list, and one that failed too often and may be at fault."""

@@ -151,6 +151,19 @@ def test_what_no_sink_owes_any_more_is_let_go(opened: Open, tmp_path: Path) -> N
     assert new.waiting == 0
 
 
+def test_what_is_not_on_disk_at_the_end_does_not_wait_for_the_next_run(opened: Open) -> None:
+    """Of two that are on disk and one that is not, two wait."""
+    outbox = opened()
+    feed, other = outbox.feed("one", ("verdict",), 0.0), outbox.feed("two", ("count",), 0.0)
+    outbox.start()
+    for seq in (1, 2):
+        outbox.put(message(seq))
+    shut(outbox)
+    assert (outbox.give_up_unsaved(), feed.waiting) == (0, 2)
+    outbox.put(message(3))
+    assert (outbox.give_up_unsaved(), feed.waiting, other.waiting) == (1, 2, 0)
+
+
 def test_one_process_at_a_time(opened: Open, tmp_path: Path, clock: FakeClock) -> None:
     """A second one is told; after the first has gone it may."""
     outbox = opened()

@@ -57,14 +57,14 @@ def taken(feed: Feed, outbox: Outbox, clock: FakeClock) -> list[Message]:
     return got
 
 
-def overfill(folder: Path, clock: FakeClock, told: list[Gap], records: int, size: int) -> list[Message]:
-    """What a sink gets that was away when the oldest, all of them gap records, had to make room for others."""
-    outbox = Outbox(folder, OutboxOptions(max_mb=1), clock, lambda _, gap: told.append(gap), 10_000_000)
+def test_a_gap_record_that_goes_alone_comes_once_more(tmp_path: Path) -> None:
+    """One that is as large as all that had to go: it goes to the end of what waits."""
+    clock, told = FakeClock(), list[Gap]()
+    outbox = Outbox(tmp_path, OutboxOptions(max_mb=1), clock, lambda _, gap: told.append(gap), 10_000_000)
     feed = outbox.feed("one", _KINDS, 0.0)
     outbox.start()
-    for seq in range(1, records + 1):
-        body = msgspec.json.encode({"gap": Gap(f"sink {seq}", "x" * size, 1, "b1", "verdict", seq, seq)})
-        outbox.put(replace(record(seq), body=body))
+    body = msgspec.json.encode({"gap": Gap("other", "x" * 60_000, 1, "b1", "verdict", 1, 1)})
+    outbox.put(replace(record(1), body=body))
     for seq in range(1, 51):
         outbox.put(verdict(seq, 30_000))
         eventually(clock, lambda: not outbox.in_memory(), "it is written")
@@ -73,26 +73,8 @@ def overfill(folder: Path, clock: FakeClock, told: list[Gap], records: int, size
     outbox.end()
     assert outbox.worker.join(10)
     outbox.close()
-    return got
-
-
-def test_a_gap_record_that_goes_alone_comes_once_more(tmp_path: Path) -> None:
-    """One that is as large as all that had to go: it goes to the end of what waits."""
-    told: list[Gap] = []
-    got = overfill(tmp_path, FakeClock(), told, records=1, size=60_000)
     assert record(1).id in [one.id for one in got]
     assert {gap.lost_kind for gap in told} == {"verdict"}
-
-
-def test_of_many_gap_records_that_cannot_be_gathered_it_is_told_that_they_went(tmp_path: Path) -> None:
-    """Each of another sink: there would be no room for anything else in the end."""
-    told: list[Gap] = []
-    got = overfill(tmp_path, FakeClock(), told, records=400, size=600)
-    lost = 400 - len({one.id for one in got if one.kind == "gap"})
-    assert lost > 0
-    unknown = [gap for gap in told if gap.count is None]
-    assert unknown
-    assert {gap.reason for gap in unknown} == {"gap records that told of them had to go themselves"}
 
 
 def test_losses_that_go_on_are_told_every_ten_seconds_and_all_at_the_end(tmp_path: Path) -> None:
@@ -183,10 +165,60 @@ def test_what_is_told_is_kept_until_its_record_is_on_disk() -> None:
     gaps, _ = losses.take(0, blocked=False, everything=False)
     losses.told(5)
     assert [gap.last for _, gap in gaps] == [9]
+    assert losses.noted
     left = losses.untold(4)
     losses.written(4)
     assert losses.untold(4) == left != b""
     assert losses.untold(5) == b""
+    losses.written(5)
+    assert not losses.noted
     again = Losses()
     again.recall(left)
     assert again.take(0, blocked=False, everything=False)[0] == gaps
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_gap_record_that_is_to_come_once_more_is_kept_until_it_is_on_disk(taken: bool) -> None:
+    """Its row is gone: in between, only the note has it."""
+    losses = Losses()
+    losses.repeat(record(1))
+    if taken:
+        assert losses.take(0, blocked=False, everything=False)[1] == [record(1)]
+        losses.told(5)
+    again = Losses()
+    again.recall(losses.untold(4))
+    assert again.noted
+    assert again.take(0, blocked=False, everything=False)[1] == [record(1)]
+
+
+def test_what_a_sink_that_went_never_got_is_told_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed behind the commit that forgets the sink, and lets go of what was for it."""
+    first = Outbox(tmp_path, OutboxOptions(), SystemClock(), lambda *_: None)
+    first.feed("old", _KINDS, 0.0)
+    for seq in (1, 2, 3):
+        first.put(verdict(seq))
+    first.start()
+    first.end()
+    assert first.worker.join(10)
+    first.close()
+
+    def die(*_: object) -> None:
+        raise _KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", die)
+        second = Outbox(tmp_path, OutboxOptions(), SystemClock(), lambda *_: None)
+        second.feed("new", ("count", "gap"), 0.0)
+        second.start()
+        assert second.worker.join(20)
+        assert isinstance(second.worker.error, _KilledError)
+        second.close()
+
+    told: list[Gap] = []
+    third = Outbox(tmp_path, OutboxOptions(), SystemClock(), lambda _, gap: told.append(gap))
+    third.feed("new", ("count", "gap"), 0.0)
+    third.start()
+    third.end()
+    assert third.worker.join(20)
+    third.close()
+    assert [(gap.sink, gap.first, gap.last, gap.count) for gap in told] == [("old", 1, 3, 3)]

@@ -39,6 +39,8 @@ class Feed:
         self.kinds = tuple(kinds)
         self.keep_s = keep_s
         self.settled = self.handed = self.in_hand = self.waiting = 0
+        self.begun = 0
+        """Up to here nothing was ever for it; 0 where that is not known, as of one that an earlier process began."""
         self.lost: Counter[str] = Counter()
         self.wake: Callable[[], None] = lambda: None
         self._stale = 0

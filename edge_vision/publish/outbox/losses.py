@@ -1,7 +1,8 @@
 """What a sink will never get, gathered into as few gap records as there are gaps."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +41,13 @@ def _spanning(one: Gap, other: Gap) -> Gap:
     firsts, lasts = ([getattr(gap, name) or 0 for gap in (one, other)] for name in ("first", "last"))
     count = None if one.count is None or other.count is None else one.count + other.count
     return Gap(one.sink, one.reason, count, one.boot, one.lost_kind, min(firsts) or None, max(lasts) or None)
+
+
+def _told_by(records: Sequence[Message]) -> Iterator[tuple[str, Gap]]:
+    """What gap records say, with their source; nothing of one that cannot be read."""
+    for record in records:
+        with suppress(msgspec.DecodeError):
+            yield record.source, msgspec.json.decode(record.body, type=_Told).gap
 
 
 @dataclass(slots=True)
@@ -93,21 +101,31 @@ class Losses:
         """Let a gap record come once more, behind all the others: what it tells would be lost untold with it."""
         self._records[record.id] = record
 
-    def gather(self, records: Sequence[Message]) -> bool:
-        """Tell anew, in fewer gap records, what these tell; whether less than half as many do."""
-        gathered: dict[tuple[str, ...], tuple[str, Gap]] = {}
-        for record in records:
-            try:
-                gap = msgspec.json.decode(record.body, type=_Told).gap
-            except msgspec.DecodeError:
-                continue
-            key = record.source, gap.sink, gap.reason, gap.boot or "", gap.lost_kind or ""
-            before = gathered.get(key)
-            gathered[key] = record.source, gap if before is None else _spanning(before[1], gap)
+    def gather(self, records: Sequence[Message], *, spanning: bool) -> bool:
+        """Tell anew, in fewer gap records, what these tell; whether less than half as many do.
+
+        Neighbors are joined; where `spanning`, also what has others between, of which the same is said then.
+        """
+        joined: dict[tuple[str, ...], list[Gap]] = {}
+        for source, gap in sorted(_told_by(records), key=lambda one: one[1].first or 0):
+            runs = joined.setdefault((source, gap.sink, gap.reason, gap.boot or "", gap.lost_kind or ""), [])
+            if runs and (spanning or (gap.first or 1) == (runs[-1].last or 0) + 1):
+                runs[-1] = _spanning(runs[-1], gap)
+            else:
+                runs.append(gap)
+        gathered = [(source, gap) for (source, *_), runs in joined.items() for gap in runs]
         if 2 * len(gathered) >= len(records):
             return False
-        self._whole.extend(gathered.values())
+        self._whole.extend(gathered)
         return True
+
+    def sum_up(self, records: Sequence[Message], more: Sequence[Gap]) -> None:
+        """Tell anew how many these tell, and `more`, without numbers: one gap record for each sink and reason."""
+        sums: dict[tuple[str, str], Gap] = {}
+        for gap in [*(gap for _, gap in _told_by(records)), *more]:
+            key, bare = (gap.sink, gap.reason), Gap(gap.sink, gap.reason, gap.count)
+            sums[key] = _spanning(sums[key], bare) if key in sums else bare
+        self._whole.extend(("", gap) for gap in sums.values())
 
     def lose_unknown(self, feed: Feed, count: int | None, reason: str) -> None:
         """The same of messages of which nothing is known any more, but perhaps how many."""
@@ -125,6 +143,11 @@ class Losses:
             missing = max(0, feed.waiting - held - kept(feed, begun))
             feed.waiting -= missing
             self.lose_unknown(feed, missing, reason)
+
+    @property
+    def noted(self) -> bool:
+        """Whether anything is not told yet, or its gap record not on disk."""
+        return bool(self or self._telling.gaps or self._telling.records)
 
     def __bool__(self) -> bool:
         return bool(self._runs or self._whole or self._records)

@@ -129,6 +129,20 @@ class Outbox:
         with self._lock:
             return sum(not self._stock.delivered(row) for row in self._stock.tail)
 
+    @property
+    def untold(self) -> bool:
+        """Whether anything was lost of which no gap record is on disk or delivered."""
+        with self._lock:
+            return self._stock.losses.noted
+
+    def give_up_unsaved(self) -> int:
+        """How many messages are neither on disk nor delivered; no sink waits for them any more. After the thread."""
+        unsaved = self.unsaved
+        with self._lock:
+            for feed in self._stock.feeds if unsaved else ():
+                feed.waiting = max(0, feed.waiting - self._stock.tail.count(feed.settled, feed.kinds))
+        return unsaved
+
     def facts(self) -> dict[str, Any]:
         """What the site's status says of it."""
         text = self._writer.trouble.text
@@ -181,7 +195,8 @@ class Outbox:
             begun, waiting, missing = feed.settled, feed.waiting, 0
             try:
                 if feed.keep_s > 0:
-                    begun = min(begun, self._place.reader().number_at(stock.lived_s - feed.keep_s) - 1)
+                    kept = self._place.reader().number_at(stock.lived_s - feed.keep_s) - 1
+                    begun = max(feed.begun, min(begun, kept))
                 waiting = stock.kept(feed, begun)
                 missing = feed.waiting - stock.kept(feed, feed.settled)
             except OutboxError as error:  # then without what was delivered

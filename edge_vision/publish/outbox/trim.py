@@ -11,6 +11,7 @@ from edge_vision.publish.outbox.history import Keeper
 from edge_vision.publish.outbox.losses import Losses
 from edge_vision.publish.outbox.rows import Range
 from edge_vision.publish.outbox.store import Store
+from edge_vision.publish.wire import Gap
 
 _MOST: Final = 20_000
 """Messages that one look deletes, at most: the writer must not be busy with that for long."""
@@ -20,10 +21,9 @@ _STEP: Final = 2_000
 """Messages that are counted as lost at once: nothing can be put meanwhile."""
 _CAREFUL: Final = 500
 """Messages that are deleted at once on a full disk: the log grows with them before the file is rid of them."""
-_FEW: Final = 20
-"""So many gap records may always come once more: they take no room to speak of."""
 _ROUNDS: Final = 40
 _CAREFUL_BYTES: Final = 100_000
+_GATHERED: Final = "gathered into fewer gap records"
 _NO_WEIGHT: Final = 2**62
 """More than anything weighs."""
 
@@ -48,6 +48,8 @@ class Trimmer:
         self._keepers = keepers
         self._losses = losses
         self._deleted: dict[tuple[str, ...], int] = {}
+        self._turned = 0
+        """Bytes of gap records that came once more since a cut last made room."""
 
     def forget(self) -> None:
         """The file is a new one."""
@@ -60,17 +62,34 @@ class Trimmer:
         wanted = {kind for one in wants for kind in one.kinds}
         for name, owed in store.read_kinds().items():
             reason = "the site no longer keeps such messages for it" if name in now else "the site has no such sink"
-            unowed = [kind for kind in owed if kind not in now.get(name, ()) and kind != "gap"]
+            unowed = [kind for kind in owed if kind not in now.get(name, ())]
             ranges = store.ranges(unowed, settled.get(name, 0), committed) if unowed else ()
             with self._lock:
                 for lost in ranges:
-                    self._losses.add(name, reason, lost)
+                    if lost.kind != "gap":
+                        self._losses.add(name, reason, lost)
+            if any(lost.kind == "gap" for lost in ranges):
+                self._hand_on_records(store, settled.get(name, 0), committed)
         with self._lock:
             untold = self._losses.untold()
         with store.transaction():
             store.note_untold(untold)
             store.forget([name for name in settled if name not in now])
             store.delete_others([kind for kind in MESSAGE_KINDS if kind in wanted])
+
+    def _hand_on_records(self, store: Store, after: int, committed: int) -> None:
+        """Let gap records come once more, for the sinks there are: one may have the subscribers of that which went."""
+        for _ in range(_NO_WEIGHT):
+            rows, after = store.read(after, committed, ("gap",), _STEP)
+            records = [row.message for row in rows]
+            with self._lock:
+                if len(records) < _STEP:
+                    for record in records:
+                        self._losses.repeat(record)
+                elif not self._losses.gather(records, spanning=True):
+                    self._losses.sum_up(records, ())
+            if after >= committed:
+                break
 
     def trim(self, store: Store, lived_s: float, committed: int, *, full: bool = False) -> bool:
         """Look once, with small steps on a full disk; whether there is more to do at once. Raises OutboxError."""
@@ -168,22 +187,24 @@ class Trimmer:
     def _save_records(self, store: Store, last: int, lost: Sequence[tuple[Feed, list[Range]]]) -> bool:
         """Keep what gap records tell that are about to go; whether they come once more as they are.
 
-        Many of them are gathered into few: else there would be no room for anything else in the end. Of many that have
-        nothing in common, only that they went is told.
+        Many of them are gathered into few: else there would be no room for anything else in the end. Where they cannot
+        be, they come once more, too, unless half of the outbox is such records: then they are joined over what lies
+        between, or tell no numbers any more.
         """
         gaps = [(feed, one) for feed, ranges in lost for one in ranges if one.kind == "gap"]
         if not gaps:
             return False
         records = [row.message for row in store.read(min(feed.handed for feed, _ in gaps), last, ("gap",), _STEP)[0]]
         others = sum(one.count for _, ranges in lost for one in ranges if one.kind != "gap")
-        if len(records) <= _FEW or sum(one.count for _, one in gaps) <= others:
-            for record in records:
-                self._losses.repeat(record)
-            return True
-        if self._losses.gather(records):
+        few, crowded = sum(one.count for _, one in gaps) <= others, self._turned > store.used_bytes() // 2
+        if not few and self._losses.gather(records, spanning=crowded):
             for feed, one in gaps:
-                self._losses.add(feed.name, "gathered into fewer gap records", one)
-        else:
-            for feed in {feed.name: feed for feed, _ in gaps}.values():
-                self._losses.lose_unknown(feed, None, "gap records that told of them had to go themselves")
-        return False
+                self._losses.add(feed.name, _GATHERED, one)
+            return False
+        if not few and crowded:
+            self._losses.sum_up(records, [Gap(feed.name, _GATHERED, one.count) for feed, one in gaps])
+            return False
+        self._turned = 0 if few else self._turned + sum(record.weight for record in records)
+        for record in records:
+            self._losses.repeat(record)
+        return True

@@ -1,7 +1,7 @@
 """The thread that writes the outbox: what is new, how far the sinks are, and what becomes of a disk that fails."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -67,10 +67,15 @@ class Writer:
     def begin(self, feed: Feed) -> None:
         """Let a feed go on where it was; a new one begins with what comes, or with all of a file that was damaged."""
         stock = self._stock
-        begun = self.settled.get(feed.name, 0 if stock.place.damage else stock.last)
+        begun = self._begun(feed, self.settled, stock.last)
         feed.restart(begun, 0 if self._store is None else self._store.count(begun, stock.last, feed.kinds))
         if stock.place.loss:
             stock.losses.lose_unknown(feed, None, stock.place.loss)
+
+    def _begun(self, feed: Feed, settled: Mapping[str, int], last: int) -> int:
+        """Where a feed goes on, by the positions in the file and the last number there."""
+        feed.begun = 0 if feed.name in settled or self._stock.place.damage else last
+        return settled.get(feed.name, feed.begun)
 
     def say_last_words(self) -> None:
         """Gather losses no more."""
@@ -188,7 +193,7 @@ class Writer:
         try:
             (settled, lived_s), untold = store.read_notes(), store.read_untold()
             last = max(store.last(), 0, *settled.values())
-            begun = {feed.name: settled.get(feed.name, 0 if place.damage else last) for feed in stock.feeds}
+            begun = {feed.name: self._begun(feed, settled, last) for feed in stock.feeds}
             waiting = {feed.name: store.count(begun[feed.name], last, feed.kinds) for feed in stock.feeds}
             if stock.feeds and last > stock.base:
                 msg = "the clock was set back: numbers on disk are higher than those in memory; a new start is needed"
