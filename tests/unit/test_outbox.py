@@ -134,6 +134,31 @@ def test_a_sink_that_was_forgotten_gets_the_last_seconds_again(opened: Open, clo
     assert take_all(feed) == [3, 4]
 
 
+def test_a_backlog_that_was_just_delivered_comes_again(opened: Open, clock: FakeClock) -> None:
+    """What counts is when it was delivered, not when it came; and whose process delivered it does not matter."""
+    outbox = opened()
+    feed = outbox.feed("one", ("verdict",), 60.0)
+    outbox.start()
+    for seq in (1, 2, 3):
+        outbox.put(message(seq))
+    eventually(clock, lambda: not outbox.in_memory(), "it is written")
+    clock.sleep(600)
+    assert take_all(feed) == [1, 2, 3]
+    clock.sleep(20)
+    feed.rewind()
+    assert take_all(feed) == [1, 2, 3]
+    shut(outbox)
+    again = opened()
+    feed = again.feed("one", ("verdict",), 60.0)
+    again.start()
+    clock.sleep(20)
+    feed.rewind()
+    assert take_all(feed) == [1, 2, 3]
+    eventually(clock, lambda: again.reader().first() == 0, "after a minute it goes")
+    feed.rewind()
+    assert take_all(feed) == []
+
+
 def test_what_no_sink_owes_any_more_is_let_go(opened: Open, tmp_path: Path) -> None:
     """A sink that is not in the site file any more leaves nothing behind."""
     outbox = opened()

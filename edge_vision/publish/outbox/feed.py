@@ -1,12 +1,15 @@
 """What one sink has to deliver, in order."""
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge_vision.core.message import Message
 from edge_vision.publish.outbox.rows import Row
+
+_MARKS: Final = 200
+"""How finely it is remembered when what was settled, over `keep_s`."""
 
 
 class Shelf(Protocol):
@@ -42,6 +45,7 @@ class Feed:
         self.begun = 0
         """Up to here nothing was ever for it; 0 where that is not known, as of one that an earlier process began."""
         self.lost: Counter[str] = Counter()
+        self._marks: deque[tuple[float, int]] = deque()
         self.wake: Callable[[], None] = lambda: None
         self._stale = 0
         self._outbox = outbox
@@ -69,6 +73,25 @@ class Feed:
         """Hand out again what is in hand, and what was delivered in the last `keep_s` seconds."""
         self._outbox.rewind(self)
 
+    def mark(self, lived_s: float) -> None:
+        """Remember how far it is at a time of the outbox's life, in seconds. The outbox's lock is held."""
+        step_s = self.keep_s / _MARKS
+        if self.keep_s > 0 and (not self._marks or lived_s - self._marks[-1][0] >= step_s):
+            self._marks.append((lived_s, self.settled))
+        for _ in range(len(self._marks) - 1):
+            if self._marks[1][0] > lived_s - self.keep_s:
+                break
+            self._marks.popleft()
+
+    def settled_long(self, lived_s: float) -> int:
+        """The number up to which all was settled `keep_s` seconds before a time of the outbox's life, or earlier.
+
+        What an earlier process settled counts as settled at the first mark of this one. The outbox's lock is held.
+        """
+        if self.keep_s <= 0:
+            return self.settled
+        return max((settled for at_s, settled in self._marks if at_s <= lived_s - self.keep_s), default=0)
+
     @property
     def empty(self) -> bool:
         """Whether everything was handed out."""
@@ -94,6 +117,7 @@ class Feed:
         self._stale, self.in_hand = self.in_hand, 0
         self.settled = self.handed = to
         self.waiting = waiting
+        self._marks = deque((at_s, min(settled, to)) for at_s, settled in self._marks)
 
     def restart(self, at: int, waiting: int) -> None:
         """The same, and nothing is in hand any more. The outbox's lock is held."""

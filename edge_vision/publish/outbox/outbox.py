@@ -194,9 +194,7 @@ class Outbox:
         with self._lock:
             begun, waiting, missing = feed.settled, feed.waiting, 0
             try:
-                if feed.keep_s > 0:
-                    kept = self._place.reader().number_at(stock.lived_s - feed.keep_s) - 1
-                    begun = max(feed.begun, min(begun, kept))
+                begun = max(feed.begun, min(begun, feed.settled_long(stock.lived_s)))
                 waiting = stock.kept(feed, begun)
                 missing = feed.waiting - stock.kept(feed, feed.settled)
             except OutboxError as error:  # then without what was delivered

@@ -94,6 +94,9 @@ class Trimmer:
     def trim(self, store: Store, lived_s: float, committed: int, *, full: bool = False) -> bool:
         """Look once, with small steps on a full disk; whether there is more to do at once. Raises OutboxError."""
         most = _CAREFUL if full else _MOST
+        with self._lock:
+            for feed in self._feeds:
+                feed.mark(lived_s)
         more = self._drop_settled(store, lived_s, committed, most)
         oldest = store.number_at(lived_s - self._options.max_age_h * 3600.0) - 1
         if oldest >= store.first() > 0:
@@ -120,22 +123,27 @@ class Trimmer:
         return store.free_pages() > before
 
     def _groups(self) -> Iterator[tuple[tuple[str, ...], list[Feed], float]]:
-        """Kinds that the same sinks owe and the same others want kept, with those sinks and for how long."""
+        """Kinds that the same sinks owe and the same others want kept; those sinks; how long the others want them."""
         wants: list[Feed | Keeper] = [*self._feeds, *self._keepers]
         groups: dict[tuple[str, ...], list[str]] = {}
         for kind in MESSAGE_KINDS:
             groups.setdefault(tuple(one.name for one in wants if kind in one.kinds), []).append(kind)
         for names, kinds in groups.items():
-            keep_s = max((one.keep_s for one in wants if one.name in names), default=0.0)
+            keep_s = max((keeper.keep_s for keeper in self._keepers if keeper.name in names), default=0.0)
             yield tuple(kinds), [feed for feed in self._feeds if feed.name in names], keep_s
 
     def _drop_settled(self, store: Store, lived_s: float | None, committed: int, most: int) -> bool:
-        """Delete what every sink that owes it has; within `keep_s` of a sink only when `lived_s` is None."""
+        """Delete what every sink that owes it has.
+
+        What one has for less than its `keep_s`, or what is younger than another wants, only when `lived_s` is None.
+        """
         more = False
         deleted: dict[tuple[str, ...], int] = {}
         with store.transaction():
             for kinds, feeds, keep_s in self._groups():
-                last = min((feed.settled for feed in feeds), default=committed)
+                with self._lock:
+                    far = [feed.settled if lived_s is None else feed.settled_long(lived_s) for feed in feeds]
+                last = min(far, default=committed)
                 if lived_s is not None and keep_s > 0:
                     last = min(last, store.number_at(lived_s - keep_s) - 1)
                 last = min(last, committed)
