@@ -23,11 +23,11 @@ def message(seq: int, kind: str = "verdict", source: str = "gate", boot: str = "
     return Message(f"{boot}-{source}-{kind}-{seq}", boot, seq, kind, source, f"t/{source}/{kind}", b"x" * size)
 
 
-def eventually(clock: FakeClock, true: Callable[[], bool], what: str) -> None:
+def eventually(clock: FakeClock, true: Callable[[], bool], what: str, step_s: float = 0.1) -> None:
     """Wait for something, while a little of the clock's time passes, too."""
 
     def look() -> bool:
-        clock.sleep(0.1)
+        clock.sleep(step_s)
         return true()
 
     wait_until(look, 60, what)

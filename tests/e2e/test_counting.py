@@ -201,6 +201,7 @@ def _live(
     return {name: [one for one in messages if one["source"] == name] for name in cameras}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_two_cars_go_up_and_two_down_over_rtsp_at_live_speed(

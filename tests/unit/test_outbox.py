@@ -109,7 +109,7 @@ def test_delivered_messages_leave_the_disk(opened: Open, tmp_path: Path, clock: 
         eventually(clock, lambda: not outbox.in_memory(), "all is written")
         assert on_disk() == [("count", 20)]
         clock.sleep(60)
-        eventually(clock, lambda: on_disk() == [], "nobody wants them any more")
+        eventually(clock, lambda: on_disk() == [], "nobody wants them any more", 5.0)
     finally:
         reader.close()
 
@@ -154,7 +154,7 @@ def test_a_backlog_that_was_just_delivered_comes_again(opened: Open, clock: Fake
     clock.sleep(20)
     feed.rewind()
     assert take_all(feed) == [1, 2, 3]
-    eventually(clock, lambda: again.reader().first() == 0, "after a minute it goes")
+    eventually(clock, lambda: again.reader().first() == 0, "after a minute it goes", 5.0)
     feed.rewind()
     assert take_all(feed) == []
 
