@@ -14,7 +14,8 @@ demo: $(DEMO_READY)  ## Watch a rendered conveyor line being analyzed (20 s; nee
 	$(BIN)/edge-vision demo
 
 test: $(READY)  ## Run the tests (about 20 minutes on two cores)
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest -m "not full" -n 2 --dist loadfile tests/architecture tests/contract tests/unit
+	$(BIN)/python -m pytest -m "not full" tests/e2e tests/integration
 
 test-full: $(READY)  ## Run the tests, the long and heavy ones too
 	$(BIN)/python -m pytest

@@ -45,6 +45,7 @@ def _ask(asks: "zmq.Socket[bytes]", question: list[bytes]) -> list[bytes]:
     "place, value",
     [(2, b"other domain"), (2, b""), (5, b"NULL"), (5, b"PLAIN"), (5, b""), (6, KEY[:-1]), (6, b""), (6, bytes(32)),
      (6, LISTED.encode())],
+    ids=["domain", "no domain", "null", "plain", "no mechanism", "part of it", "no key", "zeros", "as text"],
 )  # fmt: skip
 def test_only_the_listed_key_is_let_in(place: int, value: bytes, tmp_path: Path) -> None:
     """Not another one, no part of it, no other mechanism; the answer has the number of the question."""
